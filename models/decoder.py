@@ -1,0 +1,218 @@
+"""The causal language model: embeddings in, hidden states and log-probabilities out."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from eagle_jax.kernels import attention
+from eagle_jax.models.layers import GatedMLP, RMSNorm, rotate, stack
+
+Rotation = tuple[Float[Array, "s f"], Float[Array, "s f"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderConfig:
+    """Shape of a decoder.
+
+    ``rope_sections`` says how many of the ``head_size / 2`` rotary frequencies follow the
+    temporal, the row and the column position; their sum is ``head_size / 2``.
+    """
+
+    vocabulary: int
+    embed: int
+    layers: int
+    heads: int
+    key_value_heads: int
+    head_size: int
+    mlp: int
+    norm_eps: float
+    rope_theta: float
+    rope_sections: tuple[int, int, int]
+    tied_head: bool
+
+
+class Cache(NamedTuple):
+    """Keys and values of all layers, for generation; the last layer is kept apart."""
+
+    keys: Float[Array, "l b u k d"]
+    values: Float[Array, "l b u k d"]
+    last_keys: Float[Array, "b u k d"]
+    last_values: Float[Array, "b u k d"]
+
+
+class Attention(nnx.Module):
+    """Grouped-query self-attention: the projections; the products are kernels'."""
+
+    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
+        inner = config.heads * config.head_size
+        shared = config.key_value_heads * config.head_size
+        self.query = nnx.Linear(config.embed, inner, use_bias=True, rngs=rngs)
+        self.key = nnx.Linear(config.embed, shared, use_bias=True, rngs=rngs)
+        self.value = nnx.Linear(config.embed, shared, use_bias=True, rngs=rngs)
+        self.output = nnx.Linear(inner, config.embed, use_bias=False, rngs=rngs)
+        self.head_size = config.head_size
+
+    def queries(self, x, rotation: Rotation):
+        return rotate(self._heads(self.query(x)), rotation)
+
+    def keys_values(self, x, rotation: Rotation):
+        return rotate(self._heads(self.key(x)), rotation), self._heads(self.value(x))
+
+    def close(self, attended):
+        return self.output(attended.reshape(*attended.shape[:2], -1))
+
+    def _heads(self, x):
+        return x.reshape(*x.shape[:2], -1, self.head_size)
+
+
+class DecoderLayer(nnx.Module):
+    """Pre-norm attention and gated MLP, each with a residual."""
+
+    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
+        self.attention_norm = RMSNorm(config.embed, config.norm_eps)
+        self.attention = Attention(config, rngs=rngs)
+        self.mlp_norm = RMSNorm(config.embed, config.norm_eps)
+        self.mlp = GatedMLP(config.embed, config.mlp, use_bias=False, rngs=rngs)
+
+    def __call__(self, x, rotation: Rotation, mask=None, rows=None):
+        """The layer over a whole sequence; with ``rows``, its output at those rows only."""
+        normed = self.attention_norm(x)
+        key, value = self.attention.keys_values(normed, rotation)
+        if rows is not None:
+            if mask is None:
+                mask = jnp.arange(x.shape[1]) <= rows[:, None]
+            else:
+                mask = mask[rows]
+            x, normed = x[:, rows], normed[:, rows]
+            rotation = (rotation[0][rows], rotation[1][rows])
+        query = self.attention.queries(normed, rotation)
+        attended = attention(query, key, value, causal=mask is None, mask=mask)
+        return self._finish(x, attended), (key, value)
+
+    def step(self, x, rotation: Rotation, keys, values, position):
+        """One new token at ``position``, attending to the cached keys up to itself."""
+        normed = self.attention_norm(x)
+        key, value = self.attention.keys_values(normed, rotation)
+        keys = jax.lax.dynamic_update_slice_in_dim(keys, key, position, axis=1)
+        values = jax.lax.dynamic_update_slice_in_dim(values, value, position, axis=1)
+        query = self.attention.queries(normed, rotation)
+        lengths = jnp.full(x.shape[0], position + 1, jnp.int32)
+        return self._finish(x, attention(query, keys, values, lengths=lengths)), (keys, values)
+
+    def _finish(self, x, attended):
+        x = x + self.attention.close(attended)
+        return x + self.mlp(self.mlp_norm(x))
+
+
+class Decoder(nnx.Module):
+    """A stack of decoder layers between a token embedding and a vocabulary head.
+
+    The last layer lives apart from the scanned stack, since scoring needs its output at
+    the target rows alone.
+    """
+
+    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        self.embedding = nnx.Embed(config.vocabulary, config.embed, rngs=rngs)
+        self.layers = stack(
+            lambda rngs: DecoderLayer(config, rngs=rngs), config.layers - 1, rngs
+        )
+        self.last = DecoderLayer(config, rngs=rngs)
+        self.norm = RMSNorm(config.embed, config.norm_eps)
+        self.head = None
+        if not config.tied_head:
+            self.head = nnx.Linear(config.embed, config.vocabulary, use_bias=False, rngs=rngs)
+
+    def embed(self, ids: Int[Array, "*b"]) -> Float[Array, "*b e"]:
+        """Token embeddings of ``ids``."""
+        return self.embedding(ids)
+
+    def hidden_states(
+        self,
+        x: Float[Array, "b s e"],
+        positions: Int[Array, "3 s"],
+        rows: Int[Array, " t"] | None = None,
+        mask: Bool[Array, "s s"] | None = None,
+    ) -> Float[Array, "b t e"]:
+        """Final, normed hidden states at the given rows.
+
+        Args:
+          x: embeddings of the whole sequence, image tokens included.
+          positions: temporal, row and column position of each token.
+          rows: sequence positions to return; None for all of them.
+          mask: True where a row may see a column; None for causal.
+        """
+        rotation = self.rotation(positions)
+
+        def run(x, layer):
+            return layer(x, rotation, mask)[0], None
+
+        x, _ = jax.lax.scan(run, x, self.layers)
+        x, _ = self.last(x, rotation, mask, rows)
+        return self.norm(x)
+
+    def prefill(
+        self, x: Float[Array, "b s e"], positions: Int[Array, "3 s"], row: Int[Array, ""], room: int
+    ) -> tuple[Float[Array, "b 1 e"], Cache]:
+        """Runs a prompt, keeping keys and values, with ``room`` more places for new tokens."""
+        rotation = self.rotation(positions)
+
+        def run(x, layer):
+            return layer(x, rotation)
+
+        x, (keys, values) = jax.lax.scan(run, x, self.layers)
+        x, (last_keys, last_values) = self.last(x, rotation, rows=row[None])
+
+        def widen(a):
+            return jnp.pad(a, [(0, 0)] * (a.ndim - 3) + [(0, room), (0, 0), (0, 0)])
+
+        cache = Cache(widen(keys), widen(values), widen(last_keys), widen(last_values))
+        return self.norm(x), cache
+
+    def step(
+        self,
+        x: Float[Array, "b 1 e"],
+        positions: Int[Array, "3 1"],
+        cache: Cache,
+        place: Int[Array, ""],
+    ) -> tuple[Float[Array, "b 1 e"], Cache]:
+        """Runs one more token, stored at ``place`` of the cache."""
+        rotation = self.rotation(positions)
+
+        def run(x, scanned):
+            layer, keys, values = scanned
+            return layer.step(x, rotation, keys, values, place)
+
+        x, (keys, values) = jax.lax.scan(run, x, (self.layers, cache.keys, cache.values))
+        x, last = self.last.step(x, rotation, cache.last_keys, cache.last_values, place)
+        return self.norm(x), Cache(keys, values, *last)
+
+    def logits(self, hidden: Float[Array, "*b e"]) -> Float[Array, "*b w"]:
+        """Float32 scores of every vocabulary entry."""
+        if self.head is None:
+            kernel = self.embedding.embedding[...].T
+        else:
+            kernel = self.head.kernel[...]
+        return jnp.matmul(hidden, kernel, preferred_element_type=jnp.float32)
+
+    def log_probabilities(
+        self, hidden: Float[Array, "b t e"], ids: Int[Array, " t"]
+    ) -> Float[Array, "b t"]:
+        """Float32 log-probability of token ``ids[i]`` after hidden row ``i``."""
+        logits = self.logits(hidden)
+        chosen = jnp.take_along_axis(logits, ids[None, :, None], axis=-1)[..., 0]
+        return chosen - jax.nn.logsumexp(logits, axis=-1)
+
+    def rotation(self, positions: Int[Array, "3 s"]) -> Rotation:
+        """Cosines and sines of the rotary angles, each frequency by its own position axis."""
+        config = self.config
+        pairs = config.head_size // 2
+        frequency = config.rope_theta ** (-np.arange(pairs, dtype=np.float32) / pairs)
+        axis = np.repeat(np.arange(3), config.rope_sections)
+        angles = positions.astype(jnp.float32)[axis].T * frequency.astype(np.float32)
+        return jnp.cos(angles), jnp.sin(angles)

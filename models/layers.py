@@ -1,0 +1,68 @@
+"""The layers every model shares: norm, gated MLP, rotary rotation, stacks for scan."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+
+class RMSNorm(nnx.Module):
+    """Root-mean-square norm with float32 statistics and a learned scale."""
+
+    def __init__(self, size: int, eps: float):
+        self.scale = nnx.Param(jnp.ones(size))
+        self.eps = eps
+
+    def __call__(self, x: Float[Array, "*b e"]) -> Float[Array, "*b e"]:
+        wide = x.astype(jnp.float32)
+        wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + self.eps)
+        return wide.astype(x.dtype) * self.scale[...].astype(x.dtype)
+
+
+class GatedMLP(nnx.Module):
+    """``down(silu(gate(x)) * up(x))``."""
+
+    def __init__(self, size: int, hidden: int, *, use_bias: bool, rngs: nnx.Rngs):
+        self.gate = nnx.Linear(size, hidden, use_bias=use_bias, rngs=rngs)
+        self.up = nnx.Linear(size, hidden, use_bias=use_bias, rngs=rngs)
+        self.down = nnx.Linear(hidden, size, use_bias=use_bias, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "*b e"]) -> Float[Array, "*b e"]:
+        return self.down(nnx.silu(self.gate(x)) * self.up(x))
+
+
+def rotate(
+    x: Float[Array, "b s h d"],
+    rotation: tuple[Float[Array, "s f"], Float[Array, "s f"]],
+) -> Float[Array, "b s h d"]:
+    """Rotates each head's vector by position-dependent angles (rotary embedding).
+
+    Element ``i`` of the first half and element ``i`` of the second half form a pair.
+    The arithmetic is float32 whatever the dtype of ``x``.
+
+    Args:
+      x: queries or keys.
+      rotation: cosines and sines of the angles, ``f = d / 2``.
+    """
+    cos, sin = (table[:, None, :] for table in rotation)
+    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    return turned.astype(x.dtype)
+
+
+def stack(layer: Callable[[nnx.Rngs], Any], count: int, rngs: nnx.Rngs) -> Any:
+    """Builds ``count`` layers as one module whose parameters have a leading layer axis.
+
+    ``jax.lax.scan`` runs over such a module as over any pytree, which compiles one layer
+    instead of ``count``.
+    """
+
+    @nnx.split_rngs(splits=count)
+    @nnx.vmap(in_axes=(0,), out_axes=0)
+    def build(rngs):
+        return layer(rngs)
+
+    return build(rngs)

@@ -1,0 +1,170 @@
+"""Qwen2.5-VL: its configuration, its modules, and the names of its weights."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from eagle_jax.errors import InputError
+from eagle_jax.models.decoder import Decoder, DecoderConfig
+from eagle_jax.models.qwen_vit import QwenVisionTower, VisionConfig, VisionLayout, vision_layout
+
+
+@dataclasses.dataclass(frozen=True)
+class Qwen2_5_VLConfig:
+    """Shape of a Qwen2.5-VL checkpoint and the ids that mark an image."""
+
+    vision: VisionConfig
+    decoder: DecoderConfig
+    image_token_id: int
+
+    @classmethod
+    def from_hf(cls, config: dict[str, Any]) -> "Qwen2_5_VLConfig":
+        """Reads config.json as the hub has it (flat) or as transformers 5 writes it (nested).
+
+        Raises:
+          InputError: a field is missing, or asks for something this port does not do.
+        """
+        text = config.get("text_config") or config
+        vision = config.get("vision_config") or {}
+        try:
+            return cls(
+                vision=_vision_config(vision),
+                decoder=_decoder_config(text, config),
+                image_token_id=config.get("image_token_id", 151655),
+            )
+        except KeyError as error:
+            raise InputError(f"config.json of a qwen2_5_vl model lacks {error}") from error
+
+
+def _decoder_config(text: dict[str, Any], config: dict[str, Any]) -> DecoderConfig:
+    rope = {**(text.get("rope_scaling") or {}), **(text.get("rope_parameters") or {})}
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    heads = text["num_attention_heads"]
+    head_size = text.get("head_dim") or text["hidden_size"] // heads
+    sections = tuple(rope.get("mrope_section", (16, 24, 24)))
+    _require(kind in ("default", "mrope"), f"rope_type {kind!r}")
+    _require(text.get("hidden_act", "silu") == "silu", f"hidden_act {text.get('hidden_act')!r}")
+    _require(not text.get("use_sliding_window"), "use_sliding_window true")
+    _require(
+        len(sections) == 3 and sum(sections) == head_size // 2,
+        f"mrope_section {list(sections)} with a head of {head_size}",
+    )
+    return DecoderConfig(
+        vocabulary=text["vocab_size"],
+        embed=text["hidden_size"],
+        layers=text["num_hidden_layers"],
+        heads=heads,
+        key_value_heads=text.get("num_key_value_heads") or heads,
+        head_size=head_size,
+        mlp=text["intermediate_size"],
+        norm_eps=text.get("rms_norm_eps", 1e-5),
+        rope_theta=rope.get("rope_theta") or text.get("rope_theta", 1e6),
+        rope_sections=sections,
+        tied_head=config.get("tie_word_embeddings", text.get("tie_word_embeddings", False)),
+    )
+
+
+def _vision_config(vision: dict[str, Any]) -> VisionConfig:
+    act = vision.get("hidden_act", "silu")
+    _require(act == "silu", f"vision hidden_act {act!r}")
+    patch, merge = vision.get("patch_size", 14), vision.get("spatial_merge_size", 2)
+    return VisionConfig(
+        embed=vision["hidden_size"],
+        layers=vision["depth"],
+        heads=vision["num_heads"],
+        mlp=vision["intermediate_size"],
+        channels=vision.get("in_channels", vision.get("in_chans", 3)),
+        patch=patch,
+        frames=vision.get("temporal_patch_size", 2),
+        merge=merge,
+        window=vision.get("window_size", 112) // patch // merge,
+        full_layers=tuple(vision.get("fullatt_block_indexes", (7, 15, 23, 31))),
+        output=vision["out_hidden_size"],
+    )
+
+
+def _require(supported: bool, what: str) -> None:
+    if not supported:
+        raise InputError(f"config.json asks for {what}, which the qwen2_5_vl port does not support")
+
+
+class Qwen2_5_VL(nnx.Module):
+    """Qwen2.5-VL for one still image and text.
+
+    Three pure functions make it usable for attribution: `visual_tokens`, `hidden_states`
+    and `log_probabilities`; `embed` puts the visual tokens in their place between.
+    """
+
+    def __init__(self, config: Qwen2_5_VLConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        self.vision = QwenVisionTower(config.vision, rngs=rngs)
+        self.decoder = Decoder(config.decoder, rngs=rngs)
+
+    def layout(self, grid: tuple[int, int]) -> VisionLayout:
+        """Plans the vision tower for a grid of patches, on the host."""
+        return vision_layout(self.config.vision, grid)
+
+    def positions(self, ids: Int[np.ndarray, " s"], grid: tuple[int, int]) -> Int[np.ndarray, "3 s"]:
+        """Temporal, row and column position of each token, on the host.
+
+        Text counts 0, 1, 2, ...; the image's tokens share one temporal position and count
+        their rows and columns from it; the text behind goes on from the largest position.
+
+        Args:
+          ids: the whole sequence, with one run of image tokens.
+          grid: rows and columns of patches of the image.
+        """
+        merge = self.config.vision.merge
+        rows, columns = grid[0] // merge, grid[1] // merge
+        image = np.flatnonzero(ids == self.config.image_token_id)
+        start, end = image[0], image[-1] + 1
+        row, column = np.divmod(np.arange(rows * columns), columns)
+        inside = np.stack([np.zeros_like(row), row, column]) + start
+        behind = np.arange(len(ids) - end) + start + max(rows, columns)
+        text = np.concatenate([np.arange(start), behind])
+        positions = np.empty((3, len(ids)), np.int32)
+        positions[:, start:end] = inside
+        positions[:, :start], positions[:, end:] = text[:start], text[start:]
+        return positions
+
+    def visual_tokens(
+        self, patches: Float[Array, "b p c"], layout: VisionLayout
+    ) -> Float[Array, "b v e"]:
+        """Visual tokens of a batch of images, in raster order."""
+        return self.vision(patches, layout)
+
+    def embed(
+        self, ids: Int[Array, " s"], visual: Float[Array, "b v e"], start: Int[Array, ""]
+    ) -> Float[Array, "b s e"]:
+        """Embeds one text around a batch of images.
+
+        Args:
+          ids: the sequence; whatever stands at ``start .. start + v - 1`` is replaced.
+          visual: the visual tokens of each image.
+          start: position of the first image token.
+        """
+        text = self.decoder.embed(ids)
+        text = jnp.broadcast_to(text, (visual.shape[0], *text.shape))
+        return jax.lax.dynamic_update_slice_in_dim(
+            text, visual.astype(text.dtype), start, axis=1
+        )
+
+    def hidden_states(
+        self,
+        embeddings: Float[Array, "b s e"],
+        positions: Int[Array, "3 s"],
+        rows: Int[Array, " t"] | None = None,
+    ) -> Float[Array, "b t e"]:
+        """Final hidden states at the given rows, or at all of them."""
+        return self.decoder.hidden_states(embeddings, positions, rows)
+
+    def log_probabilities(
+        self, hidden: Float[Array, "b t e"], ids: Int[Array, " t"]
+    ) -> Float[Array, "b t"]:
+        """Float32 log-probability of token ``ids[i]`` after hidden row ``i``."""
+        return self.decoder.log_probabilities(hidden, ids)
