@@ -124,7 +124,6 @@ class Decoder(nnx.Module):
         )
         self.last = DecoderLayer(config, rngs=rngs)
         self.norm = RMSNorm(config.embed, config.norm_eps)
-        self.head = None
         if not config.tied_head:
             self.head = nnx.Linear(config.embed, config.vocabulary, use_bias=False, rngs=rngs)
 
@@ -194,7 +193,7 @@ class Decoder(nnx.Module):
 
     def logits(self, hidden: Float[Array, "*b e"]) -> Float[Array, "*b w"]:
         """Float32 scores of every vocabulary entry."""
-        if self.head is None:
+        if self.config.tied_head:
             kernel = self.embedding.embedding[...].T
         else:
             kernel = self.head.kernel[...]

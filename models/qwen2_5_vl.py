@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from eagle_jax.errors import InputError
+from eagle_jax.models.checkpoint import TRANSPOSED, Layout, Target
 from eagle_jax.models.decoder import Decoder, DecoderConfig
 from eagle_jax.models.qwen_vit import QwenVisionTower, VisionConfig, VisionLayout, vision_layout
 
@@ -168,3 +169,74 @@ class Qwen2_5_VL(nnx.Module):
     ) -> Float[Array, "b t"]:
         """Float32 log-probability of token ``ids[i]`` after hidden row ``i``."""
         return self.decoder.log_probabilities(hidden, ids)
+
+
+def weight_keys(config: Qwen2_5_VLConfig) -> dict[str, Target | None]:
+    """Names every tensor of a checkpoint and where it goes in `Qwen2_5_VL`."""
+    keys: dict[str, Target | None] = {}
+    for layer in range(config.decoder.layers):
+        index = None if layer == config.decoder.layers - 1 else layer
+        stack = "decoder.last" if index is None else "decoder.layers"
+        _add(keys, f"model.layers.{layer}", stack, index, _DECODER_LAYER)
+    keys["model.embed_tokens.weight"] = Target("decoder.embedding.embedding")
+    keys["model.norm.weight"] = Target("decoder.norm.scale")
+    keys["lm_head.weight"] = None
+    if not config.decoder.tied_head:
+        keys["lm_head.weight"] = Target("decoder.head.kernel", None, TRANSPOSED)
+
+    vision = config.vision
+    for number, (_, layers) in enumerate(vision.runs):
+        for index, layer in enumerate(layers):
+            _add(keys, f"visual.blocks.{layer}", f"vision.runs.{number}", index, _VISION_BLOCK)
+    _add(keys, "visual.merger", "vision.merger", None, _MERGER)
+    kernel = (vision.embed, vision.channels, vision.frames, vision.patch, vision.patch)
+    keys["visual.patch_embed.proj.weight"] = Target(
+        "vision.patch_embed.kernel", None, _patch_kernel(kernel)
+    )
+    return keys
+
+
+_DECODER_LAYER = {
+    "input_layernorm": "attention_norm",
+    "self_attn.q_proj": "attention.query+",
+    "self_attn.k_proj": "attention.key+",
+    "self_attn.v_proj": "attention.value+",
+    "self_attn.o_proj": "attention.output",
+    "post_attention_layernorm": "mlp_norm",
+    "mlp.gate_proj": "mlp.gate",
+    "mlp.up_proj": "mlp.up",
+    "mlp.down_proj": "mlp.down",
+}
+_VISION_BLOCK = {
+    "norm1": "attention_norm",
+    "attn.qkv": "attention.qkv+",
+    "attn.proj": "attention.output+",
+    "norm2": "mlp_norm",
+    "mlp.gate_proj": "mlp.gate+",
+    "mlp.up_proj": "mlp.up+",
+    "mlp.down_proj": "mlp.down+",
+}
+_MERGER = {"ln_q": "norm", "mlp.0": "inner+", "mlp.2": "outer+"}
+
+
+def _add(
+    keys: dict[str, Target | None], hf: str, own: str, index: int | None, modules: dict[str, str]
+) -> None:
+    """Adds the tensors of a group of modules; a plus marks the ones that have a bias."""
+    for hf_module, own_module in modules.items():
+        path = f"{own}.{own_module.rstrip('+')}"
+        if "norm" in own_module:
+            keys[f"{hf}.{hf_module}.weight"] = Target(f"{path}.scale", index)
+            continue
+        keys[f"{hf}.{hf_module}.weight"] = Target(f"{path}.kernel", index, TRANSPOSED)
+        if own_module.endswith("+"):
+            keys[f"{hf}.{hf_module}.bias"] = Target(f"{path}.bias", index)
+
+
+def _patch_kernel(shape: tuple[int, ...]) -> Layout:
+    """(embed, channels, frames, rows, columns) <-> (frames, channels * rows * columns, embed)."""
+    embed, channels, frames, rows, columns = shape
+    return Layout(
+        lambda x: x.transpose(2, 1, 3, 4, 0).reshape(frames, -1, embed),
+        lambda x: x.reshape(frames, channels, rows, columns, embed).transpose(4, 1, 0, 2, 3),
+    )

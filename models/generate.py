@@ -1,0 +1,54 @@
+"""Greedy decoding with a key/value cache, as one program."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+
+def generate(
+    model: Any,
+    embeddings: Float[Array, "b s e"],
+    positions: Int[Array, "3 s"],
+    length: Int[Array, ""],
+    end_ids: Int[Array, " x"],
+    max_new_tokens: int,
+) -> Int[Array, "b m"]:
+    """Continues each prompt with its most likely token, until an end token or the limit.
+
+    Args:
+      model: a model of this package; its ``decoder`` is used.
+      embeddings: embedded prompts of one length, padded at the end.
+      positions: of the padded prompts.
+      length: number of real prompt tokens.
+      end_ids: tokens that end an answer.
+      max_new_tokens: static limit ``m``.
+
+    Returns:
+      The new token ids; the end token is kept, and what follows it is -1.
+    """
+    decoder = model.decoder
+    batch = embeddings.shape[0]
+    hidden, cache = decoder.prefill(embeddings, positions, length - 1, max_new_tokens)
+    first = jnp.argmax(decoder.logits(hidden[:, 0]), axis=-1).astype(jnp.int32)
+    ids = jnp.full((batch, max_new_tokens), -1, jnp.int32).at[:, 0].set(first)
+    next_position = jax.lax.dynamic_index_in_dim(positions, length - 1, axis=1) + 1
+    done = jnp.isin(first, end_ids)
+
+    def unfinished(state):
+        count, _, _, _, done = state
+        return (count < max_new_tokens) & ~jnp.all(done)
+
+    def extend(state):
+        count, last, ids, cache, done = state
+        x = decoder.embed(last)[:, None]
+        hidden, cache = decoder.step(
+            x, next_position + count - 1, cache, length + count - 1
+        )
+        token = jnp.argmax(decoder.logits(hidden[:, 0]), axis=-1).astype(jnp.int32)
+        ids = ids.at[:, count].set(jnp.where(done, -1, token))
+        return count + 1, token, ids, cache, done | jnp.isin(token, end_ids)
+
+    state = (jnp.int32(1), first, ids, cache, done)
+    return jax.lax.while_loop(unfinished, extend, state)[2]

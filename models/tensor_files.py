@@ -1,0 +1,210 @@
+"""The files of a checkpoint folder: which tensors there are, and where."""
+
+import json
+import re
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from eagle_jax.errors import InputError
+
+_FLOATS = {
+    "F64": np.dtype(np.float64),
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+}
+# What transformers 5 calls a tensor in memory -> what the files on the hub call it.
+_PREFIXES = (
+    ("model.language_model.", "model."),
+    ("model.visual.", "visual."),
+)
+_LISTED = 40
+
+
+class StoredTensor(NamedTuple):
+    """One tensor of an open safetensors file; nothing is read before `read`.
+
+    Attributes:
+      path: the file.
+      handle: the open file.
+      name: the tensor's name as the file spells it.
+    """
+
+    path: Path
+    handle: Any
+    name: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape the file's header states."""
+        return tuple(self.handle.get_slice(self.name).get_shape())
+
+    @property
+    def dtype_name(self) -> str:
+        """The safetensors name of the dtype, "BF16" for example."""
+        return self.handle.get_slice(self.name).get_dtype()
+
+    @property
+    def dtype(self) -> np.dtype | None:
+        """The NumPy dtype, or None when it is no supported float."""
+        return _FLOATS.get(self.dtype_name)
+
+    def read(self) -> np.ndarray:
+        """The values, in host memory.
+
+        Raises:
+          InputError: the file cannot be read.
+        """
+        try:
+            return self.handle.get_tensor(self.name)
+        except (SafetensorError, OSError) as error:
+            raise _unreadable(self.path, error) from error
+
+
+def open_folder(folder: Path, stack: ExitStack) -> dict[str, StoredTensor]:
+    """Opens every weight file of a folder.
+
+    Args:
+      folder: folder with model.safetensors, or with shards and their index.
+      stack: closes the files.
+
+    Returns:
+      Canonical (hub style) key -> tensor.
+
+    Raises:
+      InputError: no weights, a file that is absent or unreadable, an index that does not
+        fit the files, or one tensor twice.
+    """
+    files = _files(folder)
+    tensors: dict[str, StoredTensor] = {}
+    for path, names in files.items():
+        try:
+            handle = stack.enter_context(safe_open(path, framework="numpy"))
+            held = set(handle.keys())
+        except (SafetensorError, OSError) as error:
+            raise _unreadable(path, error) from error
+        if names is not None and (absent := sorted(names - held)):
+            raise InputError(
+                f"{folder / 'model.safetensors.index.json'} places {len(absent)} tensors in "
+                f"{path.name} that are not there: {listed(absent)}"
+            )
+        for name in sorted(held if names is None else names):
+            key = _canonical(name)
+            if key in tensors:
+                other = tensors[key]
+                raise InputError(
+                    f"{path} and {other.path} both hold {key} ({name}, {other.name}); "
+                    "keep one checkpoint in the folder"
+                )
+            tensors[key] = StoredTensor(path, handle, name)
+    return tensors
+
+
+def _files(folder: Path) -> dict[Path, set[str] | None]:
+    """Weight files and the tensors to take from each; None takes all."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; give a Hugging Face checkpoint folder")
+    if (folder / "model.safetensors").exists():
+        return {folder / "model.safetensors": None}
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        return _indexed(folder, index)
+    if found := sorted(folder.glob("*.safetensors")):
+        return dict.fromkeys(found)
+    pickles = sorted(p.name for kind in ("*.bin", "*.pth", "*.pt") for p in folder.glob(kind))
+    if pickles:
+        raise InputError(
+            f"{folder} has only pickled weights ({', '.join(pickles[:3])}), which are never "
+            "opened; convert them to safetensors (in transformers: save_pretrained)"
+        )
+    raise InputError(f"{folder} has no weights: neither model.safetensors nor its index")
+
+
+def _indexed(folder: Path, index: Path) -> dict[Path, set[str] | None]:
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise InputError(f"{index} has no weight_map; fetch the checkpoint again")
+    files: dict[Path, set[str]] = {}
+    for key, name in places.items():
+        if not isinstance(name, str) or Path(name).suffix != ".safetensors":
+            raise InputError(f"{index} places {key} in {name!r}, which is no safetensors file")
+        files.setdefault(folder / Path(name).name, set()).add(key)
+    present = {path.name for path in folder.iterdir() if path.is_file()}
+    if absent := sorted(path.name for path in files if path.name not in present):
+        raise InputError(
+            f"{index} names files that are not in the folder: {shortened(absent)}; "
+            "fetch the checkpoint again"
+        )
+    return dict(files)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a file that must hold one JSON object.
+
+    Raises:
+      InputError: it does not.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {_line(error)}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path} is not a JSON object")
+    return value
+
+
+def _canonical(key: str) -> str:
+    for prefix, hub in _PREFIXES:
+        if key.startswith(prefix):
+            return hub + key.removeprefix(prefix)
+    return key
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{path} is truncated or not a safetensors file ({_line(error)}); "
+        "fetch the checkpoint again"
+    )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def listed(keys: list[str]) -> str:
+    """Names all keys in short: those that differ in the layer become one, "a.{0..35}.b"."""
+    groups: dict[str, list[int]] = {}
+    for key in keys:
+        layer = re.search(r"(?<=\.)\d+(?=\.)", key)
+        kind = key if layer is None else f"{key[: layer.start()]}*{key[layer.end() :]}"
+        groups.setdefault(kind, []).append(-1 if layer is None else int(layer.group()))
+    entries = []
+    for kind, layers in groups.items():
+        if layers == [-1]:
+            entries.append(kind)
+        else:
+            entries.append(kind.replace("*", _ranges(sorted(layers)), 1))
+    return shortened(entries)
+
+
+def _ranges(numbers: list[int]) -> str:
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    texts = [str(first) if first == last else f"{first}..{last}" for first, last in runs]
+    return texts[0] if numbers[1:] == [] else "{" + ",".join(texts) + "}"
+
+
+def shortened(entries: list[str]) -> str:
+    """Joins entries by commas; of more than 40 the rest is only counted."""
+    more = len(entries) - _LISTED
+    text = ", ".join(entries[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+    return " ".join(text.split())
