@@ -115,7 +115,7 @@ def make_qwen2_5_vl(
     }
     rope = {"type": "mrope", "mrope_section": [2, 3, 3]}
     vision = {
-        "depth": 4,
+        "depth": 5,
         "hidden_size": 48,
         "intermediate_size": 80,
         "num_heads": 3,
@@ -124,7 +124,7 @@ def make_qwen2_5_vl(
         "spatial_merge_size": 2,
         "temporal_patch_size": 2,
         "window_size": window_size,
-        "fullatt_block_indexes": [1, 3],
+        "fullatt_block_indexes": [2, 4],
         "out_hidden_size": 64,
         "in_chans": 3,
         "tokens_per_second": 2,
@@ -208,7 +208,9 @@ def _draw_weights(model, seed: int) -> None:
 
 def _on_disk(name: str, layout: str) -> str:
     if layout == "hub":
-        name = name.replace("model.language_model.", "model.").replace("model.visual.", "visual.")
+        name = name.replace("model.language_model.", "model.").replace(
+            "model.visual.", "visual."
+        )
     return name
 
 

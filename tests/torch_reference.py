@@ -79,7 +79,7 @@ class TorchReference:
         rows: np.ndarray,
         target_ids: np.ndarray,
     ) -> np.ndarray:
-        """Probabilities of `target_ids` at the logit rows `rows` for one set of regions, (t,)."""
+        """Probabilities of `target_ids` at the logit rows `rows` of one set of regions."""
         masked = image * np.asarray(visible, np.uint8)[labels][..., None]
         logits = self.model(**self.inputs(ids, masked), use_cache=True).logits[0]
         probabilities = torch.softmax(logits[rows].float(), dim=-1)

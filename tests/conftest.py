@@ -1,0 +1,53 @@
+"""Checkpoints, references and images that several test modules share."""
+
+import numpy as np
+import pytest
+import tiny_checkpoints
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_torch_thread():
+    # Tiny models: more threads only fight with XLA's.
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def untied(tmp_path_factory):
+    """A tiny untied Qwen2.5-VL folder: one file, the published key layout."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "untied"
+    return tiny_checkpoints.make_qwen2_5_vl(folder, seed=1)
+
+
+@pytest.fixture(scope="session")
+def tied(tmp_path_factory):
+    """A tiny tied Qwen2.5-VL folder: three shards, the nested key layout, wide windows."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "tied"
+    return tiny_checkpoints.make_qwen2_5_vl(
+        folder, seed=2, tied=True, shards=3, layout="nested", window_size=112
+    )
+
+
+@pytest.fixture(scope="session")
+def references(untied, tied):
+    """The PyTorch side of both checkpoints, by name."""
+    import torch_reference
+
+    return {
+        "untied": torch_reference.TorchReference(untied),
+        "tied": torch_reference.TorchReference(tied),
+    }
+
+
+@pytest.fixture(scope="session")
+def make_image():
+    """Maker of smooth random images with strong local differences."""
+
+    def make(seed: int, height: int, width: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        coarse = rng.integers(0, 256, (-(-height // 16), -(-width // 16), 3))
+        image = np.kron(coarse, np.ones((16, 16, 1)))[:height, :width]
+        return np.clip(image + rng.normal(0, 12, image.shape), 0, 255).astype(np.uint8)
+
+    return make
