@@ -1,0 +1,132 @@
+import sys
+
+import numpy as np
+import pytest
+
+from eagle_jax.errors import InputError
+from eagle_jax.regions import segment
+
+
+def scene(height, width, seed=0):
+    y, x = np.mgrid[:height, :width]
+    image = np.stack(
+        [x * 255 // width, y * 255 // height, (x // 9 + y // 7) % 2 * 200], axis=-1
+    )
+    return (
+        (image + np.random.default_rng(seed).integers(0, 40, image.shape))
+        .clip(0, 255)
+        .astype(np.uint8)
+    )
+
+
+def check_labels(labels, image):
+    assert labels.dtype == np.int32
+    assert labels.shape == image.shape[:2]
+    numbers = np.unique(labels)
+    np.testing.assert_array_equal(numbers, np.arange(len(numbers)))
+    return len(numbers)
+
+
+@pytest.mark.parametrize(
+    ("shape", "count"), [((168, 168), 64), ((120, 160), 36), ((90, 31), 16)]
+)
+def test_slico_gives_about_the_number_asked_for(shape, count):
+    image = scene(*shape)
+    labels = segment(image, count)
+    assert 0.6 * count <= check_labels(labels, image) <= 1.5 * count
+    np.testing.assert_array_equal(segment(image, f"slico:{count}"), labels)
+    np.testing.assert_array_equal(segment(image.copy(), str(count)), labels)
+
+
+def test_slico_follows_edges():
+    image = np.zeros((60, 60, 3), np.uint8)
+    image[:, 37:] = 255
+    labels = segment(image, 9)
+    assert not set(np.unique(labels[:, :37])) & set(np.unique(labels[:, 37:]))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (9, 1), (2, 2), (40, 50)])
+@pytest.mark.parametrize("count", [1, 4])
+def test_slico_of_one_colour_and_few_pixels(shape, count):
+    image = np.full((*shape, 3), 77, np.uint8)
+    if count > shape[0] * shape[1]:
+        with pytest.raises(InputError, match="4 regions asked of an image of 1 x 1 pixels"):
+            segment(image, count)
+    else:
+        check_labels(segment(image, count), image)
+
+
+def test_every_pixel_can_be_a_region():
+    image = scene(5, 6)
+    assert check_labels(segment(image, "grid:5x6"), image) == 30
+    assert check_labels(segment(image, "grid:30"), image) == 30
+    check_labels(segment(image, 30), image)
+
+
+def test_grid_cells_are_equal_and_in_reading_order():
+    labels = segment(scene(40, 80), "grid:2x4")
+    np.testing.assert_array_equal(labels[::20, ::20], [[0, 1, 2, 3], [4, 5, 6, 7]])
+    assert np.all(np.bincount(labels.ravel()) == 400)
+    assert segment(scene(168, 168), "grid:64").max() == 63
+    uneven = segment(scene(7, 10), "grid:3x4")
+    assert check_labels(uneven, scene(7, 10)) == 12
+    assert set(np.bincount(uneven.ravel())) <= {4, 6, 9}
+
+
+def test_own_map_is_made_contiguous_in_order_of_label():
+    image = scene(2, 3)
+    own = np.array([[70, -5, 9], [9, 70, 70]], np.int64)
+    np.testing.assert_array_equal(segment(image, own), [[2, 0, 1], [1, 2, 2]])
+
+
+def test_own_map_of_wrong_shape_or_type():
+    image = scene(20, 30)
+    with pytest.raises(InputError, match=r"shape \(30, 20\), the image \(20, 30\)"):
+        segment(image, np.zeros((30, 20), np.int32))
+    with pytest.raises(InputError, match="integers, not float64"):
+        segment(image, np.zeros((20, 30)))
+
+
+@pytest.mark.parametrize(
+    "regions",
+    [
+        "",
+        "slico",
+        "slico:",
+        "slico:0",
+        "slico:-3",
+        "voronoi:9",
+        "grid:8x",
+        "grid:0x3",
+        "8x8",
+        0,
+        -1,
+    ],
+)
+def test_unknown_forms_are_refused(regions):
+    with pytest.raises(InputError, match="expected a number"):
+        segment(scene(40, 40), regions)
+
+
+@pytest.mark.parametrize("regions", [101, "grid:101", "slico:101", "opencv:101"])
+def test_more_regions_than_pixels(regions):
+    with pytest.raises(InputError, match="101 regions asked of an image of 10 x 10 pixels"):
+        segment(scene(10, 10), regions)
+    with pytest.raises(InputError, match="11 rows"):
+        segment(scene(10, 10), "grid:11x2")
+
+
+def test_missing_opencv_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(InputError, match="opencv-contrib-python-headless"):
+        segment(scene(20, 20), "opencv:4")
+
+
+@pytest.mark.parametrize(
+    ("shape", "count"),
+    [((480, 640), 63), ((640, 480), 59), ((427, 640), 67), ((224, 224), 60), ((333, 500), 67)],
+)
+def test_opencv_reproduces_the_published_counts(shape, count):
+    pytest.importorskip("cv2.ximgproc", reason="needs the opencv extra", exc_type=ImportError)
+    image = scene(*shape)
+    assert check_labels(segment(image, "opencv:64"), image) == count
