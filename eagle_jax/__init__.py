@@ -1,0 +1,36 @@
+"""Where a multimodal language model looked, and what it relied on.
+
+    import eagle_jax
+
+    model = eagle_jax.load("demo")
+    attribution = eagle_jax.explain(model, "scene.png", "Describe the image.")
+
+Importing this package is cheap; its names are loaded when first used.
+"""
+
+import importlib
+
+_HOMES = {
+    "Attribution": "eagle_jax.attribution",
+    "InputError": "eagle_jax.errors",
+    "explain": "eagle_jax.explain",
+    "load": "eagle_jax.model",
+    "scorer": "eagle_jax.explain",
+}
+_MODULES = ("demo", "kernels", "metrics", "models", "search")
+__all__ = [*_HOMES, *_MODULES]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value  # `explain` would else name the module once that is imported
+        return value
+    if name in _MODULES:
+        return importlib.import_module(f"eagle_jax.{name}")
+    raise AttributeError(f"module 'eagle_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

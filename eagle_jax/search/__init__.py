@@ -1,0 +1,4 @@
+"""Searches for the order in which regions matter."""
+
+from eagle_jax.search.greedy import Found as Found
+from eagle_jax.search.greedy import greedy as greedy
