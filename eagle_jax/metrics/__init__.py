@@ -1,0 +1,1 @@
+"""Numbers that say how good an attribution is; `faithfulness` holds the curve-based ones."""

@@ -1,0 +1,214 @@
+"""The result of an explanation: its order, its curves and what follows from them."""
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int32, UInt8
+
+from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
+from eagle_jax.reliance import token_reliance
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Attribution:
+    """Which regions of an image carry an answer, and how far.
+
+    Attributes:
+      image: the explained image, RGB.
+      labels: region number of every pixel, 0 to n-1, each used at least once.
+      order: region numbers, most important first.
+      insertion: probability of each target token with the first k regions visible, for
+        k = 0 (blank image) to n (full image).
+      deletion: the same with the first k regions removed, from the full to the blank image.
+      prompt: the user's text.
+      answer: the explained answer as text.
+      answer_ids: token ids of the whole answer.
+      answer_tokens: those tokens as text, decoded one at a time.
+      target: positions in the answer that were scored.
+      token_ids: the ids that were scored there, which may differ from the answer's.
+      tokens: the scored tokens as text.
+      insight_weight: weight of the insertion term of the objective.
+      necessity_weight: weight of the deletion term.
+      model: name of the model.
+      search: name of the search.
+      forwards: number of masked images the model saw.
+      seconds: wall-clock time of the search.
+
+    References:
+      EAGLE, arXiv 2509.22496, section 3.
+    """
+
+    image: UInt8[np.ndarray, "H W 3"]
+    labels: Int32[np.ndarray, "H W"]
+    order: Int32[np.ndarray, "n"]
+    insertion: Float32[np.ndarray, "n+1 t"]
+    deletion: Float32[np.ndarray, "n+1 t"]
+    prompt: str
+    answer: str
+    answer_ids: Int32[np.ndarray, "a"]
+    answer_tokens: tuple[str, ...]
+    target: Int32[np.ndarray, "t"]
+    token_ids: Int32[np.ndarray, "t"]
+    tokens: tuple[str, ...]
+    insight_weight: float
+    necessity_weight: float
+    model: str
+    search: str
+    forwards: int
+    seconds: float
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Attribution):
+            return NotImplemented
+        names = [field.name for field in dataclasses.fields(self)]
+        pairs = ((getattr(self, name), getattr(other, name)) for name in names)
+        return all(np.array_equal(mine, theirs) for mine, theirs in pairs)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def area(self) -> Float32[np.ndarray, "_"]:
+        """Share of the image in the first k regions, k = 0 to n, shape (n+1,)."""
+        pixels = np.bincount(self.labels.ravel(), minlength=self.order.size)[self.order]
+        return (np.append(0, np.cumsum(pixels)) / self.labels.size).astype(np.float32)
+
+    @property
+    def objective(self) -> Float32[np.ndarray, "n"]:
+        """The search's objective F of each chosen prefix, from one region to all.
+
+        References:
+          EAGLE, arXiv 2509.22496, section 3: insight score plus necessity score.
+        """
+        return self._objective()[1:].astype(np.float32)
+
+    @property
+    def saliency(self) -> Float32[np.ndarray, "H W"]:
+        """Heat map over the pixels: 1 on the first region, falling to 0 on the last.
+
+        The value of a region is minus the sum of all absolute changes of F up to it, so a
+        drop of F lowers the map just as a gain does; then it is stretched to [0, 1]. Where
+        F never changes after the first region, the first is 1 and the others are 0.
+
+        References:
+          EAGLE, arXiv 2509.22496, section 3. The published map is float16, where late
+          regions collapse to equal values, and its start value takes both weights as 1.
+        """
+        value = -np.cumsum(np.abs(np.diff(self._objective())))
+        spread = value[0] - value[-1]
+        if spread > 0:
+            value = (value - value[-1]) / spread
+        else:
+            value = (np.arange(value.size) == 0).astype(np.float64)
+        by_region = np.empty(self.order.size, np.float32)
+        by_region[self.order] = value
+        return by_region[self.labels]
+
+    @property
+    def reliance(self) -> Float32[np.ndarray, "t"]:
+        """Perceptual evidence of each target token; near 0 the language prior carries it."""
+        return token_reliance(self.area, self.insertion)
+
+    @property
+    def insertion_auc(self) -> float:
+        """Insertion AUC of the mean over target tokens; higher is better."""
+        return _auc(insertion_auc, self.area, self.insertion)
+
+    @property
+    def deletion_auc(self) -> float:
+        """Deletion AUC of the mean over target tokens; lower is better."""
+        return _auc(deletion_auc, self.area, self.deletion)
+
+    def summary(self) -> str:
+        """A few lines for people: answer, leading regions, AUCs and cost."""
+        share = np.diff(self.area)
+        regions = [
+            f"{rank + 1}. region {self.order[rank]}, {share[rank]:.1%} of the image"
+            for rank in range(min(3, self.order.size))
+        ]
+        lines = {"answer": " ".join(self.answer.split())}
+        if self.target.size < self.answer_ids.size or self.counterfactual.any():
+            lines["target"] = ", ".join(
+                repr(token)
+                + (f" in place of {self.answer_tokens[position]!r}" if changed else "")
+                for token, position, changed in zip(
+                    self.tokens, self.target, self.counterfactual, strict=True
+                )
+            )
+        lines["regions"] = ("\n" + " " * 12).join(regions)
+        lines["insertion"] = f"AUC {self.insertion_auc:.3f} (higher is better)"
+        lines["deletion"] = f"AUC {self.deletion_auc:.3f} (lower is better)"
+        lines["cost"] = f"{self.forwards:,} forwards in {self.seconds:.1f} s"
+        return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
+
+    @property
+    def counterfactual(self) -> Bool[np.ndarray, "t"]:
+        """True for targets whose scored id is not the one in the answer."""
+        return self.token_ids != self.answer_ids[self.target]
+
+    def plot(self) -> "matplotlib.figure.Figure":
+        """Draw everything in one figure: regions, saliency, curves and tokens."""
+        from eagle_jax.figures import figure
+
+        return figure(self)
+
+    def save(self, folder: str | os.PathLike, figure: bool = False) -> None:
+        """Write attribution.json, arrays.npz and image.png to `folder`, all or nothing.
+
+        Missing parents are created; an attribution that is there already is replaced.
+
+        Args:
+          folder: where to write.
+          figure: also draw figure.png.
+
+        Raises:
+          InputError: the folder holds something else or cannot be written, or the fields
+            contradict each other (shapes, label range, order, probabilities).
+        """
+        from eagle_jax.storage import save
+
+        save(self, folder, figure)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> "Attribution":
+        """Read what `save` wrote, checked against the digests recorded there.
+
+        Args:
+          folder: a saved attribution.
+
+        Raises:
+          InputError: a file is missing, damaged or edited, or from a newer eagle-jax.
+        """
+        from eagle_jax.storage import load
+
+        return load(folder)
+
+    def to_eagle(self, folder: str | os.PathLike, name: str) -> None:
+        """Write `json/<name>.json` and `npy/<name>.npy` in the layout of the published code.
+
+        The npy file holds the masks in the order chosen, shape (n, H, W, 1), int64: eight
+        bytes per pixel and region. Files of the same name are replaced.
+
+        Args:
+          folder: parent of the `json` and `npy` folders, created if missing.
+          name: name of the sample, usually that of the image without its extension.
+
+        Raises:
+          InputError: the name is no plain file name, or the folder cannot be written.
+        """
+        from eagle_jax.published import to_eagle
+
+        to_eagle(self, folder, name)
+
+    def _objective(self) -> np.ndarray:
+        insertion = self.insertion.mean(axis=1, dtype=np.float64)
+        deletion = self.deletion.mean(axis=1, dtype=np.float64)
+        return self.insight_weight * insertion + self.necessity_weight * (1 - deletion)
+
+
+def _auc(metric, area: np.ndarray, curves: np.ndarray) -> float:
+    return float(metric(area.astype(np.float64), curves.mean(axis=1, dtype=np.float64)))

@@ -1,0 +1,74 @@
+"""Attributions in the file layout of the published code."""
+
+import json
+import os
+import re
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eagle_jax.attribution import Attribution
+from eagle_jax.errors import InputError
+
+# The published code decodes without special tokens, so these become empty words.
+_SPECIAL_TOKEN = re.compile(r"\s*(<\|.*\|>|</?s>|<pad>|<eos>|<bos>|<end_of_turn>)\s*")
+
+
+def to_eagle(attribution: Attribution, folder: str | os.PathLike, name: str) -> None:
+    """See `Attribution.to_eagle`."""
+    if name in ("", ".", "..") or name != Path(name).name:
+        raise InputError(f"name {name!r} is no plain file name: give the folder separately")
+    try:
+        finished = (
+            Path(folder) / "npy" / f"{name}.npy",
+            Path(folder) / "json" / f"{name}.json",
+        )
+        mark = uuid.uuid4().hex[:8]
+        masks, record = partial = [path.with_name(f".{mark}-{path.name}") for path in finished]
+        try:
+            for path in partial:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            _write_masks(masks, attribution.labels, attribution.order)
+            text = json.dumps(
+                _eagle_record(attribution), indent=4, separators=(",", ":"), ensure_ascii=False
+            )
+            record.write_text(text, encoding="utf-8", errors="surrogatepass")
+            for path, target in zip(partial, finished, strict=True):
+                path.replace(target)
+        finally:
+            for path in partial:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from error
+
+
+def _write_masks(path: Path, labels: np.ndarray, order: np.ndarray) -> None:
+    header = {"descr": "<i8", "fortran_order": False, "shape": (order.size, *labels.shape, 1)}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for region in order:
+            file.write((labels == region).astype("<i8").tobytes())
+
+
+def _eagle_record(attribution: Attribution) -> dict[str, Any]:
+    insertion, deletion = attribution.insertion[1:], attribution.deletion[1:]
+    return {
+        "insertion_score": insertion.mean(axis=1).tolist(),
+        "deletion_score": deletion.mean(axis=1).tolist(),
+        "smdl_score": attribution.objective.tolist(),
+        "insertion_word_score": insertion.tolist(),
+        "deletion_word_score": deletion.tolist(),
+        "region_area": attribution.area[1:].tolist(),
+        "lambda1": attribution.insight_weight,
+        "lambda2": attribution.necessity_weight,
+        "sub-region_number": attribution.order.size,
+        "org_score": insertion[-1].tolist(),
+        "baseline_score": deletion[-1].tolist(),
+        "selected_interpretation_token_id": attribution.target.tolist(),
+        "selected_interpretation_token_word_id": attribution.token_ids.tolist(),
+        "words": [
+            "" if _SPECIAL_TOKEN.fullmatch(word) else word for word in attribution.tokens
+        ],
+    }

@@ -1,0 +1,434 @@
+"""The result object: its formulas against slow loops, and its files against damage."""
+
+import dataclasses
+import json
+import math
+import os
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from eagle_jax.attribution import Attribution
+from eagle_jax.errors import InputError
+
+FILES = ("attribution.json", "arrays.npz", "image.png")
+
+
+def make(
+    seed=0, shape=(13, 17), n=6, answer=("A", " red", " car", ".", "<|im_end|>"), **changes
+):
+    rng = np.random.default_rng(seed)
+    height, width = shape
+    labels = rng.permutation(np.arange(height * width) % n).reshape(shape).astype(np.int32)
+    tokens = changes.pop("tokens", answer)
+    t, a = len(tokens), len(answer)
+    fields = {
+        "image": rng.integers(0, 256, (height, width, 3), dtype=np.uint8),
+        "labels": labels,
+        "order": rng.permutation(n).astype(np.int32),
+        "insertion": rng.random((n + 1, t), dtype=np.float32),
+        "deletion": rng.random((n + 1, t), dtype=np.float32),
+        "prompt": "Beschreibe das Bild: größer? 图",
+        "answer": "".join(answer[:-1]),
+        "answer_ids": rng.integers(0, 1000, a).astype(np.int32),
+        "answer_tokens": tuple(answer),
+        "target": np.arange(t, dtype=np.int32),
+        "tokens": tuple(tokens),
+        "insight_weight": 1.0,
+        "necessity_weight": 0.5,
+        "model": "demo",
+        "search": "exact",
+        "forwards": n * (n + 1),
+        "seconds": 1.25,
+    }
+    fields["token_ids"] = fields["answer_ids"][fields["target"]]
+    return Attribution(**(fields | changes))
+
+
+def test_area_counts_the_pixels_of_the_chosen_regions():
+    it = make()
+    for k in range(it.order.size + 1):
+        share = np.isin(it.labels, it.order[:k]).mean()
+        assert it.area[k] == np.float32(share)
+    assert it.area[0] == 0 and it.area[-1] == 1 and it.area.dtype == np.float32
+
+
+def test_objective_is_the_weighted_mean_over_tokens():
+    it = make(insight_weight=0.7, necessity_weight=1.9)
+    for k in range(1, 7):
+        terms = [
+            0.7 * i + 1.9 * (1 - d)
+            for i, d in zip(it.insertion[k], it.deletion[k], strict=True)
+        ]
+        assert math.isclose(it.objective[k - 1], sum(terms) / len(terms), rel_tol=1e-6)
+
+
+def test_saliency_follows_the_formula_with_the_weights_in_the_start_value():
+    it = make(insight_weight=0.7, necessity_weight=1.9)
+    start = 0.7 * it.insertion[0].mean() + 1.9 * (1 - it.deletion[0].mean())
+    value, values, last = 0.0, [], start
+    for f in it.objective:
+        value -= abs(float(f) - last)
+        last = float(f)
+        values.append(value)
+    scaled = (np.array(values) - values[-1]) / (values[0] - values[-1])
+    for rank, region in enumerate(it.order):
+        np.testing.assert_allclose(it.saliency[it.labels == region], scaled[rank], atol=1e-5)
+    assert it.saliency.dtype == np.float32
+    assert (it.saliency[it.labels == it.order[0]] == 1).all()
+    assert (it.saliency[it.labels == it.order[-1]] == 0).all()
+
+
+def test_saliency_keeps_tiny_differences_apart():
+    steps = np.linspace(0.5, 0.5 + 6e-4, 7, dtype=np.float32)[:, None]
+    it = make(tokens=("A",), insertion=steps, deletion=1 - steps)
+    assert len(np.unique(it.saliency)) == 6
+
+
+def test_saliency_of_flat_curves_and_of_one_region():
+    flat = np.full((7, 1), 0.25, np.float32)
+    it = make(tokens=("A",), insertion=flat, deletion=flat)
+    np.testing.assert_array_equal(it.saliency, it.labels == it.order[0])
+    curve = np.array([[0.1], [0.9]], np.float32)
+    one = make(n=1, shape=(1, 1), tokens=("A",), insertion=curve, deletion=curve[::-1].copy())
+    np.testing.assert_array_equal(one.saliency, [[1]])
+    assert one.summary()
+
+
+def test_auc_of_constant_curves_is_the_constant():
+    flat = np.full((7, 5), 0.3, np.float32)
+    it = make(insertion=flat, deletion=2 * flat)
+    assert math.isclose(it.insertion_auc, np.float32(0.3), abs_tol=1e-6)
+    assert math.isclose(it.deletion_auc, np.float32(0.6), abs_tol=1e-6)
+
+
+def test_counterfactual_targets_are_named_in_the_summary():
+    it = make(
+        answer=("Yes", ".", "<|im_end|>"),
+        tokens=("No",),
+        answer_ids=np.array([9454, 13, 151645], np.int32),
+        target=np.array([0], np.int32),
+        token_ids=np.array([2753], np.int32),
+    )
+    assert it.counterfactual.tolist() == [True]
+    assert "'No' in place of 'Yes'" in it.summary()
+    whole = make().summary()
+    assert "in place of" not in whole and "42 forwards in 1.2" in whole
+    assert whole.count("% of the image") == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"order": np.array([0, 1, 2, 3, 4, 4], np.int32)}, "order"),
+        ({"order": np.arange(6)}, "order must be int32"),
+        ({"labels": np.zeros((13, 17), np.int32)}, "no pixels"),
+        ({"labels": np.zeros((13, 16), np.int32)}, "labels must be int32 of shape"),
+        ({"labels": np.full((13, 17), -1, np.int32)}, "labels must lie"),
+        ({"image": np.zeros((13, 17), np.uint8)}, "image must be uint8"),
+        (
+            {"insertion": np.zeros((6, 5), np.float32)},
+            r"insertion must be float32 of shape \(7, 5\)",
+        ),
+        ({"deletion": np.full((7, 5), np.nan, np.float32)}, "deletion must hold probabilities"),
+        ({"insertion": np.full((7, 5), 1.1, np.float32)}, "insertion must hold probabilities"),
+        ({"target": np.array([0, 1, 2, 3, 5], np.int32)}, "target must hold positions"),
+        ({"answer_ids": np.arange(4, dtype=np.int32)}, "answer_ids"),
+        ({"seconds": math.nan}, "seconds"),
+    ],
+)
+def test_contradicting_fields_are_not_saved(tmp_path, changes, words):
+    it = make()
+    for name, value in changes.items():
+        # Around the constructor, whose annotations are checked in tests only.
+        object.__setattr__(it, name, value)
+    with pytest.raises(InputError, match=words):
+        it.save(tmp_path / "out")
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(13, 17), (1, 6), (40, 3)])
+def test_save_and_load_round_trip(tmp_path, shape):
+    it = make(shape=shape)
+    it.save(tmp_path / "deep" / "er")
+    again = Attribution.load(tmp_path / "deep" / "er")
+    assert again == it
+    for field in dataclasses.fields(it):
+        mine, theirs = getattr(it, field.name), getattr(again, field.name)
+        assert type(mine) is type(theirs)
+        assert not isinstance(mine, np.ndarray) or mine.dtype == theirs.dtype
+    assert again != make(shape=shape, seed=1)
+    record = json.loads((tmp_path / "deep" / "er" / "attribution.json").read_text("utf-8"))
+    assert record["schema"] == 1 and record["versions"]["numpy"] == np.__version__
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(tmp_path / "deep" / "er" / "image.png")), it.image
+    )
+
+
+def test_numbers_of_other_types_and_odd_texts_survive(tmp_path):
+    it = make(prompt="lone surrogate \udcff, null \0, line\u2028separator")
+    it.save(tmp_path / "a")
+    assert Attribution.load(tmp_path / "a") == it
+
+
+def test_save_replaces_an_attribution_and_leaves_nothing_else(tmp_path):
+    make(seed=1).save(tmp_path / "out", figure=True)
+    assert (tmp_path / "out" / "figure.png").stat().st_size > 1000
+    make(seed=2).save(tmp_path / "out")
+    assert Attribution.load(tmp_path / "out") == make(seed=2)
+    assert os.listdir(tmp_path) == ["out"]
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(FILES)
+    (tmp_path / "empty").mkdir()
+    make().save(tmp_path / "empty")
+    assert Attribution.load(tmp_path / "empty") == make()
+
+
+def test_save_refuses_to_destroy_other_things(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_bytes(b"cat")
+    with pytest.raises(InputError, match="holds other files"):
+        make().save(tmp_path / "photos")
+    make().save(tmp_path / "out")
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="notes.txt"):
+        make().save(tmp_path / "out")
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+    (tmp_path / "file").write_text("x")
+    for bad in (tmp_path / "file", tmp_path / "file" / "inside", "/", tmp_path / ("x" * 300)):
+        with pytest.raises(InputError) as error:
+            make().save(bad)
+        assert "\n" not in str(error.value)
+    assert sorted(os.listdir(tmp_path)) == ["file", "out", "photos"]
+
+
+def test_a_failed_write_restores_what_was_there(tmp_path, monkeypatch):
+    make(seed=1).save(tmp_path / "out")
+    rename, calls = os.rename, []
+
+    def fail_on_second(source, target):
+        calls.append(source)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fail_on_second)
+    with pytest.raises(InputError, match="No space left"):
+        make(seed=2).save(tmp_path / "out")
+    assert os.listdir(tmp_path) == ["out"]
+    assert Attribution.load(tmp_path / "out") == make(seed=1)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_missing_files_are_named(tmp_path, name):
+    make().save(tmp_path / "out")
+    (tmp_path / "out" / name).unlink()
+    with pytest.raises(InputError, match=name):
+        Attribution.load(tmp_path / "out")
+
+
+def test_load_of_no_folder(tmp_path):
+    with pytest.raises(InputError, match="no attribution.json"):
+        Attribution.load(tmp_path / "nowhere")
+
+
+def test_a_newer_schema_is_said_to_be_newer(tmp_path):
+    make().save(tmp_path / "out")
+    path = tmp_path / "out" / "attribution.json"
+    path.write_text(path.read_text("utf-8").replace('"schema": 1', '"schema": 2'), "utf-8")
+    with pytest.raises(InputError, match="schema 2"):
+        Attribution.load(tmp_path / "out")
+
+
+def reseal(folder, edit_record=None, arrays=None, image=None):
+    """Rewrite parts of a saved folder with fresh digests, as a careful forger would."""
+    from eagle_jax import storage
+
+    if arrays is not None:
+        np.savez_compressed(folder / "arrays.npz", **arrays)
+    if image is not None:
+        Image.fromarray(image).save(folder / "image.png")
+    record = json.loads((folder / "attribution.json").read_text("utf-8"))
+    if edit_record:
+        edit_record(record)
+    for name in ("arrays.npz", "image.png"):
+        record["sha256"][name] = storage._digest((folder / name).read_bytes())
+    record["sha256"]["attribution.json"] = storage._seal(record)
+    (folder / "attribution.json").write_text(json.dumps(record), "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda r: r.pop("prompt"), "prompt"),
+        (lambda r: r.update(forwards="many"), "forwards"),
+        (lambda r: r.update(forwards=True), "forwards"),
+        (lambda r: r.update(seconds=math.inf), "seconds"),
+        (lambda r: r.update(tokens=[1, 2, 3, 4, 5]), "tokens"),
+        (lambda r: r.update(tokens="ABCDE"), "tokens"),
+        (lambda r: r["tokens"].pop(), "insertion must be"),
+        (lambda r: r["answer_tokens"].append("x"), "answer_ids must be"),
+    ],
+)
+def test_resealed_records_are_still_checked(tmp_path, edit, words):
+    make().save(tmp_path / "out")
+    reseal(tmp_path / "out", edit)
+    with pytest.raises(InputError, match=words):
+        Attribution.load(tmp_path / "out")
+
+
+def test_resealed_arrays_are_still_checked(tmp_path):
+    it = make()
+    good = dict(np.load(_saved(it, tmp_path / "good") / "arrays.npz"))
+    objects = np.array([{}] * it.order.size, dtype=object)
+    for number, (name, value) in enumerate(
+        {
+            "order": it.order.astype(np.int64),
+            "labels": it.labels[:-1],
+            "insertion": it.insertion + np.float32(2),
+            "target": objects,
+            "token_ids": it.token_ids.astype(">i4"),
+            "extra": it.order,
+        }.items()
+    ):
+        folder = _saved(it, tmp_path / str(number))
+        reseal(folder, arrays=good | {name: value})
+        with pytest.raises(InputError) as error:
+            Attribution.load(folder)
+        assert "\n" not in str(error.value)
+    folder = _saved(it, tmp_path / "image")
+    reseal(folder, image=it.image[:-1])
+    with pytest.raises(InputError, match="RGB picture"):
+        Attribution.load(folder)
+
+
+def _saved(it, folder):
+    it.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    return _saved(make(), tmp_path_factory.mktemp("saved") / "out")
+
+
+damage = st.one_of(
+    st.tuples(st.just("truncate"), st.floats(0, 1, exclude_max=True), st.just(b"")),
+    st.tuples(st.just("overwrite"), st.floats(0, 1), st.binary(min_size=1, max_size=8)),
+    st.tuples(st.just("insert"), st.floats(0, 1), st.binary(min_size=1, max_size=8)),
+    st.tuples(st.just("replace"), st.just(0.0), st.binary(max_size=40)),
+    st.tuples(st.just("delete"), st.just(0.0), st.just(b"")),
+    st.tuples(st.just("folder"), st.just(0.0), st.just(b"")),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(name=st.sampled_from(FILES), blow=damage)
+def test_damaged_files_load_equal_or_raise_one_clear_line(saved, tmp_path_factory, name, blow):
+    folder = tmp_path_factory.mktemp("damaged") / "out"
+    shutil.copytree(saved, folder)
+    path, (kind, place, content) = folder / name, blow
+    data = path.read_bytes()
+    at = int(place * len(data))
+    if kind in ("delete", "folder"):
+        path.unlink()
+        if kind == "folder":
+            path.mkdir()
+    elif kind == "truncate":
+        path.write_bytes(data[:at])
+    elif kind == "overwrite":
+        path.write_bytes(data[:at] + content + data[at + len(content) :])
+    elif kind == "insert":
+        path.write_bytes(data[:at] + content + data[at:])
+    else:
+        path.write_bytes(content)
+    check_load(folder, Attribution.load(saved))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), seal=st.booleans())
+def test_edited_records_load_equal_or_raise_one_clear_line(saved, tmp_path_factory, data, seal):
+    folder = tmp_path_factory.mktemp("edited") / "out"
+    shutil.copytree(saved, folder)
+    record = json.loads((folder / "attribution.json").read_text("utf-8"))
+    key = data.draw(st.sampled_from(sorted(record)))
+    value = data.draw(json_values)
+    if seal and key not in ("sha256", "schema"):
+        # A forged but consistent record may say something else; it must not crash.
+        reseal(folder, lambda r: r.update({key: value}))
+        try:
+            Attribution.load(folder)
+        except InputError as error:
+            assert "\n" not in str(error)
+        return
+    record[key] = value
+    (folder / "attribution.json").write_text(json.dumps(record), "utf-8")
+    check_load(folder, Attribution.load(saved))
+
+
+def check_load(folder, original):
+    try:
+        assert Attribution.load(folder) == original
+    except InputError as error:
+        assert "\n" not in str(error) and len(str(error)) < 400
+
+
+def test_deep_json_is_refused(tmp_path):
+    make().save(tmp_path / "out")
+    (tmp_path / "out" / "attribution.json").write_text("[" * 200_000)
+    with pytest.raises(InputError):
+        Attribution.load(tmp_path / "out")
+
+
+def test_to_eagle_writes_the_published_layout(tmp_path):
+    it = make()
+    it.to_eagle(tmp_path, "000000000139")
+    text = (tmp_path / "json" / "000000000139.json").read_text("utf-8")
+    assert text.startswith('{\n    "insertion_score":[\n        0.')
+    record = json.loads(text)
+    assert list(record) == [
+        "insertion_score",
+        "deletion_score",
+        "smdl_score",
+        "insertion_word_score",
+        "deletion_word_score",
+        "region_area",
+        "lambda1",
+        "lambda2",
+        "sub-region_number",
+        "org_score",
+        "baseline_score",
+        "selected_interpretation_token_id",
+        "selected_interpretation_token_word_id",
+        "words",
+    ]
+    assert np.shape(record["insertion_word_score"]) == (6, 5)
+    np.testing.assert_array_equal(np.float32(record["deletion_word_score"]), it.deletion[1:])
+    np.testing.assert_allclose(record["insertion_score"], it.insertion[1:].mean(1), rtol=1e-6)
+    assert record["org_score"] == record["insertion_word_score"][-1]
+    assert record["baseline_score"] == record["deletion_word_score"][-1]
+    assert record["sub-region_number"] == 6 and record["region_area"][-1] == 1.0
+    assert (record["lambda1"], record["lambda2"]) == (1.0, 0.5)
+    assert record["words"] == ["A", " red", " car", ".", ""]
+    masks = np.load(tmp_path / "npy" / "000000000139.npy", allow_pickle=False)
+    assert masks.dtype == np.int64 and masks.shape == (6, 13, 17, 1)
+    np.testing.assert_array_equal(masks[..., 0], it.labels[None] == it.order[:, None, None])
+    assert sorted(os.listdir(tmp_path / "npy")) == ["000000000139.npy"]
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "/etc/x", "x" * 300])
+def test_to_eagle_refuses_names_that_are_no_file_names(tmp_path, name):
+    with pytest.raises(InputError):
+        make().to_eagle(tmp_path, name)
