@@ -104,7 +104,7 @@ def _from_array(array: np.ndarray, name: str) -> np.ndarray:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
         raise InputError(f"{name}: expected (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
-    _check_size(*array.shape[:2], name)
+    _check_size(array.shape[0], array.shape[1], name)
     if array.dtype == np.uint16:
         array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
     elif array.dtype.kind == "f":

@@ -75,13 +75,35 @@ def _slico(image: np.ndarray, count: int) -> np.ndarray:
 
     height, width = image.shape[:2]
     seeds = round(height * width / _region_size(image, count) ** 2)
-    labels = slic(image, n_segments=seeds, slic_zero=True, start_label=0, channel_axis=-1)
-    return _contiguous(labels)
+    labels = slic(
+        image, n_segments=seeds, slic_zero=True, enforce_connectivity=False, start_label=0
+    )
+    return _connected(_contiguous(labels))
+
+
+def _connected(labels: np.ndarray) -> np.ndarray:
+    # Each region keeps its largest piece; every other pixel joins the nearest such piece.
+    # scikit-image's own step merges scraps with each other, and on fine texture that leaves
+    # far fewer regions than asked for (13 of 64 on a noisy checkerboard).
+    from scipy.ndimage import distance_transform_edt
+    from skimage.measure import label
+
+    pieces = np.asarray(label(labels, background=-1, connectivity=1))
+    areas = np.bincount(pieces.ravel())
+    region = np.zeros(len(areas), np.int64)
+    region[pieces] = labels
+    by_area = np.lexsort((areas, region))[1:]  # piece 0 is the unused background
+    largest = by_area[np.append(np.diff(region[by_area]) > 0, True)]
+    nearest = distance_transform_edt(
+        ~np.isin(pieces, largest), return_distances=False, return_indices=True
+    )
+    rows, columns = np.asarray(nearest)
+    return labels[rows, columns]
 
 
 def _opencv_slico(image: np.ndarray, count: int) -> np.ndarray:
     try:
-        from cv2 import ximgproc
+        from cv2 import ximgproc  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError(
             "regions='opencv:...' needs OpenCV's contrib modules: "
