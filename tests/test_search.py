@@ -1,0 +1,171 @@
+"""The exact search against the sequential PyTorch one, brute force and plain callables."""
+
+import itertools
+
+import numpy as np
+import pytest
+import questions
+import tiny_checkpoints
+import torch_reference
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eagle_jax import search
+
+
+class Table:
+    """A set function by look-up: probabilities of `t` targets for each subset."""
+
+    def __init__(self, table: np.ndarray):
+        self.table = table
+        self.regions = len(table).bit_length() - 1
+        self.forwards = 0
+
+    def __call__(self, visible):
+        self.forwards += len(visible)
+        return self.table[visible @ (1 << np.arange(self.regions))]
+
+
+@pytest.fixture(scope="module")
+def folders(untied, tied, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoints") / "other"
+    tiny_checkpoints.make_qwen2_5_vl(folder, seed=3)
+    return {"untied": untied, "tied": tied, "other": folder}
+
+
+@pytest.fixture(scope="module")
+def networks(folders):
+    return {name: questions.load_network(folder) for name, folder in folders.items()}
+
+
+@pytest.fixture(scope="module")
+def torches(folders, references):
+    return references | {"other": torch_reference.TorchReference(folders["other"])}
+
+
+# Height, width and regions: unresized, resized in both directions, resized and wide.
+IMAGES = [(84, 112, 9), (100, 90, 12), (60, 150, 16)]
+
+
+def compare(question, network, reference, insight_weight=1.0, necessity_weight=1.0):
+    """Asserts that our search is one that the sequential search could have made."""
+    weights = insight_weight, necessity_weight
+    found = search.greedy(question.scorer(network), *weights)
+    regions = int(question.labels.max()) + 1
+    assert sorted(found.order) == list(range(regions))
+    assert found.forwards == regions * (regions + 1)
+    theirs = torch_reference.exact_search(
+        question.reference_score(reference), regions, *weights, follow=found.order
+    )
+    np.testing.assert_allclose(found.insertion, theirs.insertion, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(found.deletion, theirs.deletion, rtol=0, atol=1e-4)
+    clear = theirs.margin > 1e-5
+    assert np.all(theirs.shortfall[clear] == 0), "another region where the margin is clear"
+    assert np.all(theirs.shortfall <= 1e-5), "a worse region than a tie allows"
+    assert clear.mean() > 0.7, "margins too small for this comparison to mean anything"
+
+
+@pytest.mark.parametrize("name", ["untied", "tied", "other"])
+@pytest.mark.parametrize("height, width, regions", IMAGES)
+def test_order_and_scores_equal_the_sequential_search(
+    name, height, width, regions, folders, networks, torches, make_image
+):
+    image = make_image(regions, height, width)
+    labels = questions.cells(regions, height, width, regions)
+    question = questions.make_question(folders[name], image, labels)
+    compare(question, networks[name], torches[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, regions", [("untied", 36), ("tied", 70)])
+def test_many_regions(name, regions, folders, networks, torches, make_image):
+    image = make_image(7, 112, 112)
+    labels = questions.cells(7, 112, 112, regions)
+    question = questions.make_question(folders[name], image, labels, target=[0])
+    compare(question, networks[name], torches[name])
+
+
+@pytest.mark.parametrize("weights", [(1.0, 0.0), (0.0, 1.0), (0.3, 2.0)])
+def test_weights_of_insight_and_necessity(weights, folders, networks, torches, make_image):
+    image, labels = make_image(9, 84, 112), questions.cells(9, 84, 112, 9)
+    question = questions.make_question(folders["untied"], image, labels)
+    compare(question, networks["untied"], torches["untied"], *weights)
+
+
+def test_five_regions_against_brute_force(folders, networks, torches, make_image):
+    image, labels = make_image(2, 84, 112), questions.cells(2, 84, 112, 5)
+    question = questions.make_question(folders["untied"], image, labels)
+    score = question.reference_score(torches["untied"])
+    p = {
+        frozenset(chosen): score(np.isin(np.arange(5), chosen))
+        for size in range(6)
+        for chosen in itertools.combinations(range(5), size)
+    }
+    everything = frozenset(range(5))
+    found = search.greedy(question.scorer(networks["untied"]))
+    for k in range(6):
+        prefix = frozenset(found.order[:k].tolist())
+        np.testing.assert_allclose(found.insertion[k], p[prefix], atol=1e-5)
+        np.testing.assert_allclose(found.deletion[k], p[everything - prefix], atol=1e-5)
+        if k == 5:
+            break
+        value = {
+            r: np.mean(p[prefix | {r}] + 1 - p[everything - prefix - {r}])
+            for r in everything - prefix
+        }
+        assert value[found.order[k]] >= max(value.values()) - 1e-6
+
+
+@given(
+    st.integers(1, 5).flatmap(
+        lambda n: st.lists(
+            st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=2 * 2**n, max_size=2 * 2**n
+        )
+    )
+)
+def test_any_callable_with_regions_and_lowest_number_wins_ties(values):
+    scorer = Table(np.array(values, np.float32).reshape(-1, 2))
+    found = search.greedy(scorer)
+    n = scorer.regions
+    assert scorer.forwards == found.forwards == n * (n + 1)
+    plain = torch_reference.exact_search(lambda visible: scorer(visible[None])[0], n)
+    np.testing.assert_array_equal(found.order, plain.order)
+    np.testing.assert_array_equal(found.insertion, plain.insertion)
+    np.testing.assert_array_equal(found.deletion, plain.deletion)
+
+
+@pytest.mark.parametrize("height, width", [(84, 112), (100, 90)])
+def test_fused_step_gives_ties_to_the_lowest_number(
+    height, width, folders, networks, make_image
+):
+    # On a black image every set of regions is the same picture.
+    labels = questions.cells(4, height, width, 7)
+    black = np.zeros((height, width, 3), np.uint8)
+    question = questions.make_question(folders["untied"], black, labels)
+    found = search.greedy(question.scorer(networks["untied"], batch_size=5))
+    np.testing.assert_array_equal(found.order, np.arange(7))
+
+
+def test_fused_step_equals_the_plain_step(folders, networks, make_image):
+    image, labels = make_image(11, 84, 112), questions.cells(11, 84, 112, 9)
+    scorer = questions.make_question(folders["tied"], image, labels).scorer(networks["tied"])
+
+    class Plain:
+        regions = scorer.regions
+
+        def __call__(self, visible):
+            return scorer(visible)
+
+    fused, plain = search.greedy(scorer), search.greedy(Plain())
+    np.testing.assert_array_equal(fused.order, plain.order)
+    np.testing.assert_allclose(fused.insertion, plain.insertion, atol=1e-6)
+    np.testing.assert_allclose(fused.deletion, plain.deletion, atol=1e-6)
+
+
+def test_one_region(folders, networks, make_image):
+    image = make_image(12, 56, 56)
+    labels = np.zeros((56, 56), np.int32)
+    question = questions.make_question(folders["untied"], image, labels)
+    found = search.greedy(question.scorer(networks["untied"]))
+    assert found.order.tolist() == [0] and found.forwards == 2
+    np.testing.assert_array_equal(found.insertion, found.deletion[::-1])
