@@ -133,7 +133,7 @@ def score_sets(
     *,
     batch_size: int,
 ) -> Float32[Array, "m t"]:
-    """Scores the first ``count`` sets, ``batch_size`` at a time; the other rows are undefined."""
+    """Scores the first ``count`` sets, ``batch_size`` at a time; other rows are undefined."""
     return _in_batches(network, question, lambda j: sets[j], sets.shape[0], count, batch_size)
 
 
@@ -278,8 +278,10 @@ class MaskedImageScorer:
           Its number, and the target probabilities with it inserted and with it removed.
         """
         region, inserted, removed = jax.device_get(
-            best_region(*self._step_arguments(chosen, insight_weight, necessity_weight),
-                        batch_size=self.batch_size)
+            best_region(
+                *self._step_arguments(chosen, insight_weight, necessity_weight),
+                batch_size=self.batch_size,
+            )
         )
         targets = len(self.tokens)
         return int(region), inserted[:targets], removed[:targets]

@@ -156,7 +156,11 @@ class Decoder(nnx.Module):
         return self.norm(x)
 
     def prefill(
-        self, x: Float[Array, "b s e"], positions: Int[Array, "3 s"], row: Int[Array, ""], room: int
+        self,
+        x: Float[Array, "b s e"],
+        positions: Int[Array, "3 s"],
+        row: Int[Array, ""],
+        room: int,
     ) -> tuple[Float[Array, "b 1 e"], Cache]:
         """Runs a prompt, keeping keys and values, with ``room`` more places for new tokens."""
         rotation = self.rotation(positions)

@@ -43,9 +43,7 @@ def generate(
     def extend(state):
         count, last, ids, cache, done = state
         x = decoder.embed(last)[:, None]
-        hidden, cache = decoder.step(
-            x, next_position + count - 1, cache, length + count - 1
-        )
+        hidden, cache = decoder.step(x, next_position + count - 1, cache, length + count - 1)
         token = jnp.argmax(decoder.logits(hidden[:, 0]), axis=-1).astype(jnp.int32)
         ids = ids.at[:, count].set(jnp.where(done, -1, token))
         return count + 1, token, ids, cache, done | jnp.isin(token, end_ids)

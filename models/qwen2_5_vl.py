@@ -91,7 +91,7 @@ def _vision_config(vision: dict[str, Any]) -> VisionConfig:
 
 def _require(supported: bool, what: str) -> None:
     if not supported:
-        raise InputError(f"config.json asks for {what}, which the qwen2_5_vl port does not support")
+        raise InputError(f"config.json asks for {what}: not supported for qwen2_5_vl")
 
 
 class Qwen2_5_VL(nnx.Module):
@@ -110,7 +110,9 @@ class Qwen2_5_VL(nnx.Module):
         """Plans the vision tower for a grid of patches, on the host."""
         return vision_layout(self.config.vision, grid)
 
-    def positions(self, ids: Int[np.ndarray, " s"], grid: tuple[int, int]) -> Int[np.ndarray, "3 s"]:
+    def positions(
+        self, ids: Int[np.ndarray, " s"], grid: tuple[int, int]
+    ) -> Int[np.ndarray, "3 s"]:
         """Temporal, row and column position of each token, on the host.
 
         Text counts 0, 1, 2, ...; the image's tokens share one temporal position and count
@@ -220,7 +222,11 @@ _MERGER = {"ln_q": "norm", "mlp.0": "inner+", "mlp.2": "outer+"}
 
 
 def _add(
-    keys: dict[str, Target | None], hf: str, own: str, index: int | None, modules: dict[str, str]
+    keys: dict[str, Target | None],
+    hf: str,
+    own: str,
+    index: int | None,
+    modules: dict[str, str],
 ) -> None:
     """Adds the tensors of a group of modules; a plus marks the ones that have a bias."""
     for hf_module, own_module in modules.items():
@@ -234,7 +240,7 @@ def _add(
 
 
 def _patch_kernel(shape: tuple[int, ...]) -> Layout:
-    """(embed, channels, frames, rows, columns) <-> (frames, channels * rows * columns, embed)."""
+    """(embed, channel, frame, row, column) <-> (frame, channel * row * column, embed)."""
     embed, channels, frames, rows, columns = shape
     return Layout(
         lambda x: x.transpose(2, 1, 3, 4, 0).reshape(frames, -1, embed),

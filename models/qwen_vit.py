@@ -42,7 +42,8 @@ class VisionConfig:
     def runs(self) -> list[tuple[bool, range]]:
         """Consecutive layers of one kind, as (full attention?, layer numbers)."""
         kinds = itertools.groupby(range(self.layers), key=lambda i: i in self.full_layers)
-        return [(full, range((members := list(group))[0], members[-1] + 1)) for full, group in kinds]
+        groups = ((full, list(layers)) for full, layers in kinds)
+        return [(full, range(layers[0], layers[-1] + 1)) for full, layers in groups]
 
 
 @functools.partial(

@@ -1,0 +1,175 @@
+"""A checkpoint made ready for explanations: modules, tokenizer and image settings."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Int32
+
+from eagle_jax.errors import InputError
+from eagle_jax.models import qwen2_5_vl
+from eagle_jax.models.checkpoint import load_weights, read_config
+from eagle_jax.models.generate import generate
+from eagle_jax.preprocess import ImagePlan, ImageSettings, masked_patches
+from eagle_jax.prompt import load_tokenizer
+
+_FAMILIES = {
+    "qwen2_5_vl": (
+        qwen2_5_vl.Qwen2_5_VLConfig,
+        qwen2_5_vl.Qwen2_5_VL,
+        qwen2_5_vl.weight_keys,
+    ),
+}
+_DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """What `load` returns; pass it to `explain` and `scorer`.
+
+    Attributes:
+      name: the hub id or folder it was loaded from, or "demo".
+      network: the Flax NNX modules with their weights.
+      tokenizer: transformers' tokenizer of the checkpoint.
+      image_settings: how its image processor treats pictures.
+      end_ids: tokens that end an answer.
+    """
+
+    name: str
+    network: Any
+    tokenizer: Any
+    image_settings: ImageSettings
+    end_ids: tuple[int, ...]
+
+
+def load(source: str | Path = "demo", dtype: str | None = None) -> Model:
+    """Loads a model.
+
+    Args:
+      source: "demo" for the bundled storybook model, a folder in the Hugging Face layout, or
+        a hub id such as "Qwen/Qwen2.5-VL-3B-Instruct", which is downloaded once and cached.
+      dtype: "float32", "bfloat16" or "float16"; None keeps the checkpoint's own.
+
+    Returns:
+      The model, with its weights on the default device.
+
+    Raises:
+      InputError: there is no such folder or hub id, or the checkpoint is incomplete, damaged
+        or of a family that is not supported.
+    """
+    if dtype is not None and dtype not in _DTYPES:
+        raise InputError(f"dtype is {dtype!r}; it must be one of {', '.join(_DTYPES)}")
+    folder = _folder(str(source))
+    config = read_config(folder)
+    kind = config.get("model_type")
+    if kind not in _FAMILIES:
+        raise InputError(
+            f"{folder / 'config.json'} says model_type {kind!r}; "
+            f"supported are {', '.join(sorted(_FAMILIES))}"
+        )
+    read_family, build, weight_keys = _FAMILIES[kind]
+    family = read_family.from_hf(config)
+    skeleton = nnx.eval_shape(lambda: build(family, rngs=nnx.Rngs(0)))
+    network = load_weights(folder, skeleton, weight_keys(family), dtype)
+    settings = ImageSettings.from_hf(_read_json(folder / "preprocessor_config.json"))
+    tokenizer = load_tokenizer(folder, family.image_token_id)
+    return Model(
+        name=str(source),
+        network=network,
+        tokenizer=tokenizer,
+        image_settings=settings,
+        end_ids=_end_ids(folder, config, tokenizer),
+    )
+
+
+def generate_answer(
+    model: Model, plan: ImagePlan, prompt_ids: Int32[np.ndarray, " s"], max_new_tokens: int
+) -> Int32[np.ndarray, " a"]:
+    """The model's greedy answer about the whole image, its end token included.
+
+    Args:
+      model: from `load`.
+      plan: the image and its regions.
+      prompt_ids: the expanded prompt.
+      max_new_tokens: length at which an answer without end token is cut.
+
+    Returns:
+      Token ids, at least one.
+    """
+    network = model.network
+    # A bucket of lengths shares one program; the padding is never attended to.
+    ids = np.pad(prompt_ids, (0, -len(prompt_ids) % 16), mode="edge")
+    new = _generate(
+        network,
+        jax.device_put(plan),
+        network.layout(plan.grid),
+        ids,
+        network.positions(ids, plan.grid),
+        np.int32(np.argmax(ids == network.config.image_token_id)),
+        np.int32(len(prompt_ids)),
+        np.array(model.end_ids, np.int32),
+        max_new_tokens=max_new_tokens,
+    )
+    new = np.asarray(new)[0]
+    return new[new >= 0]
+
+
+def _generate(network, plan, layout, ids, positions, start, length, end_ids, *, max_new_tokens):
+    everything = jnp.ones((1, 1), bool)
+    patches = masked_patches(dataclasses.replace(plan, labels=plan.labels * 0), everything)
+    embeddings = network.embed(ids, network.visual_tokens(patches, layout), start)
+    return generate(network, embeddings, positions, length, end_ids, max_new_tokens)
+
+
+_generate = jax.jit(_generate, static_argnames="max_new_tokens")
+
+
+def _folder(source: str) -> Path:
+    if source == "demo":
+        from eagle_jax.demo import CHECKPOINT
+
+        return CHECKPOINT
+    folder = Path(source)
+    if folder.exists() or source.startswith(("/", ".", "~")) or source.count("/") != 1:
+        return folder.expanduser()
+    return _download(source)
+
+
+def _download(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    wanted = ["*.json", "*.safetensors", "*.jinja", "*.txt"]
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=wanted))
+    except LocalEntryNotFoundError as error:
+        raise InputError(
+            f"{hub_id} is no local folder and not in the download cache, and the hub cannot be "
+            "reached: check the name and the connection, or give a folder"
+        ) from error
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        line = " ".join(str(error).split())[:200]
+        raise InputError(f"{hub_id} cannot be downloaded from the hub: {line}") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path} is not a JSON object")
+    return value
+
+
+def _end_ids(folder: Path, config: dict[str, Any], tokenizer: Any) -> tuple[int, ...]:
+    path = folder / "generation_config.json"
+    found = _read_json(path).get("eos_token_id") if path.exists() else None
+    if found is None:
+        found = config.get("eos_token_id", tokenizer.eos_token_id)
+    return tuple(found) if isinstance(found, list) else (found,)

@@ -1,0 +1,132 @@
+"""The command line: ``eagle-jax explain``."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from eagle_jax.errors import InputError
+
+_EXPLAIN_EXAMPLES = """\
+examples:
+  eagle-jax explain
+      explains a bundled picture with the bundled demo model
+  eagle-jax explain cat.jpg --prompt "Is there a cat in the image?" --target Yes
+      explains one word of the model's answer
+  eagle-jax explain cat.jpg --prompt "Is there a dog in the image?" --target Yes --target-id No
+      asks what speaks for the answer the model did not give
+  eagle-jax explain street.jpg --prompt "Describe the image." \\
+      --model Qwen/Qwen2.5-VL-3B-Instruct --regions 64 --out street
+      explains a whole caption of a real model
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+      arguments: without the program's name; None takes those of the process.
+
+    Returns:
+      Exit code: 0, 2 for input that cannot be used, or 130 when interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except InputError as error:
+        print(f"eagle-jax: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("eagle-jax: interrupted, nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="eagle-jax",
+        description="Where a multimodal language model looked, and what it relied on.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    explain = commands.add_parser(
+        "explain",
+        help="explain one answer about one image",
+        description="Finds which regions of an image an answer rests on, and draws it.",
+        epilog=_EXPLAIN_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    explain.set_defaults(run=_explain)
+    add = explain.add_argument
+    add("image", nargs="?", help="the picture; without one, a bundled storybook scene")
+    add("--prompt", help="question or instruction (default for the bundled picture: a caption)")
+    add(
+        "--model",
+        default="demo",
+        help='"demo", a Hugging Face folder, or a hub id (default: demo)',
+    )
+    add("--answer", help="explain this answer instead of the model's own")
+    add("--target", help="a word or phrase of the answer (default: all of it)")
+    add(
+        "--target-id",
+        metavar="TEXT",
+        help="score this token at the target instead of the answer's own",
+    )
+    add(
+        "--regions",
+        default="64",
+        help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
+    )
+    add("--search", default="exact", choices=["exact"], help="how to search (default: exact)")
+    add("--dtype", choices=["float32", "bfloat16", "float16"], help="default: the checkpoint's")
+    add("--batch-size", type=int, metavar="N", help="masked images per forward")
+    add(
+        "--out",
+        default="explanation",
+        type=Path,
+        help="folder for figure.png and the saved attribution (default: explanation)",
+    )
+    return parser
+
+
+def _explain(options: argparse.Namespace) -> None:
+    image, prompt = options.image, options.prompt
+    if image is None:
+        from eagle_jax import demo
+
+        image, prompt = demo.IMAGE, prompt or demo.PROMPT
+    elif prompt is None:
+        raise InputError('--prompt is missing: say what to ask, as in --prompt "What is this?"')
+
+    _cache_compilations()
+    import eagle_jax
+
+    model = eagle_jax.load(options.model, dtype=options.dtype)
+    attribution = eagle_jax.explain(
+        model,
+        image,
+        prompt,
+        answer=options.answer,
+        target=options.target,
+        target_ids=options.target_id,
+        regions=options.regions,
+        search=options.search,
+        batch_size=options.batch_size,
+        progress=sys.stderr.isatty(),
+    )
+    attribution.save(options.out, figure=True)
+    print(attribution.summary())
+    print(f"{'written':<12}{options.out / 'figure.png'} and the attribution beside it")
+
+
+def _cache_compilations() -> None:
+    """Compiled programs outlive the process, so the second run starts faster."""
+    import jax
+
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(Path(home) / "eagle-jax" / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""From an image and a prompt to an attribution: the whole story."""
+
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int32
+
+from eagle_jax.answer import (
+    decode_answer,
+    encode_answer,
+    find_target,
+    find_target_ids,
+    token_texts,
+)
+from eagle_jax.attribution import Attribution
+from eagle_jax.bundle import Model, generate_answer
+from eagle_jax.errors import InputError
+from eagle_jax.images import ImageSource, read_image
+from eagle_jax.preprocess import plan_image
+from eagle_jax.prompt import build_prompt
+from eagle_jax.regions import segment
+from eagle_jax.scoring import MaskedImageScorer, ask
+from eagle_jax.search import greedy
+
+_SEARCHES = {"exact": greedy}
+
+
+def explain(
+    model: Model,
+    image: ImageSource,
+    prompt: str,
+    answer: str | Sequence[int] | None = None,
+    target: str | Sequence[int] | None = None,
+    target_ids: str | Sequence[int | str] | None = None,
+    regions: int | str | np.ndarray = 64,
+    search: str = "exact",
+    insight_weight: float = 1.0,
+    necessity_weight: float = 1.0,
+    batch_size: int | None = None,
+    max_new_tokens: int = 128,
+    progress: bool = False,
+) -> Attribution:
+    """Finds which regions of an image an answer rests on.
+
+    The image is cut into regions, and a search orders them so that early regions both
+    suffice for the target tokens and cannot be spared: each step adds the region that most
+    raises the mean over targets of
+    ``insight_weight * p(token | chosen) + necessity_weight * (1 - p(token | rest))``.
+
+    Args:
+      model: from `eagle_jax.load`.
+      image: a path, a PIL image, or an array of uint8 pixels.
+      prompt: the question or instruction.
+      answer: the answer to explain, as text or token ids; None lets the model answer.
+      target: what to explain in the answer: None for every token, a word or phrase, or
+        positions of tokens.
+      target_ids: tokens to score at those positions instead of the answer's own, as ids or
+        texts: "No" where the model said "Yes" asks what speaks for the other answer.
+      regions: about so many SLICO regions, a form such as "grid:8x8", or an integer label
+        map (H, W).
+      search: "exact".
+      insight_weight: lambda 1, weight of sufficiency.
+      necessity_weight: lambda 2, weight of indispensability.
+      batch_size: masked images per forward; None chooses.
+      max_new_tokens: limit of an answer the model gives itself.
+      progress: show a progress bar.
+
+    Returns:
+      The attribution.
+
+    Raises:
+      InputError: something in the arguments cannot be used; the message says what to do.
+
+    References:
+      EAGLE, arXiv 2509.22496, section 3.
+    """
+    if search not in _SEARCHES:
+        raise InputError(f"search is {search!r}; it must be one of {', '.join(_SEARCHES)}")
+    weights = (insight_weight, necessity_weight)
+    if not all(np.isfinite(w) and w >= 0 for w in weights) or sum(weights) == 0:
+        raise InputError(
+            f"insight_weight and necessity_weight are {weights[0]} and {weights[1]}; "
+            "they must be 0 or more, and not both 0"
+        )
+    begin = time.perf_counter()
+    case = _prepare(
+        model, image, prompt, answer, target, target_ids, regions, batch_size, max_new_tokens
+    )
+    found = _SEARCHES[search](case.scorer, insight_weight, necessity_weight, progress)
+    tokenizer = model.tokenizer
+    return Attribution(
+        image=case.image,
+        labels=case.scorer.labels,
+        order=found.order,
+        insertion=found.insertion,
+        deletion=found.deletion,
+        prompt=prompt,
+        answer=decode_answer(tokenizer, case.answer_ids),
+        answer_ids=case.answer_ids,
+        answer_tokens=token_texts(tokenizer, case.answer_ids),
+        target=case.target,
+        token_ids=case.token_ids,
+        tokens=case.scorer.tokens,
+        insight_weight=float(insight_weight),
+        necessity_weight=float(necessity_weight),
+        model=model.name,
+        search=search,
+        forwards=found.forwards,
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def scorer(
+    model: Model,
+    image: ImageSource,
+    prompt: str,
+    answer: str | Sequence[int] | None = None,
+    target: str | Sequence[int] | None = None,
+    target_ids: str | Sequence[int | str] | None = None,
+    regions: int | str | np.ndarray = 64,
+    batch_size: int | None = None,
+    max_new_tokens: int = 128,
+) -> MaskedImageScorer:
+    """The set function of one explanation, for people who bring their own search.
+
+    Args:
+      model: as for `explain`, like all the others.
+      image: see `explain`.
+      prompt: see `explain`.
+      answer: see `explain`.
+      target: see `explain`.
+      target_ids: see `explain`.
+      regions: see `explain`.
+      batch_size: see `explain`.
+      max_new_tokens: see `explain`.
+
+    Returns:
+      A callable from Bool[b, n] visible regions to Float32[b, t] probabilities.
+
+    Raises:
+      InputError: something in the arguments cannot be used; the message says what to do.
+    """
+    return _prepare(
+        model, image, prompt, answer, target, target_ids, regions, batch_size, max_new_tokens
+    ).scorer
+
+
+class _Case(NamedTuple):
+    image: np.ndarray
+    answer_ids: Int32[np.ndarray, " a"]
+    target: Int32[np.ndarray, " t"]
+    token_ids: Int32[np.ndarray, " t"]
+    scorer: MaskedImageScorer
+
+
+def _prepare(
+    model: Model,
+    image: ImageSource,
+    prompt: str,
+    answer: Any,
+    target: Any,
+    target_ids: Any,
+    regions: Any,
+    batch_size: int | None,
+    max_new_tokens: int,
+) -> _Case:
+    tokenizer, network = model.tokenizer, model.network
+    pixels = read_image(image)
+    labels = segment(pixels, regions)
+    plan = plan_image(pixels, labels, model.image_settings)
+    image_tokens = plan.grid[0] * plan.grid[1] // plan.merge_size**2
+    prompt_ids = build_prompt(tokenizer, prompt, image_tokens, network.config.image_token_id)
+    if answer is None:
+        answer_ids = generate_answer(model, plan, prompt_ids, max_new_tokens)
+    else:
+        answer_ids = encode_answer(tokenizer, answer)
+    positions = find_target(tokenizer, answer_ids, target)
+    token_ids = find_target_ids(tokenizer, answer_ids, positions, target_ids)
+    question = ask(network, plan, prompt_ids, answer_ids, positions, token_ids)
+    tokens = token_texts(tokenizer, token_ids)
+    return _Case(
+        image=pixels,
+        answer_ids=answer_ids,
+        target=positions,
+        token_ids=token_ids,
+        scorer=MaskedImageScorer(network, question, labels, tokens, batch_size),
+    )
