@@ -22,6 +22,7 @@ from eagle_jax.errors import InputError
 _WEIGHT_BITS = 22
 _LOW_BITS = 8
 _BUCKET = 64
+_TILES, _MIN_TILE = 8, 32
 # Source values composed at once; bounds the memory of large images to a few of these.
 _CHUNK_VALUES = 2**24
 
@@ -324,6 +325,24 @@ def _resize_patches(plan: ImagePlan, visible: Array) -> Array:
 
 
 def _resize_last(values: Array, halves: Array) -> Array:
+    # The weights are a band. Cut into a few column tiles, most of the zeros drop out (4 times
+    # faster from 640 to 644), and each tile remains a plain matmul.
+    new_size, padded = halves.shape[1:]
+    tile = max(_MIN_TILE, -(-new_size // _TILES))
+    window = min(padded, math.ceil((tile + 4) * max(1.0, padded / new_size)) + 2)
+    tiles = []
+    for first in range(0, new_size, tile):
+        weights = halves[:, first : first + tile]
+        start = jnp.argmax(jnp.any(weights != 0, axis=(0, 1)))
+        source, weights = (
+            jax.lax.dynamic_slice_in_dim(array, start, window, axis=-1)
+            for array in (values, weights)
+        )
+        tiles.append(_weigh(source, weights))
+    return jnp.concatenate(tiles, axis=-1)
+
+
+def _weigh(values: Array, halves: Array) -> Array:
     high, low = (
         jnp.einsum("bcyx,wx->bcyw", values, half, precision=jax.lax.Precision.HIGHEST)
         for half in halves

@@ -103,6 +103,17 @@ def test_large_images_in_chunks_give_the_same(monkeypatch):
     check_against_published((100, 150), {}, masks=5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_random_sizes_are_exact(seed):
+    generator = np.random.default_rng(seed)
+    for _ in range(4):
+        height, width = generator.integers(10, 700, 2).tolist()
+        area = int(generator.integers(4000, 400_000))
+        config = {"size": {"shortest_edge": 3136, "longest_edge": area}}
+        check_against_published((height, width), config, masks=2)
+
+
 def test_one_program_serves_a_bucket_of_sizes():
     settings = ImageSettings()
     count = 0
