@@ -181,8 +181,6 @@ def _assemble(
 ) -> np.ndarray:
     if dtype is None:
         dtype = jnp.result_type(*(tensors[key].dtype for key in targets))
-        if dtype == np.float64:
-            dtype = np.float32
     buffer = np.empty(shape, jnp.dtype(dtype))
     for key, target in targets.items():
         part = ... if target.index is None else target.index

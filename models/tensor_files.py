@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 
 from eagle_jax.errors import InputError
 
-_FLOATS = {
-    "F64": np.dtype(np.float64),
+_LOADED_AS = {
+    "F64": np.dtype(np.float32),
     "F32": np.dtype(np.float32),
     "F16": np.dtype(np.float16),
     "BF16": np.dtype(ml_dtypes.bfloat16),
@@ -51,8 +51,8 @@ class StoredTensor(NamedTuple):
 
     @property
     def dtype(self) -> np.dtype | None:
-        """The NumPy dtype, or None when it is no supported float."""
-        return _FLOATS.get(self.dtype_name)
+        """The dtype to load it as, float32 for float64; None when it is no supported float."""
+        return _LOADED_AS.get(self.dtype_name)
 
     def read(self) -> np.ndarray:
         """The values, in host memory.

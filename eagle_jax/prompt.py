@@ -1,0 +1,168 @@
+"""The prompt as token ids, image included, and rotary positions; NumPy on the host."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from eagle_jax.errors import InputError
+
+Tokenizer = Any  # transformers' PreTrainedTokenizerFast, imported when one is loaded
+
+
+def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
+    """Loads the tokenizer of a Hugging Face folder; local files only.
+
+    Args:
+      folder: the checkpoint folder.
+      image_token_id: the image placeholder, from config.json.
+
+    Returns:
+      transformers' tokenizer, with a chat template.
+
+    Raises:
+      InputError: the tokenizer, its chat template or the image token is missing.
+    """
+    from transformers import AutoTokenizer
+
+    folder = Path(folder)
+    names = ("tokenizer.json", "vocab.json", "tokenizer.model")
+    if not any((folder / name).is_file() for name in names):
+        raise InputError(f"{folder} has no tokenizer: none of {', '.join(names)}")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # tokenizers raises bare Exception on a damaged file
+        line = " ".join(str(error).split())[:200]
+        raise InputError(f"the tokenizer in {folder} cannot be read: {line}") from error
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = _processor_template(folder)
+    if tokenizer.eos_token_id is None:
+        raise InputError(f"the tokenizer in {folder} has no eos_token to end an answer with")
+    if not 0 <= image_token_id < len(tokenizer):
+        raise InputError(
+            f"the tokenizer in {folder} has {len(tokenizer)} tokens, so config.json's "
+            f"image_token_id {image_token_id} is not among them"
+        )
+    return tokenizer
+
+
+def build_prompt(
+    tokenizer: Tokenizer, text: str, image_tokens: int, image_token_id: int
+) -> Int[np.ndarray, " s"]:
+    """Ids of a conversation that shows one image, asks `text` and opens the answer.
+
+    The text is taken exactly, outer blanks included (they are tokens). Text that
+    spells a special token is refused, since it would forge a piece of the template.
+
+    Args:
+      tokenizer: from `load_tokenizer`.
+      text: the question or instruction.
+      image_tokens: visual tokens of the image; its placeholder is repeated so often.
+      image_token_id: the placeholder.
+
+    Returns:
+      int32 ids; the first answer token follows them.
+
+    Raises:
+      InputError: the prompt is blank or spells a special token, or the chat
+        template has no place for exactly one image.
+    """
+    if not text.strip():
+        raise InputError("the prompt is empty; ask something about the image")
+    ids = _render(tokenizer, text)
+    specials = special_ids(tokenizer) | {image_token_id}
+    structure = [i for i in ids if i in specials]
+    expected = [i for i in _render(tokenizer, "x") if i in specials]
+    if structure != expected:
+        forged = next(
+            (i for i in structure if structure.count(i) > expected.count(i)), structure[0]
+        )
+        name = tokenizer.convert_ids_to_tokens(forged)
+        raise InputError(f"the prompt contains the special token {name}; leave it out")
+    if ids.count(image_token_id) != 1:
+        name = tokenizer.convert_ids_to_tokens(image_token_id)
+        raise InputError(
+            f"the tokenizer's chat template writes the image token {name} "
+            f"{ids.count(image_token_id)} times for one image, not once"
+        )
+    place = ids.index(image_token_id)
+    expanded = ids[:place] + [image_token_id] * image_tokens + ids[place + 1 :]
+    return np.array(expanded, np.int32)
+
+
+def rope_positions(
+    ids: Int[np.ndarray, " s"], grid_h: int, grid_w: int, image_token_id: int
+) -> Int[np.ndarray, "3 s"]:
+    """Temporal, row and column position of each token of a sequence with one image.
+
+    Text counts up, all three alike. The image starts where the text before it
+    ends: its temporal position stays, rows and columns count from there. The text
+    behind goes on after the largest position, so a 2 x 3 image after 4 tokens has
+
+        t  0 1 2 3  4 4 4 4 4 4  7 8
+        h  0 1 2 3  4 4 4 5 5 5  7 8
+        w  0 1 2 3  4 5 6 4 5 6  7 8
+
+    Args:
+      ids: the whole sequence, image tokens expanded.
+      grid_h: rows of visual tokens (after merging).
+      grid_w: columns of visual tokens (after merging).
+      image_token_id: the placeholder.
+
+    Returns:
+      int32 positions.
+
+    Raises:
+      InputError: the image tokens are not one run of grid_h * grid_w.
+    """
+    image = np.flatnonzero(ids == image_token_id)
+    count = grid_h * grid_w
+    if len(image) != count or image[-1] - image[0] + 1 != count:
+        raise InputError(
+            f"the sequence has {len(image)} image tokens (id {image_token_id}), not one run "
+            f"of {grid_h} x {grid_w}"
+        )
+    start, end = image[0], image[0] + count
+    positions = np.tile(np.arange(len(ids), dtype=np.int32), (3, 1))
+    row, column = np.divmod(np.arange(count, dtype=np.int32), grid_w)
+    positions[:, start:end] = start + np.stack([np.zeros_like(row), row, column])
+    positions[:, end:] += max(grid_h, grid_w) - count
+    return positions
+
+
+def special_ids(tokenizer: Tokenizer) -> set[int]:
+    """Ids of the tokens that structure a conversation and that plain text must not forge."""
+    added = tokenizer.added_tokens_decoder.items()
+    return {i for i, token in added if token.special} | set(tokenizer.all_special_ids)
+
+
+def _render(tokenizer: Tokenizer, text: str) -> list[int]:
+    content = [{"type": "image"}, {"type": "text", "text": text}]
+    try:
+        rendered = tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+        )
+    except Exception as error:  # templates raise anything: they are code
+        line = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"the tokenizer's chat template cannot show an image with a text: {line}"
+        ) from error
+    start = tokenizer.bos_token
+    needs_start = bool(start) and not rendered.startswith(start)
+    return tokenizer(rendered, add_special_tokens=needs_start).input_ids
+
+
+def _processor_template(folder: Path) -> str:
+    """The chat template of folders that keep it with the processor."""
+    path = folder / "chat_template.json"
+    if path.is_file():
+        try:
+            return str(json.loads(path.read_text(encoding="utf-8"))["chat_template"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} holds no chat_template: {error}") from error
+    raise InputError(
+        f"{folder} has no chat template: neither chat_template.jinja nor a chat_template "
+        "in tokenizer_config.json"
+    )
