@@ -41,7 +41,7 @@ class Question:
     target: np.ndarray
     token_ids: np.ndarray
 
-    def scorer(self, network, batch_size=None) -> MaskedImageScorer:
+    def scorer(self, network, batch_size=8) -> MaskedImageScorer:
         """This question to our model."""
         plan = plan_image(self.image, self.labels, ImageSettings(max_pixels=12845056))
         question = ask(
@@ -66,17 +66,25 @@ def make_question(
     image: np.ndarray,
     labels: np.ndarray,
     *,
+    reference=None,
     prompt: str = "Is there a cat in the image?",
     answer: str = "Yes, a small red cat.",
     target=None,
     token_ids=None,
 ) -> Question:
-    """Tokenizes with a folder's tokenizer; by default every answer token is a target."""
+    """Tokenizes with a folder's tokenizer; by default every answer token is a target.
+
+    With a `reference` the answer is its own: a random model gives a text of ours
+    probabilities near zero, where every absolute tolerance holds.
+    """
     config = Qwen2_5_VLConfig.from_hf(read_config(folder))
     tokenizer = load_tokenizer(folder, config.image_token_id)
     grid = plan_image(image, labels, ImageSettings()).grid
     prompt_ids = build_prompt(tokenizer, prompt, grid[0] * grid[1] // 4, config.image_token_id)
-    answer_ids = encode_answer(tokenizer, answer)
+    if reference is None:
+        answer_ids = encode_answer(tokenizer, answer)
+    else:
+        answer_ids = reference.generate(prompt_ids, image, 7, stop=False).astype(np.int32)
     target = np.arange(len(answer_ids)) if target is None else np.asarray(target)
     token_ids = answer_ids[target] if token_ids is None else np.asarray(token_ids)
     return Question(

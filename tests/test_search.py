@@ -59,6 +59,7 @@ def compare(question, network, reference, insight_weight=1.0, necessity_weight=1
     )
     np.testing.assert_allclose(found.insertion, theirs.insertion, rtol=0, atol=1e-4)
     np.testing.assert_allclose(found.deletion, theirs.deletion, rtol=0, atol=1e-4)
+    assert np.ptp(theirs.insertion, axis=0).max() > 0.05, "the masks do not matter"
     clear = theirs.margin > 1e-5
     assert np.all(theirs.shortfall[clear] == 0), "another region where the margin is clear"
     assert np.all(theirs.shortfall <= 1e-5), "a worse region than a tie allows"
@@ -72,7 +73,7 @@ def test_order_and_scores_equal_the_sequential_search(
 ):
     image = make_image(regions, height, width)
     labels = questions.cells(regions, height, width, regions)
-    question = questions.make_question(folders[name], image, labels)
+    question = questions.make_question(folders[name], image, labels, reference=torches[name])
     compare(question, networks[name], torches[name])
 
 
@@ -81,20 +82,26 @@ def test_order_and_scores_equal_the_sequential_search(
 def test_many_regions(name, regions, folders, networks, torches, make_image):
     image = make_image(7, 112, 112)
     labels = questions.cells(7, 112, 112, regions)
-    question = questions.make_question(folders[name], image, labels, target=[0])
+    question = questions.make_question(
+        folders[name], image, labels, reference=torches[name], target=[0]
+    )
     compare(question, networks[name], torches[name])
 
 
 @pytest.mark.parametrize("weights", [(1.0, 0.0), (0.0, 1.0), (0.3, 2.0)])
 def test_weights_of_insight_and_necessity(weights, folders, networks, torches, make_image):
     image, labels = make_image(9, 84, 112), questions.cells(9, 84, 112, 9)
-    question = questions.make_question(folders["untied"], image, labels)
+    question = questions.make_question(
+        folders["untied"], image, labels, reference=torches["untied"]
+    )
     compare(question, networks["untied"], torches["untied"], *weights)
 
 
 def test_five_regions_against_brute_force(folders, networks, torches, make_image):
     image, labels = make_image(2, 84, 112), questions.cells(2, 84, 112, 5)
-    question = questions.make_question(folders["untied"], image, labels)
+    question = questions.make_question(
+        folders["untied"], image, labels, reference=torches["untied"]
+    )
     score = question.reference_score(torches["untied"])
     p = {
         frozenset(chosen): score(np.isin(np.arange(5), chosen))
@@ -135,20 +142,22 @@ def test_any_callable_with_regions_and_lowest_number_wins_ties(values):
 
 
 @pytest.mark.parametrize("height, width", [(84, 112), (100, 90)])
-def test_fused_step_gives_ties_to_the_lowest_number(
-    height, width, folders, networks, make_image
-):
+def test_fused_step_gives_ties_to_the_lowest_number(height, width, folders, networks, torches):
     # On a black image every set of regions is the same picture.
     labels = questions.cells(4, height, width, 7)
     black = np.zeros((height, width, 3), np.uint8)
-    question = questions.make_question(folders["untied"], black, labels)
-    found = search.greedy(question.scorer(networks["untied"], batch_size=5))
+    question = questions.make_question(
+        folders["untied"], black, labels, reference=torches["untied"]
+    )
+    found = search.greedy(question.scorer(networks["untied"]))
     np.testing.assert_array_equal(found.order, np.arange(7))
 
 
-def test_fused_step_equals_the_plain_step(folders, networks, make_image):
+def test_fused_step_equals_the_plain_step(folders, networks, torches, make_image):
     image, labels = make_image(11, 84, 112), questions.cells(11, 84, 112, 9)
-    scorer = questions.make_question(folders["tied"], image, labels).scorer(networks["tied"])
+    scorer = questions.make_question(
+        folders["tied"], image, labels, reference=torches["tied"]
+    ).scorer(networks["tied"])
 
     class Plain:
         regions = scorer.regions
