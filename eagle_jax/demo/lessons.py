@@ -1,0 +1,179 @@
+"""Several conversations about one picture as one training sequence.
+
+    user: IMAGE | Is there a cat in the image? Yes | Is there ... | What ... | Describe ...
+
+Every turn stands in a slot of fixed length, sees the image and itself only, and counts its
+positions on from the image: to the model each slot is exactly a conversation of one turn,
+and the vision tower runs once for all of them. Mask and positions are the same for every
+scene, so the whole training is one compiled program.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from eagle_jax.demo.questions import (
+    CAPTION_PROMPT,
+    Named,
+    caption,
+    colour_answer,
+    colour_question,
+    draw_presence,
+    presence_question,
+)
+from eagle_jax.demo.scene_cache import SceneCache
+
+VISUAL_TOKENS = 36
+PRESENCE, COLOUR, CAPTION = "presence", "colour", "caption"
+SLOTS = (PRESENCE,) * 4 + (COLOUR,) * 2 + (CAPTION,)
+# Tokens of the question with its chat frame, and of the longest answer with its end.
+_LENGTHS = {PRESENCE: (13, 2), COLOUR: (11, 6), CAPTION: (9, 20)}
+
+# A token that only the picture decides, one that depends on how many objects there are,
+# one that follows from the question.
+_CONTENT, _STRUCTURE, _FRAME = 1.0, 0.3, 0.1
+_STRUCTURE_WORDS = (" a", " an", ",", " and", ".")
+
+
+class Lesson(NamedTuple):
+    """What is the same for every scene.
+
+    Attributes:
+      prefix: ids up to and with the end of the image.
+      image_start: where its visual tokens begin.
+      mask: True where a row of the sequence sees a column.
+      positions: rotary positions.
+      rows: places whose next token is part of an answer.
+      slots: for each of `SLOTS`, the part of `rows` that is its answer.
+    """
+
+    prefix: Int[np.ndarray, " f"]
+    image_start: int
+    mask: Bool[np.ndarray, "s s"]
+    positions: Int[np.ndarray, "3 s"]
+    rows: Int[np.ndarray, " t"]
+    slots: tuple[slice, ...]
+
+
+class Batch(NamedTuple):
+    """Scenes and the conversations about them; `weights` is 0 behind an answer's end."""
+
+    images: UInt8[np.ndarray, "b 168 168 3"]
+    patches: UInt8[np.ndarray, "b 144 2"]
+    ids: Int[np.ndarray, "b s"]
+    targets: Int[np.ndarray, "b t"]
+    weights: Float[np.ndarray, "b t"]
+
+
+def make_lesson(
+    tokenizer, positions_of: Callable[[np.ndarray, tuple[int, int]], np.ndarray]
+) -> Lesson:
+    """Plans the sequence.
+
+    Args:
+      tokenizer: from `build_tokenizer`.
+      positions_of: the model's `positions` for a sequence and a grid of patches.
+    """
+    image = "<|image_pad|>" * VISUAL_TOKENS
+    prefix = np.asarray(
+        tokenizer.encode(f"<|im_start|>user\n<|vision_start|>{image}<|vision_end|>"), np.int32
+    )
+    start = int(np.flatnonzero(prefix == tokenizer.convert_tokens_to_ids("<|image_pad|>"))[0])
+    owner, positions, rows, slots = [np.full(len(prefix), -1)], [], [], []
+    offset = len(prefix)
+    for number, sort in enumerate(SLOTS):
+        question, answer = _LENGTHS[sort]
+        length = question + answer - 1
+        alone = np.concatenate([prefix, np.zeros(length, np.int32)])
+        positions.append(positions_of(alone, (12, 12))[:, len(prefix) :])
+        slots.append(slice(len(rows), len(rows) + answer))
+        rows.extend(range(offset + question - 1, offset + length))
+        owner.append(np.full(length, number))
+        offset += length
+    owners = np.concatenate(owner)
+    visible = (owners[None, :] == -1) | (owners[:, None] == owners[None, :])
+    visible &= np.arange(offset)[None, :] <= np.arange(offset)[:, None]
+    of_prefix = positions_of(prefix, (12, 12))
+    return Lesson(
+        prefix=prefix,
+        image_start=start,
+        mask=visible,
+        positions=np.concatenate([of_prefix, *positions], axis=1).astype(np.int32),
+        rows=np.asarray(rows, np.int32),
+        slots=tuple(slots),
+    )
+
+
+def make_batch(
+    lesson: Lesson, tokenizer, scenes: SceneCache, indices: np.ndarray, rng: np.random.Generator
+) -> Batch:
+    """Asks fresh questions about the scenes with these numbers."""
+    encode = _encoder(tokenizer)
+    ids = np.zeros((len(indices), lesson.mask.shape[0]), np.int32)
+    targets = np.zeros((len(indices), len(lesson.rows)), np.int32)
+    weights = np.zeros((len(indices), len(lesson.rows)), np.float32)
+    ids[:, : len(lesson.prefix)] = lesson.prefix
+    for row, index in enumerate(indices):
+        objects = scenes.named(int(index))
+        offset = len(lesson.prefix)
+        for sort, part in zip(SLOTS, lesson.slots, strict=True):
+            question, answer, weight = encode(*_turn(sort, objects, rng))
+            length = sum(_LENGTHS[sort]) - 1
+            turn = (question + answer)[:-1]
+            ids[row, offset : offset + len(turn)] = turn
+            targets[row, part.start : part.start + len(answer)] = answer
+            weights[row, part.start : part.start + len(answer)] = weight
+            offset += length
+    return Batch(
+        images=np.asarray(scenes.images[indices]),
+        patches=np.asarray(scenes.patches[indices]),
+        ids=ids,
+        targets=targets,
+        weights=weights,
+    )
+
+
+def _turn(sort: str, objects: Named, rng: np.random.Generator) -> tuple[str, str, str]:
+    reworded = rng.random() < 0.15
+    if sort == CAPTION:
+        return sort, "Describe this picture." if reworded else CAPTION_PROMPT, caption(objects)
+    if sort == PRESENCE:
+        kind, present = draw_presence(objects, rng)
+        question, answer = presence_question(kind), "Yes" if present else "No"
+        question = question.replace("image", "picture") if reworded else question
+    else:
+        colour, kind = objects[int(rng.integers(len(objects)))]
+        question, answer = colour_question(kind), colour_answer(kind, colour)
+        question = question.replace("colour", "color") if reworded else question
+    return sort, question, answer
+
+
+@functools.lru_cache(maxsize=1)
+def _encoder(tokenizer):
+    contents = _single_tokens(tokenizer)
+    structure = {tokenizer.encode(word)[0] for word in _STRUCTURE_WORDS}
+
+    @functools.lru_cache(maxsize=200_000)
+    def encode(sort: str, question: str, answer: str):
+        asked = tokenizer.encode(f"{question}<|im_end|>\n<|im_start|>assistant\n")
+        said = tokenizer.encode(f"{answer}<|im_end|>")
+        if len(asked) != _LENGTHS[sort][0] or len(said) > _LENGTHS[sort][1]:
+            raise ValueError(f"{question!r} with {answer!r} does not fit its slot")
+        weights = []
+        for place, token in enumerate(said):
+            decided = token in contents and not (sort == COLOUR and place == 1)
+            counted = sort == CAPTION and (token in structure or token == said[-1])
+            weights.append(_CONTENT if decided else _STRUCTURE if counted else _FRAME)
+        return asked, said, weights
+
+    return encode
+
+
+def _single_tokens(tokenizer) -> frozenset[int]:
+    from eagle_jax.demo.drawings import COLOURS, KINDS
+
+    words = ["Yes", "No", *(f" {word}" for word in (*COLOURS, *KINDS))]
+    return frozenset(tokenizer.encode(word)[0] for word in words)
