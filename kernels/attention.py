@@ -42,19 +42,23 @@ def attention(
 
 
 def _xla(query, key, value, *, causal, lengths, mask):
+    # Heads first, and the query heads of a group as one longer sequence: plain batched
+    # matrix products, which a CPU runs about twice as fast as the same sums as an einsum.
     b, s, h, d = query.shape
     u, k = key.shape[1:3]
-    grouped = query.reshape(b, s, k, h // k, d) * d**-0.5
-    scores = jnp.einsum("bskgd,bukd->bkgsu", grouped, key, preferred_element_type=jnp.float32)
+    query = (query * d**-0.5).reshape(b, s, k, h // k, d).transpose(0, 2, 3, 1, 4)
+    query = query.reshape(b, k, -1, d)
+    key, value = key.transpose(0, 2, 3, 1), value.transpose(0, 2, 1, 3)
+    scores = jnp.matmul(query, key, preferred_element_type=jnp.float32)
     if causal:
         mask = jnp.arange(u) <= jnp.arange(s)[:, None]
     if mask is not None:
-        scores = jnp.where(mask, scores, -jnp.inf)
+        scores = jnp.where(jnp.tile(mask, (h // k, 1)), scores, -jnp.inf)
     if lengths is not None:
         exists = jnp.arange(u) < lengths[:, None]
-        scores = jnp.where(exists[:, None, None, None, :], scores, -jnp.inf)
-    weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
-    return jnp.einsum("bkgsu,bukd->bskgd", weights, value).reshape(b, s, h, d)
+        scores = jnp.where(exists[:, None, None, :], scores, -jnp.inf)
+    attended = jax.nn.softmax(scores, axis=-1).astype(value.dtype) @ value
+    return attended.reshape(b, h, s, d).transpose(0, 2, 1, 3)
 
 
 def _cudnn(query, key, value, *, causal, lengths):
