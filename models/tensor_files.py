@@ -131,9 +131,9 @@ def _indexed(folder: Path, index: Path) -> dict[Path, set[str] | None]:
         raise InputError(f"{index} has no weight_map; fetch the checkpoint again")
     files: dict[Path, set[str]] = {}
     for key, name in places.items():
-        if not isinstance(name, str) or Path(name).suffix != ".safetensors":
-            raise InputError(f"{index} places {key} in {name!r}, which is no safetensors file")
-        files.setdefault(folder / Path(name).name, set()).add(key)
+        if not isinstance(name, str) or Path(name).name != name:
+            raise InputError(f"{index} places {key!r} in {name!r}, which is no file name")
+        files.setdefault(folder / name, set()).add(key)
     present = {path.name for path in folder.iterdir() if path.is_file()}
     if absent := sorted(path.name for path in files if path.name not in present):
         raise InputError(
@@ -207,4 +207,5 @@ def shortened(entries: list[str]) -> str:
     """Joins entries by commas; of more than 40 the rest is only counted."""
     more = len(entries) - _LISTED
     text = ", ".join(entries[:_LISTED]) + (f" and {more} more" if more > 0 else "")
-    return " ".join(text.split())
+    # Names come from files: keep the message one line that any terminal can print.
+    return " ".join(text.split()).encode(errors="backslashreplace").decode()
