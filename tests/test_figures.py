@@ -1,0 +1,140 @@
+"""Figures: nothing clipped or overlapping for any shape of image and answer."""
+
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.patches import FancyBboxPatch
+
+from eagle_jax.attribution import Attribution
+from eagle_jax.chips import reliance_scale
+from eagle_jax.figures import figure, overlay
+
+SENTENCE = ("A", " red", " car", " near", " a", " house", ".", "<|im_end|>")
+LONG = tuple(f" word{i % 37}" for i in range(127)) + ("</s>",)
+ODD = ("$x_1$", " 图像", " 😀👍", "\n\n", "long" * 60, "  ", "%s{}", "▁piece", "\x00\ud800")
+
+
+def make(shape=(48, 64), n=12, answer=SENTENCE, target=None, scored=None, prompt="What is it?"):
+    rng = np.random.default_rng(0)
+    height, width = shape
+    rows = np.arange(height)[:, None] * 3 // max(height, 3)
+    labels = rows * width + np.arange(width)[None] * 5 // max(width, 5)
+    if n < labels.size:
+        labels = labels % n
+    labels = np.unique(labels, return_inverse=True)[1].reshape(shape).astype(np.int32)
+    n = int(labels.max()) + 1
+    target = np.arange(len(answer)) if target is None else np.array(target)
+    ids = np.arange(10, 10 + len(answer), dtype=np.int32)
+    tokens = [answer[position] for position in target] if scored is None else scored
+    return Attribution(
+        image=rng.integers(0, 256, (height, width, 3), dtype=np.uint8),
+        labels=labels,
+        order=rng.permutation(n).astype(np.int32),
+        insertion=np.sort(rng.random((n + 1, target.size), dtype=np.float32), axis=0),
+        deletion=-np.sort(-rng.random((n + 1, target.size), dtype=np.float32), axis=0),
+        prompt=prompt,
+        answer="".join(answer),
+        answer_ids=ids,
+        answer_tokens=tuple(answer),
+        target=target.astype(np.int32),
+        token_ids=ids[target] if scored is None else np.zeros(len(scored), np.int32),
+        tokens=tuple(tokens),
+        insight_weight=1.0,
+        necessity_weight=1.0,
+        model="demo",
+        search="exact",
+        forwards=n * (n + 1),
+        seconds=3.0,
+    )
+
+
+CASES = {
+    "landscape": {},
+    "portrait": {"shape": (90, 50)},
+    "tower": {"shape": (400, 30), "prompt": ""},
+    "panorama": {"shape": (40, 300), "answer": LONG},
+    "one pixel, one token": {"shape": (1, 1), "answer": ("Yes",)},
+    "odd texts": {"answer": ODD, "prompt": "$\\alpha$ 图 " + "unbroken" * 80 + " words" * 200},
+    "counterfactual": {"answer": ("Yes", "<|im_end|>"), "target": [0], "scored": ["No"]},
+    "large": {"shape": (1300, 1900)},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_text_is_clipped_and_no_chips_overlap(name):
+    drawing = figure(make(**CASES[name]))
+    renderer = FigureCanvasAgg(drawing).get_renderer()
+    drawing.draw(renderer)
+    page = drawing.bbox
+    for text in drawing.findobj(matplotlib.text.Text):
+        if text.get_visible() and text.get_text():
+            box = text.get_window_extent(renderer)
+            assert box.x0 >= 0 and box.y0 >= 0, text
+            assert box.x1 <= page.x1 and box.y1 <= page.y1, text
+    chips = [patch for patch in drawing.findobj(FancyBboxPatch) if patch.axes.axison is False]
+    boxes = [chip.get_window_extent(renderer) for chip in chips]
+    assert len(boxes) == len(make(**CASES[name]).answer_tokens)
+    for i, box in enumerate(boxes):
+        assert box.x0 >= 0 and box.x1 <= page.x1
+        assert not any(box.overlaps(other) for other in boxes[:i])
+
+
+def words(drawing):
+    return [text.get_text() for text in drawing.findobj(matplotlib.text.Text)]
+
+
+def test_chips_name_special_and_counterfactual_tokens():
+    assert "[end]" in words(figure(make()))
+    shown = words(figure(make(**CASES["counterfactual"])))
+    assert "No (scored instead of Yes)" in shown and "[end]" in shown
+    assert "probability of \u201cNo\u201d" in shown
+
+
+def test_only_scored_tokens_are_coloured_and_outlined():
+    drawing = figure(make(target=[2]))
+    chips = [patch for patch in drawing.findobj(FancyBboxPatch) if patch.axes.axison is False]
+    white = [chip.get_facecolor()[:3] == (1, 1, 1) for chip in chips]
+    assert white == [True, True, False, True, True, True, True, True]
+    assert chips[2].get_linewidth() > chips[1].get_linewidth()
+
+
+def test_colour_range_of_the_chips_is_raw():
+    it = make()
+    scale = reliance_scale(it)
+    assert scale.vmin == it.reliance.min() and scale.vmax == it.reliance.max()
+    alone = reliance_scale(make(target=[2]))
+    assert (alone.vmin, alone.vmax) == (0, 1)
+
+
+def test_legend_gives_the_aucs():
+    it = make()
+    shown = words(figure(it))
+    assert f"insertion (AUC {it.insertion_auc:.2f})" in shown
+    assert f"deletion (AUC {it.deletion_auc:.2f})" in shown
+
+
+def test_overlay_is_yellow_where_salient_and_violet_elsewhere():
+    saliency = np.zeros((80, 80), np.float32)
+    saliency[20:60, 20:60] = 1
+    mixed = overlay(np.full((80, 80, 3), 100, np.uint8), saliency).astype(int)
+    ground = np.round(0.45 * 100)
+    np.testing.assert_allclose(mixed[40, 40], ground + 0.55 * np.array([253, 231, 37]), atol=1)
+    np.testing.assert_allclose(mixed[2, 2], ground + 0.55 * np.array([68, 1, 84]), atol=1)
+
+
+def test_no_global_state_is_touched(tmp_path):
+    before = dict(matplotlib.rcParams)
+    make().plot().savefig(tmp_path / "figure.pdf")
+    assert dict(matplotlib.rcParams) == before
+    code = (
+        "import sys, eagle_jax.attribution, eagle_jax.storage, eagle_jax.metrics.faithfulness\n"
+        "heavy = {'matplotlib', 'torch', 'transformers', 'scipy', 'skimage'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "import eagle_jax.figures\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
