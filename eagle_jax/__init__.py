@@ -13,9 +13,9 @@ import importlib
 _HOMES = {
     "Attribution": "eagle_jax.attribution",
     "InputError": "eagle_jax.errors",
-    "explain": "eagle_jax.explain",
-    "load": "eagle_jax.model",
-    "scorer": "eagle_jax.explain",
+    "explain": "eagle_jax.explanation",
+    "load": "eagle_jax.bundle",
+    "scorer": "eagle_jax.explanation",
 }
 _MODULES = ("demo", "kernels", "metrics", "models", "search")
 __all__ = [*_HOMES, *_MODULES]
@@ -25,7 +25,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str):
     if name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
-        globals()[name] = value  # `explain` would else name the module once that is imported
+        globals()[name] = value
         return value
     if name in _MODULES:
         return importlib.import_module(f"eagle_jax.{name}")

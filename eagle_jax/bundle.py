@@ -1,7 +1,6 @@
 """A checkpoint made ready for explanations: modules, tokenizer and image settings."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,12 @@ from flax import nnx
 from jaxtyping import Int32
 
 from eagle_jax.errors import InputError
+from eagle_jax.image_settings import ImageSettings
 from eagle_jax.models import qwen2_5_vl
 from eagle_jax.models.checkpoint import load_weights, read_config
 from eagle_jax.models.generate import generate
-from eagle_jax.preprocess import ImagePlan, ImageSettings, masked_patches
+from eagle_jax.models.tensor_files import read_json
+from eagle_jax.preprocess import ImagePlan, masked_patches
 from eagle_jax.prompt import load_tokenizer
 
 _FAMILIES = {
@@ -76,7 +77,13 @@ def load(source: str | Path = "demo", dtype: str | None = None) -> Model:
     family = read_family.from_hf(config)
     skeleton = nnx.eval_shape(lambda: build(family, rngs=nnx.Rngs(0)))
     network = load_weights(folder, skeleton, weight_keys(family), dtype)
-    settings = ImageSettings.from_hf(_read_json(folder / "preprocessor_config.json"))
+    settings = _image_settings(folder)
+    if (settings.patch_size, settings.merge_size) != (family.vision.patch, family.vision.merge):
+        raise InputError(
+            f"{folder}: the image processor cuts patches of {settings.patch_size} pixels merged "
+            f"{settings.merge_size} x {settings.merge_size}, the model in config.json wants "
+            f"{family.vision.patch} and {family.vision.merge}"
+        )
     tokenizer = load_tokenizer(folder, family.image_token_id)
     return Model(
         name=str(source),
@@ -157,19 +164,18 @@ def _download(hub_id: str) -> Path:
         raise InputError(f"{hub_id} cannot be downloaded from the hub: {line}") from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path} is not a JSON object")
-    return value
+def _image_settings(folder: Path) -> ImageSettings:
+    # transformers 5 writes one file for the whole processor, with the image part nested.
+    nested = folder / "processor_config.json"
+    path = folder / "preprocessor_config.json"
+    if not path.exists() and nested.exists():
+        return ImageSettings.from_hf(read_json(nested).get("image_processor", {}))
+    return ImageSettings.from_hf(read_json(path))
 
 
 def _end_ids(folder: Path, config: dict[str, Any], tokenizer: Any) -> tuple[int, ...]:
     path = folder / "generation_config.json"
-    found = _read_json(path).get("eos_token_id") if path.exists() else None
+    found = read_json(path).get("eos_token_id") if path.exists() else None
     if found is None:
         found = config.get("eos_token_id", tokenizer.eos_token_id)
     return tuple(found) if isinstance(found, list) else (found,)

@@ -77,9 +77,15 @@ def ask(
     Returns:
       The question, with arrays on the default device.
 
+    Raises:
+      InputError: the answer contains the image token.
+
     References:
       EAGLE, arXiv 2509.22496, section 3.1.
     """
+    image_token = network.config.image_token_id
+    if image_token in answer_ids:
+        raise InputError(f"the answer holds the image token (id {image_token})")
     rows = len(prompt_ids) + target - 1
     real = np.concatenate([prompt_ids, answer_ids])[: rows.max() + 1]
     ids = np.pad(real, (0, -len(real) % _SEQUENCE_BUCKET), mode="edge")
@@ -89,7 +95,7 @@ def ask(
         layout=network.layout(plan.grid),
         ids=ids.astype(np.int32),
         positions=network.positions(ids, plan.grid),
-        start=np.int32(np.argmax(ids == network.config.image_token_id)),
+        start=np.int32(np.argmax(ids == image_token)),
         rows=np.pad(rows, spare).astype(np.int32),
         targets=np.pad(token_ids, spare).astype(np.int32),
         weights=np.pad(np.full(len(target), 1 / len(target), np.float32), spare),

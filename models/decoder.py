@@ -19,8 +19,10 @@ Rotation = tuple[Float[Array, "s f"], Float[Array, "s f"]]
 class DecoderConfig:
     """Shape of a decoder.
 
-    ``rope_sections`` says how many of the ``head_size / 2`` rotary frequencies follow the
-    temporal, the row and the column position; their sum is ``head_size / 2``.
+    Llama, Qwen2 and Qwen3 differ in ``qkv_bias`` (Qwen2) and ``qk_norm``, a norm of each
+    head's queries and keys (Qwen3). ``rope_sections`` says how many of the
+    ``head_size / 2`` rotary frequencies follow the temporal, the row and the column
+    position; plain one-dimensional positions have ``(head_size / 2, 0, 0)``.
     """
 
     vocabulary: int
@@ -34,6 +36,8 @@ class DecoderConfig:
     rope_theta: float
     rope_sections: tuple[int, int, int]
     tied_head: bool
+    qkv_bias: bool = False
+    qk_norm: bool = False
 
 
 class Cache(NamedTuple):
@@ -51,17 +55,24 @@ class Attention(nnx.Module):
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
         inner = config.heads * config.head_size
         shared = config.key_value_heads * config.head_size
-        self.query = nnx.Linear(config.embed, inner, use_bias=True, rngs=rngs)
-        self.key = nnx.Linear(config.embed, shared, use_bias=True, rngs=rngs)
-        self.value = nnx.Linear(config.embed, shared, use_bias=True, rngs=rngs)
+        bias = config.qkv_bias
+        self.query = nnx.Linear(config.embed, inner, use_bias=bias, rngs=rngs)
+        self.key = nnx.Linear(config.embed, shared, use_bias=bias, rngs=rngs)
+        self.value = nnx.Linear(config.embed, shared, use_bias=bias, rngs=rngs)
         self.output = nnx.Linear(inner, config.embed, use_bias=False, rngs=rngs)
         self.head_size = config.head_size
+        self.qk_norm = config.qk_norm
+        if config.qk_norm:
+            self.query_norm = RMSNorm(config.head_size, config.norm_eps)
+            self.key_norm = RMSNorm(config.head_size, config.norm_eps)
 
     def queries(self, x, rotation: Rotation):
-        return rotate(self._heads(self.query(x)), rotation)
+        query = self._heads(self.query(x))
+        return rotate(self.query_norm(query) if self.qk_norm else query, rotation)
 
     def keys_values(self, x, rotation: Rotation):
-        return rotate(self._heads(self.key(x)), rotation), self._heads(self.value(x))
+        key, value = self._heads(self.key(x)), self._heads(self.value(x))
+        return rotate(self.key_norm(key) if self.qk_norm else key, rotation), value
 
     def close(self, attended):
         return self.output(attended.reshape(*attended.shape[:2], -1))

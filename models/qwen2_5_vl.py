@@ -13,6 +13,7 @@ from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoint import TRANSPOSED, Layout, Target
 from eagle_jax.models.decoder import Decoder, DecoderConfig
 from eagle_jax.models.qwen_vit import QwenVisionTower, VisionConfig, VisionLayout, vision_layout
+from eagle_jax.models.rope import multimodal_positions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +68,7 @@ def _decoder_config(text: dict[str, Any], config: dict[str, Any]) -> DecoderConf
         rope_theta=rope.get("rope_theta") or text.get("rope_theta", 1e6),
         rope_sections=sections,
         tied_head=config.get("tie_word_embeddings", text.get("tie_word_embeddings", False)),
+        qkv_bias=True,
     )
 
 
@@ -115,25 +117,13 @@ class Qwen2_5_VL(nnx.Module):
     ) -> Int[np.ndarray, "3 s"]:
         """Temporal, row and column position of each token, on the host.
 
-        Text counts 0, 1, 2, ...; the image's tokens share one temporal position and count
-        their rows and columns from it; the text behind goes on from the largest position.
-
         Args:
-          ids: the whole sequence, with one run of image tokens.
+          ids: the whole sequence, image tokens expanded.
           grid: rows and columns of patches of the image.
         """
         merge = self.config.vision.merge
-        rows, columns = grid[0] // merge, grid[1] // merge
-        image = np.flatnonzero(ids == self.config.image_token_id)
-        start, end = image[0], image[-1] + 1
-        row, column = np.divmod(np.arange(rows * columns), columns)
-        inside = np.stack([np.zeros_like(row), row, column]) + start
-        behind = np.arange(len(ids) - end) + start + max(rows, columns)
-        text = np.concatenate([np.arange(start), behind])
-        positions = np.empty((3, len(ids)), np.int32)
-        positions[:, start:end] = inside
-        positions[:, :start], positions[:, end:] = text[:start], text[start:]
-        return positions
+        token = self.config.image_token_id
+        return multimodal_positions(ids, grid[0] // merge, grid[1] // merge, token)
 
     def visual_tokens(
         self, patches: Float[Array, "b p c"], layout: VisionLayout

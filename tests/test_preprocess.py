@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from eagle_jax.errors import InputError
-from eagle_jax.preprocess import ImageSettings, masked_patches, plan_image
+from eagle_jax.image_settings import ImageSettings
+from eagle_jax.preprocess import masked_patches, plan_image
 
 # (height, width): identity, one direction only, both, tiny, tall, wide, rounding to even.
 SIZES = [
