@@ -68,7 +68,7 @@ def save(attribution: Attribution, folder: str | os.PathLike, figure: bool = Fal
         files[FIGURE] = picture.getvalue()
     with _one_line(f"cannot write {folder}", OSError):
         folder = Path(folder).resolve()
-        _refuse_to_replace(folder)
+        require_free(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         mark = uuid.uuid4().hex[:8]
         new = folder.with_name(f".{folder.name}-{mark}-new")
@@ -88,6 +88,34 @@ def save(attribution: Attribution, folder: str | os.PathLike, figure: bool = Fal
         finally:
             shutil.rmtree(new, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
+
+
+def require_free(folder: str | os.PathLike) -> None:
+    """Raise unless `save` may write to `folder`; worth asking before a long search.
+
+    Args:
+      folder: must be missing, empty, or hold an attribution and nothing else.
+
+    Raises:
+      InputError: the folder holds something that saving would destroy.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"cannot write {folder}: it is a file; choose a new folder")
+    with _one_line(f"cannot read {folder}", OSError):
+        held = {path.name for path in folder.iterdir()}
+    if not held:
+        return
+    if RECORD not in held:
+        raise InputError(f"cannot write {folder}: it holds other files; choose a new folder")
+    strange = sorted(held - {RECORD, ARRAYS, IMAGE, FIGURE})
+    if strange:
+        raise InputError(
+            f"cannot replace {folder}: {strange[0]!r} in it is no part of an attribution; "
+            "move it away or choose a new folder"
+        )
 
 
 def load(folder: str | os.PathLike) -> Attribution:
@@ -123,24 +151,6 @@ def _one_line(what: str, *errors: type[Exception]) -> Iterator[None]:
         else:
             reason = str(error)
         raise InputError(f"{what}: {' '.join(reason.split())}") from error
-
-
-def _refuse_to_replace(folder: Path) -> None:
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise InputError(f"cannot write {folder}: it is a file; choose a new folder")
-    held = {path.name for path in folder.iterdir()}
-    if not held:
-        return
-    if RECORD not in held:
-        raise InputError(f"cannot write {folder}: it holds other files; choose a new folder")
-    strange = sorted(held - {RECORD, ARRAYS, IMAGE, FIGURE})
-    if strange:
-        raise InputError(
-            f"cannot replace {folder}: {strange[0]!r} in it is no part of an attribution; "
-            "move it away or choose a new folder"
-        )
 
 
 def _encode(attribution: Attribution) -> dict[str, bytes]:

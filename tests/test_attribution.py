@@ -14,6 +14,7 @@ from PIL import Image
 
 from eagle_jax.attribution import Attribution
 from eagle_jax.errors import InputError
+from eagle_jax.storage import require_free
 
 FILES = ("attribution.json", "arrays.npz", "image.png")
 
@@ -197,6 +198,9 @@ def test_save_refuses_to_destroy_other_things(tmp_path):
     with pytest.raises(InputError, match="notes.txt"):
         make().save(tmp_path / "out")
     assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+    with pytest.raises(InputError, match="notes.txt"):
+        require_free(tmp_path / "out")
+    require_free(tmp_path / "new")
     (tmp_path / "file").write_text("x")
     for bad in (tmp_path / "file", tmp_path / "file" / "inside", "/", tmp_path / ("x" * 300)):
         with pytest.raises(InputError) as error:
