@@ -1,6 +1,7 @@
 """Floating-point operations of one scored mask, counted from the model's configuration."""
 
 import numpy as np
+
 from eagle_jax.models.decoder import DecoderConfig
 from eagle_jax.models.qwen_vit import VisionConfig, vision_layout
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
-from eagle_jax.models.checkpoint import load_weights, read_config
-from eagle_jax.models.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLConfig, weight_keys
 from flax import nnx
 
 from eagle_jax.answer import encode_answer
+from eagle_jax.models.checkpoint import load_weights, read_config
+from eagle_jax.models.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLConfig, weight_keys
 from eagle_jax.preprocess import ImageSettings, plan_image
 from eagle_jax.prompt import build_prompt, load_tokenizer
 from eagle_jax.scoring import MaskedImageScorer, ask

@@ -7,11 +7,12 @@ import pytest
 import tiny_checkpoints
 import torch
 import torch_reference
+from flax import nnx
+from transformers import AutoTokenizer
+
 from eagle_jax.models.checkpoint import load_weights, read_config
 from eagle_jax.models.generate import generate
 from eagle_jax.models.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLConfig, weight_keys
-from flax import nnx
-from transformers import AutoTokenizer
 
 # Merged tokens down and across; a window is 2 x 2 (untied) or 4 x 4 (tied) of them.
 GRIDS = {"whole windows": (4, 4), "cut windows": (3, 5), "tall": (9, 2), "wide": (2, 7)}

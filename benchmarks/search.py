@@ -1,0 +1,215 @@
+"""Times the exact search of one image against a sequential PyTorch loop, side by side.
+
+Both explain the same image, answer, targets and regions with the same checkpoint. The PyTorch
+side works as the published code does: one masked image at a time, image processor included,
+the whole sequence and vocabulary on every forward. Run it on an idle machine: a loop of small
+forwards suffers more from other programs than large batches do, which flatters the ratio.
+
+    python benchmarks/search.py                       # the bundled model and picture
+    python benchmarks/search.py --model Qwen/Qwen2.5-VL-3B-Instruct --dtype bfloat16 \\
+        --image street.jpg --prompt "Describe the image."
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+# PyTorch needs a share of the GPU; must be set before JAX starts.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flops import forward_flops
+from tqdm import tqdm
+
+import eagle_jax
+from eagle_jax import demo, search
+from eagle_jax.bundle import generate_answer
+from eagle_jax.images import read_image
+from eagle_jax.preprocess import plan_image
+from eagle_jax.prompt import build_prompt
+from eagle_jax.regions import segment
+
+_MATMUL_SECONDS = 2.0
+
+
+def main() -> int:
+    """Runs the benchmark and prints its table; returns the exit code."""
+    options = _parser().parse_args()
+    load = os.getloadavg()[0]
+    try:
+        import torch
+    except ImportError:
+        print(
+            'benchmarks/search.py compares with PyTorch: python -m pip install -e ".[test]"',
+            file=sys.stderr,
+        )
+        return 2
+    image, prompt, source = options.image, options.prompt, options.model
+    if image is None:
+        image, prompt = demo.IMAGE, prompt or demo.PROMPT
+    if source == "demo":
+        source = demo.CHECKPOINT
+    if prompt is None:
+        print("benchmarks/search.py: --image needs a --prompt", file=sys.stderr)
+        return 2
+
+    model = eagle_jax.load(options.model, dtype=options.dtype)
+    dtype = jax.tree.leaves(model.network)[0].dtype
+    pixels = read_image(image)
+    labels = segment(pixels, options.regions)
+    plan = plan_image(pixels, labels, model.image_settings)
+    merged = plan.grid[0] * plan.grid[1] // plan.merge_size**2
+    image_token_id = model.network.config.image_token_id
+    prompt_ids = build_prompt(model.tokenizer, prompt, merged, image_token_id)
+    answer_ids = generate_answer(model, plan, prompt_ids, 128)
+    rows = len(prompt_ids) + np.arange(len(answer_ids)) - 1
+    flops = forward_flops(
+        model.network.config.vision, model.network.config.decoder, plan.grid, rows
+    )
+
+    scorer = eagle_jax.scorer(
+        model, pixels, prompt, answer=answer_ids, regions=labels, batch_size=options.batch_size
+    )
+    nothing = np.zeros(scorer.regions, bool)
+    cold = _seconds(lambda: scorer.step(nothing, 1.0, 1.0))
+    warm = _seconds(lambda: scorer.step(nothing, 1.0, 1.0))
+    matmul = [_matmul_rate(dtype)]
+    begin = time.perf_counter()
+    found = search.greedy(scorer, progress=True)
+    seconds = time.perf_counter() - begin
+    matmul.append(_matmul_rate(dtype))
+
+    sets = _sets(found.order, options.torch_forwards)
+    reference, torch_device = _torch_reference(source, dtype)
+    theirs, torch_seconds = _time_torch(
+        reference,
+        np.concatenate([prompt_ids, answer_ids]),
+        pixels,
+        labels,
+        sets,
+        rows,
+        answer_ids,
+    )
+    matmul.append(_matmul_rate(dtype))
+    ours = scorer(sets)
+
+    rate, torch_rate = found.forwards / seconds, len(sets) / torch_seconds
+    ceiling = float(np.mean(matmul))
+    device = jax.devices()[0]
+    line = _printer()
+    line("jax", f"{jax.__version__} on {device.device_kind} ({device.platform}), {dtype}")
+    line("torch", f"{torch.__version__} on {torch_device}, {torch.get_num_threads()} threads")
+    line("machine", f"{os.cpu_count()} CPU cores, load {load:.1f} when this began")
+    line("image", f"{pixels.shape[1]} x {pixels.shape[0]} pixels, {merged} visual tokens")
+    line("sequence", f"{len(prompt_ids)} prompt and {len(answer_ids)} target tokens")
+    line("search", f"{scorer.regions} regions, {scorer.batch_size} masks in a batch")
+    line("compilation", f"{cold - warm:.1f} s, apart")
+    line("forward", f"{flops / 1e9:.3f} GFLOP")
+    runs = ", ".join(f"{value / 1e9:.0f}" for value in matmul)
+    line("matmul", f"{ceiling / 1e9:.0f} GFLOP/s of plain {dtype} ({runs} as the run went on)")
+    _report(line, "eagle-jax", found.forwards, seconds, flops, ceiling)
+    _report(line, "PyTorch loop", len(sets), torch_seconds, flops, ceiling)
+    if len(sets) < found.forwards:
+        line("", f"a sample: its whole search would take {found.forwards / torch_rate:.0f} s")
+    line("ratio", f"{rate / torch_rate:.2f}")
+    line("agreement", f"probabilities differ by at most {np.abs(ours - theirs).max():.1e}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--model", default="demo", help='"demo", a Hugging Face folder, or a hub id')
+    add("--image", help="a picture (default: the demo's)")
+    add("--prompt", help="a question (default: the demo's)")
+    add("--regions", default="64", help="as for eagle-jax explain (default: 64)")
+    add("--dtype", choices=["float32", "bfloat16", "float16"], help="default: the checkpoint's")
+    add("--batch-size", type=int, metavar="N", help="masks in a batch (default: chosen)")
+    add(
+        "--torch-forwards",
+        type=int,
+        default=200,
+        metavar="N",
+        help="time this many forwards of the PyTorch loop; 0 for all of them (default: 200)",
+    )
+    return parser
+
+
+def _sets(order: np.ndarray, count: int) -> np.ndarray:
+    """Sets that the search scored, in its order; evenly spread when fewer are wanted."""
+    regions = len(order)
+    sets = []
+    for k in range(regions):
+        shown = np.isin(np.arange(regions), order[:k]) | np.eye(regions, dtype=bool)[order[k:]]
+        sets += [shown, ~shown]
+    every = np.concatenate(sets)
+    if count == 0 or count >= len(every):
+        return every
+    return every[np.linspace(0, len(every) - 1, count).astype(int)]
+
+
+def _torch_reference(source, dtype):
+    import torch
+    from transformers.utils import logging
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    from torch_reference import TorchReference
+
+    logging.disable_progress_bar()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return TorchReference(source, device, getattr(torch, str(dtype))), device
+
+
+def _time_torch(reference, ids, image, labels, sets, rows, target_ids):
+    for visible in sets[:3]:
+        reference.score(ids, image, labels, visible, rows, target_ids)
+    begin = time.perf_counter()
+    scores = [
+        reference.score(ids, image, labels, visible, rows, target_ids)
+        for visible in tqdm(sets, desc="PyTorch", unit="forward", mininterval=1)
+    ]
+    return np.stack(scores), time.perf_counter() - begin
+
+
+def _matmul_rate(dtype) -> float:
+    """Operations per second of one large square product, the median of about two seconds."""
+    size = 2048 if jax.default_backend() == "cpu" else 8192
+    x = jax.random.normal(jax.random.key(0), (size, size), dtype)
+    product = jax.jit(lambda a, b: jnp.matmul(a, b))
+    product(x, x).block_until_ready()
+    times, begin = [], time.perf_counter()
+    while time.perf_counter() - begin < _MATMUL_SECONDS:
+        times.append(_seconds(lambda: product(x, x).block_until_ready()))
+    return 2 * size**3 / float(np.median(times))
+
+
+def _seconds(work) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def _printer():
+    def line(name: str, text: str) -> None:
+        print(f"{name:<14}{text}")
+
+    return line
+
+
+def _report(line, name, forwards, seconds, flops, ceiling):
+    achieved = flops * forwards / seconds
+    line(
+        name,
+        f"{forwards} forwards in {seconds:.1f} s: {forwards / seconds:.1f} forwards/s, "
+        f"{achieved / 1e9:.1f} GFLOP/s, {achieved / ceiling:.0%} of the matmul rate",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
