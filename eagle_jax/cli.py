@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from eagle_jax.errors import InputError
 
@@ -30,11 +31,16 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
       Exit code: 0, 2 for input that cannot be used, or 130 when interrupted.
     """
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = _parser()
+    if not arguments:
+        parser.print_help()
+        return 0
     try:
+        options = parser.parse_args(arguments)
         options.run(options)
     except InputError as error:
-        print(f"eagle-jax: {error}", file=sys.stderr)
+        print("eagle-jax:", " ".join(str(error).splitlines()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("eagle-jax: interrupted, nothing was written", file=sys.stderr)
@@ -42,10 +48,18 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        # One line, as for all other input; argparse would print the whole usage before it.
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="eagle-jax",
         description="Where a multimodal language model looked, and what it relied on.",
+        epilog="example:\n  eagle-jax explain cat.jpg --prompt \"Is there a cat in the image?\"",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="command")
     explain = commands.add_parser(
@@ -78,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--search", default="exact", choices=["exact"], help="how to search (default: exact)")
     add("--dtype", choices=["float32", "bfloat16", "float16"], help="default: the checkpoint's")
-    add("--batch-size", type=int, metavar="N", help="masked images per forward")
+    add("--batch-size", type=_positive, metavar="N", help="masked images per forward")
     add(
         "--out",
         default="explanation",
@@ -88,27 +102,39 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
 def _explain(options: argparse.Namespace) -> None:
+    import eagle_jax
+    from eagle_jax.images import read_image
+    from eagle_jax.regions import segment
+    from eagle_jax.storage import require_free
+
     image, prompt = options.image, options.prompt
     if image is None:
-        from eagle_jax import demo
-
-        image, prompt = demo.IMAGE, prompt or demo.PROMPT
+        image = eagle_jax.demo.IMAGE
+        prompt = eagle_jax.demo.PROMPT if prompt is None else prompt
     elif prompt is None:
         raise InputError('--prompt is missing: say what to ask, as in --prompt "What is this?"')
+    # All that can be refused without the model comes first: loading it may take minutes.
+    require_free(options.out)
+    pixels = read_image(image)
+    labels = segment(pixels, options.regions)
 
     _cache_compilations()
-    import eagle_jax
-
     model = eagle_jax.load(options.model, dtype=options.dtype)
     attribution = eagle_jax.explain(
         model,
-        image,
+        pixels,
         prompt,
         answer=options.answer,
         target=options.target,
         target_ids=options.target_id,
-        regions=options.regions,
+        regions=labels,
         search=options.search,
         batch_size=options.batch_size,
         progress=sys.stderr.isatty(),
