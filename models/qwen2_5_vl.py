@@ -3,17 +3,17 @@
 import dataclasses
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from eagle_jax.errors import InputError
-from eagle_jax.models.checkpoint import TRANSPOSED, Layout, Target
+from eagle_jax.models.checkpoint import Layout, Target
 from eagle_jax.models.decoder import Decoder, DecoderConfig
+from eagle_jax.models.hugging_face import decoder_config, decoder_keys, module_keys, require
 from eagle_jax.models.qwen_vit import QwenVisionTower, VisionConfig, VisionLayout, vision_layout
 from eagle_jax.models.rope import multimodal_positions
+from eagle_jax.models.vision_language import VisionLanguageModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,45 +36,24 @@ class Qwen2_5_VLConfig:
         try:
             return cls(
                 vision=_vision_config(vision),
-                decoder=_decoder_config(text, config),
+                decoder=decoder_config(
+                    {"rms_norm_eps": 1e-5, "rope_theta": 1e6, **text},
+                    "qwen2_5_vl",
+                    tied_head=config.get(
+                        "tie_word_embeddings", text.get("tie_word_embeddings", False)
+                    ),
+                    multimodal_rope=True,
+                    qkv_bias=True,
+                ),
                 image_token_id=config.get("image_token_id", 151655),
             )
         except KeyError as error:
             raise InputError(f"config.json of a qwen2_5_vl model lacks {error}") from error
 
 
-def _decoder_config(text: dict[str, Any], config: dict[str, Any]) -> DecoderConfig:
-    rope = {**(text.get("rope_scaling") or {}), **(text.get("rope_parameters") or {})}
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    heads = text["num_attention_heads"]
-    head_size = text.get("head_dim") or text["hidden_size"] // heads
-    sections = tuple(rope.get("mrope_section", (16, 24, 24)))
-    _require(kind in ("default", "mrope"), f"rope_type {kind!r}")
-    _require(text.get("hidden_act", "silu") == "silu", f"hidden_act {text.get('hidden_act')!r}")
-    _require(not text.get("use_sliding_window"), "use_sliding_window true")
-    _require(
-        len(sections) == 3 and sum(sections) == head_size // 2,
-        f"mrope_section {list(sections)} with a head of {head_size}",
-    )
-    return DecoderConfig(
-        vocabulary=text["vocab_size"],
-        embed=text["hidden_size"],
-        layers=text["num_hidden_layers"],
-        heads=heads,
-        key_value_heads=text.get("num_key_value_heads") or heads,
-        head_size=head_size,
-        mlp=text["intermediate_size"],
-        norm_eps=text.get("rms_norm_eps", 1e-5),
-        rope_theta=rope.get("rope_theta") or text.get("rope_theta", 1e6),
-        rope_sections=sections,
-        tied_head=config.get("tie_word_embeddings", text.get("tie_word_embeddings", False)),
-        qkv_bias=True,
-    )
-
-
 def _vision_config(vision: dict[str, Any]) -> VisionConfig:
     act = vision.get("hidden_act", "silu")
-    _require(act == "silu", f"vision hidden_act {act!r}")
+    require(act == "silu", f"vision hidden_act {act!r}", "qwen2_5_vl")
     patch, merge = vision.get("patch_size", 14), vision.get("spatial_merge_size", 2)
     return VisionConfig(
         embed=vision["hidden_size"],
@@ -91,17 +70,8 @@ def _vision_config(vision: dict[str, Any]) -> VisionConfig:
     )
 
 
-def _require(supported: bool, what: str) -> None:
-    if not supported:
-        raise InputError(f"config.json asks for {what}: not supported for qwen2_5_vl")
-
-
-class Qwen2_5_VL(nnx.Module):
-    """Qwen2.5-VL for one still image and text.
-
-    Three pure functions make it usable for attribution: `visual_tokens`, `hidden_states`
-    and `log_probabilities`; `embed` puts the visual tokens in their place between.
-    """
+class Qwen2_5_VL(VisionLanguageModel):
+    """Qwen2.5-VL for one still image and text."""
 
     def __init__(self, config: Qwen2_5_VLConfig, *, rngs: nnx.Rngs):
         self.config = config
@@ -131,56 +101,17 @@ class Qwen2_5_VL(nnx.Module):
         """Visual tokens of a batch of images, in raster order."""
         return self.vision(patches, layout)
 
-    def embed(
-        self, ids: Int[Array, " s"], visual: Float[Array, "b v e"], start: Int[Array, ""]
-    ) -> Float[Array, "b s e"]:
-        """Embeds one text around a batch of images.
-
-        Args:
-          ids: the sequence; whatever stands at ``start .. start + v - 1`` is replaced.
-          visual: the visual tokens of each image.
-          start: position of the first image token.
-        """
-        text = self.decoder.embed(ids)
-        text = jnp.broadcast_to(text, (visual.shape[0], *text.shape))
-        return jax.lax.dynamic_update_slice_in_dim(
-            text, visual.astype(text.dtype), start, axis=1
-        )
-
-    def hidden_states(
-        self,
-        embeddings: Float[Array, "b s e"],
-        positions: Int[Array, "3 s"],
-        rows: Int[Array, " t"] | None = None,
-    ) -> Float[Array, "b t e"]:
-        """Final hidden states at the given rows, or at all of them."""
-        return self.decoder.hidden_states(embeddings, positions, rows)
-
-    def log_probabilities(
-        self, hidden: Float[Array, "b t e"], ids: Int[Array, " t"]
-    ) -> Float[Array, "b t"]:
-        """Float32 log-probability of token ``ids[i]`` after hidden row ``i``."""
-        return self.decoder.log_probabilities(hidden, ids)
-
 
 def weight_keys(config: Qwen2_5_VLConfig) -> dict[str, Target | None]:
     """Names every tensor of a checkpoint and where it goes in `Qwen2_5_VL`."""
-    keys: dict[str, Target | None] = {}
-    for layer in range(config.decoder.layers):
-        index = None if layer == config.decoder.layers - 1 else layer
-        stack = "decoder.last" if index is None else "decoder.layers"
-        _add(keys, f"model.layers.{layer}", stack, index, _DECODER_LAYER)
-    keys["model.embed_tokens.weight"] = Target("decoder.embedding.embedding")
-    keys["model.norm.weight"] = Target("decoder.norm.scale")
-    keys["lm_head.weight"] = None
-    if not config.decoder.tied_head:
-        keys["lm_head.weight"] = Target("decoder.head.kernel", None, TRANSPOSED)
-
+    keys = decoder_keys(config.decoder)
     vision = config.vision
     for number, (_, layers) in enumerate(vision.runs):
         for index, layer in enumerate(layers):
-            _add(keys, f"visual.blocks.{layer}", f"vision.runs.{number}", index, _VISION_BLOCK)
-    _add(keys, "visual.merger", "vision.merger", None, _MERGER)
+            keys |= module_keys(
+                f"visual.blocks.{layer}", f"vision.runs.{number}", index, _VISION_BLOCK
+            )
+    keys |= module_keys("visual.merger", "vision.merger", None, _MERGER)
     kernel = (vision.embed, vision.channels, vision.frames, vision.patch, vision.patch)
     keys["visual.patch_embed.proj.weight"] = Target(
         "vision.patch_embed.kernel", None, _patch_kernel(kernel)
@@ -188,17 +119,6 @@ def weight_keys(config: Qwen2_5_VLConfig) -> dict[str, Target | None]:
     return keys
 
 
-_DECODER_LAYER = {
-    "input_layernorm": "attention_norm",
-    "self_attn.q_proj": "attention.query+",
-    "self_attn.k_proj": "attention.key+",
-    "self_attn.v_proj": "attention.value+",
-    "self_attn.o_proj": "attention.output",
-    "post_attention_layernorm": "mlp_norm",
-    "mlp.gate_proj": "mlp.gate",
-    "mlp.up_proj": "mlp.up",
-    "mlp.down_proj": "mlp.down",
-}
 _VISION_BLOCK = {
     "norm1": "attention_norm",
     "attn.qkv": "attention.qkv+",
@@ -209,24 +129,6 @@ _VISION_BLOCK = {
     "mlp.down_proj": "mlp.down+",
 }
 _MERGER = {"ln_q": "norm", "mlp.0": "inner+", "mlp.2": "outer+"}
-
-
-def _add(
-    keys: dict[str, Target | None],
-    hf: str,
-    own: str,
-    index: int | None,
-    modules: dict[str, str],
-) -> None:
-    """Adds the tensors of a group of modules; a plus marks the ones that have a bias."""
-    for hf_module, own_module in modules.items():
-        path = f"{own}.{own_module.rstrip('+')}"
-        if "norm" in own_module:
-            keys[f"{hf}.{hf_module}.weight"] = Target(f"{path}.scale", index)
-            continue
-        keys[f"{hf}.{hf_module}.weight"] = Target(f"{path}.kernel", index, TRANSPOSED)
-        if own_module.endswith("+"):
-            keys[f"{hf}.{hf_module}.bias"] = Target(f"{path}.bias", index)
 
 
 def _patch_kernel(shape: tuple[int, ...]) -> Layout:

@@ -1,0 +1,50 @@
+"""What all models share once an image has become visual tokens."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from eagle_jax.models.decoder import Decoder
+
+
+class VisionLanguageModel(nnx.Module):
+    """Base of the models: visual tokens stand among text tokens, a decoder reads both.
+
+    Three pure functions make a model usable for attribution: `visual_tokens`, which each
+    family defines with its `layout` and `positions`, `hidden_states` and
+    `log_probabilities`; `embed` puts the visual tokens in their place between.
+    """
+
+    decoder: Decoder
+
+    def embed(
+        self, ids: Int[Array, " s"], visual: Float[Array, "b v e"], start: Int[Array, ""]
+    ) -> Float[Array, "b s e"]:
+        """Embeds one text around a batch of images.
+
+        Args:
+          ids: the sequence; whatever stands at ``start .. start + v - 1`` is replaced.
+          visual: the visual tokens of each image.
+          start: position of the first image token.
+        """
+        text = self.decoder.embed(ids)
+        text = jnp.broadcast_to(text, (visual.shape[0], *text.shape))
+        return jax.lax.dynamic_update_slice_in_dim(
+            text, visual.astype(text.dtype), start, axis=1
+        )
+
+    def hidden_states(
+        self,
+        embeddings: Float[Array, "b s e"],
+        positions: Int[Array, "3 s"],
+        rows: Int[Array, " t"] | None = None,
+    ) -> Float[Array, "b t e"]:
+        """Final hidden states at the given rows, or at all of them."""
+        return self.decoder.hidden_states(embeddings, positions, rows)
+
+    def log_probabilities(
+        self, hidden: Float[Array, "b t e"], ids: Int[Array, " t"]
+    ) -> Float[Array, "b t"]:
+        """Float32 log-probability of token ``ids[i]`` after hidden row ``i``."""
+        return self.decoder.log_probabilities(hidden, ids)
