@@ -14,6 +14,7 @@ from eagle_jax.errors import InputError
 from eagle_jax.image_settings import ImageSettings
 from eagle_jax.models import qwen2_5_vl
 from eagle_jax.models.checkpoint import load_weights, read_config
+from eagle_jax.models.config_values import checked_config
 from eagle_jax.models.generate import generate
 from eagle_jax.models.tensor_files import read_json
 from eagle_jax.preprocess import ImagePlan, masked_patches
@@ -66,7 +67,7 @@ def load(source: str | Path = "demo", dtype: str | None = None) -> Model:
     if dtype is not None and dtype not in _DTYPES:
         raise InputError(f"dtype is {dtype!r}; it must be one of {', '.join(_DTYPES)}")
     folder = _folder(str(source))
-    config = read_config(folder)
+    config = checked_config(read_config(folder), str(folder / "config.json"))
     kind = config.get("model_type")
     if kind not in _FAMILIES:
         raise InputError(
@@ -76,7 +77,7 @@ def load(source: str | Path = "demo", dtype: str | None = None) -> Model:
     read_family, build, weight_keys = _FAMILIES[kind]
     family = read_family.from_hf(config)
     skeleton = nnx.eval_shape(lambda: build(family, rngs=nnx.Rngs(0)))
-    network = load_weights(folder, skeleton, weight_keys(family), dtype)
+    # The weights come last: they take long, and the small files can be wrong as well.
     settings = _image_settings(folder)
     if (settings.patch_size, settings.merge_size) != (family.vision.patch, family.vision.merge):
         raise InputError(
@@ -85,12 +86,19 @@ def load(source: str | Path = "demo", dtype: str | None = None) -> Model:
             f"{family.vision.patch} and {family.vision.merge}"
         )
     tokenizer = load_tokenizer(folder, family.image_token_id)
+    if len(tokenizer) > family.decoder.vocabulary:
+        raise InputError(
+            f"the tokenizer in {folder} has {len(tokenizer)} tokens, the model in config.json "
+            f"only {family.decoder.vocabulary}"
+        )
+    end_ids = _end_ids(folder, config, tokenizer)
+    network = load_weights(folder, skeleton, weight_keys(family), dtype)
     return Model(
         name=str(source),
         network=network,
         tokenizer=tokenizer,
         image_settings=settings,
-        end_ids=_end_ids(folder, config, tokenizer),
+        end_ids=end_ids,
     )
 
 
@@ -168,9 +176,17 @@ def _image_settings(folder: Path) -> ImageSettings:
     # transformers 5 writes one file for the whole processor, with the image part nested.
     nested = folder / "processor_config.json"
     path = folder / "preprocessor_config.json"
-    if not path.exists() and nested.exists():
-        return ImageSettings.from_hf(read_json(nested).get("image_processor", {}))
-    return ImageSettings.from_hf(read_json(path))
+    if path.exists():
+        return ImageSettings.from_hf(read_json(path))
+    if not nested.exists():
+        raise InputError(
+            f"{folder} has no preprocessor_config.json, which says how pictures are prepared; "
+            "fetch the checkpoint again"
+        )
+    found = read_json(nested).get("image_processor")
+    if not isinstance(found, dict):
+        raise InputError(f"{nested} holds no image_processor")
+    return ImageSettings.from_hf(found)
 
 
 def _end_ids(folder: Path, config: dict[str, Any], tokenizer: Any) -> tuple[int, ...]:
@@ -178,4 +194,7 @@ def _end_ids(folder: Path, config: dict[str, Any], tokenizer: Any) -> tuple[int,
     found = read_json(path).get("eos_token_id") if path.exists() else None
     if found is None:
         found = config.get("eos_token_id", tokenizer.eos_token_id)
-    return tuple(found) if isinstance(found, list) else (found,)
+    found = found if isinstance(found, list) else [found]
+    if not found or not all(type(one) is int and one >= 0 for one in found):
+        raise InputError(f"{folder}: eos_token_id is {found}; it must hold token ids")
+    return tuple(found)

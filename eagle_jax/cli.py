@@ -8,6 +8,10 @@ from typing import NoReturn
 
 from eagle_jax.errors import InputError
 
+_EXAMPLE = """\
+example:
+  eagle-jax explain cat.jpg --prompt "Is there a cat in the image?"
+"""
 _EXPLAIN_EXAMPLES = """\
 examples:
   eagle-jax explain
@@ -58,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="eagle-jax",
         description="Where a multimodal language model looked, and what it relied on.",
-        epilog="example:\n  eagle-jax explain cat.jpg --prompt \"Is there a cat in the image?\"",
+        epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="command")

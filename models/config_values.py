@@ -1,0 +1,88 @@
+"""Values in a config.json that no model could have, refused before anything is built."""
+
+import math
+from typing import Any
+
+from eagle_jax.errors import InputError
+
+_MOST = 10_000_000
+_MOST_LAYERS = 10_000
+_LAYERS = ("num_hidden_layers", "depth")
+_COUNTS = (
+    "head_dim",
+    "hidden_size",
+    "in_channels",
+    "in_chans",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_channels",
+    "num_heads",
+    "num_key_value_heads",
+    "out_hidden_size",
+    "spatial_merge_size",
+    "temporal_patch_size",
+    "vocab_size",
+    "window_size",
+)
+_IDS = ("image_token_id", "image_token_index")
+_NUMBERS = ("layer_norm_eps", "partial_rotary_factor", "rms_norm_eps", "rope_theta")
+_SWITCHES = ("attention_bias", "mlp_bias", "qkv_bias", "tie_word_embeddings")
+_LISTS = ("fullatt_block_indexes", "mrope_section")
+_SECTIONS = ("llm_config", "rope_parameters", "rope_scaling", "text_config", "vision_config")
+
+
+def checked_config(config: dict[str, Any], where: str = "config.json") -> dict[str, Any]:
+    """Checks the fields that every family understands in the same way.
+
+    Args:
+      config: the parsed config.json.
+      where: what to call it in messages.
+
+    Returns:
+      The same without fields that are null, which means that they have their default.
+
+    Raises:
+      InputError: a count, number, switch or section of another type or range, or heads that
+        do not divide what they share.
+    """
+    config = {name: value for name, value in config.items() if value is not None}
+    for names, fine, wanted in (
+        (_COUNTS, lambda x: _whole(x, 1, _MOST), f"a whole number from 1 to {_MOST}"),
+        (_LAYERS, lambda x: _whole(x, 1, _MOST_LAYERS), f"1 to {_MOST_LAYERS} layers"),
+        (_IDS, lambda x: _whole(x, 0, _MOST), f"a whole number from 0 to {_MOST}"),
+        (_NUMBERS, _positive, "a positive number"),
+        (_SWITCHES, lambda x: isinstance(x, bool), "true or false"),
+        (_LISTS, _whole_list, "a list of whole numbers"),
+        (_SECTIONS, lambda x: isinstance(x, dict), "an object"),
+    ):
+        for name in names:
+            if name in config and not fine(config[name]):
+                raise InputError(f"{where}: {name} is {config[name]!r}; it must be {wanted}")
+    heads = config.get("num_attention_heads", config.get("num_heads", 1))
+    if heads % config.get("num_key_value_heads", heads):
+        raise InputError(
+            f"{where}: {heads} attention heads cannot share num_key_value_heads "
+            f"{config['num_key_value_heads']} evenly"
+        )
+    if "head_dim" not in config and config.get("hidden_size", heads) % heads:
+        raise InputError(
+            f"{where}: hidden_size {config['hidden_size']} cannot be divided among {heads} "
+            "attention heads"
+        )
+    return config | {
+        name: checked_config(config[name], f"{where}: {name}")
+        for name in _SECTIONS
+        if name in config
+    }
+
+
+def _whole(value: Any, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most
+
+
+def _positive(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and value > 0
+
+
+def _whole_list(value: Any) -> bool:
+    return isinstance(value, list) and all(_whole(one, 0, _MOST) for one in value)
