@@ -18,10 +18,17 @@ _LOADED_AS = {
     "F16": np.dtype(np.float16),
     "BF16": np.dtype(ml_dtypes.bfloat16),
 }
-# What transformers 5 calls a tensor in memory -> what the files on the hub call it.
+# The first prefix that fits is replaced: names differ between the hub's files, those that
+# transformers 5 writes, and its names in memory.
 _PREFIXES = (
     ("model.language_model.", "model."),
+    ("language_model.model.", "model."),
+    ("language_model.lm_head.", "lm_head."),
     ("model.visual.", "visual."),
+    ("model.vision_tower.vision_model.", "vision_tower."),
+    ("vision_tower.vision_model.", "vision_tower."),
+    ("model.vision_tower.", "vision_tower."),
+    ("model.multi_modal_projector.", "multi_modal_projector."),
 )
 _LISTED = 40
 
