@@ -1,5 +1,7 @@
 """Qwen2.5-VL against transformers' PyTorch class, on tiny random checkpoints."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -71,6 +73,12 @@ def log_probabilities(model, ids, patches, layout, positions, start):
     return jax.nn.log_softmax(model.decoder.logits(hidden), axis=-1)
 
 
+@functools.partial(jax.jit, static_argnames="tokens")
+def answer(model, ids, patches, layout, positions, start, length, ends, tokens=32):
+    embeddings = model.embed(ids, model.visual_tokens(patches, layout), start)
+    return generate(model, embeddings, positions, length, ends, tokens)[0]
+
+
 @pytest.mark.parametrize("name", ["untied", "tied"])
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=list(GRIDS))
 def test_log_probabilities_equal_pytorch_at_all_positions(
@@ -105,41 +113,28 @@ def test_generated_tokens_equal_pytorch(name, models, references, untied, make_i
     model, reference, grid = models[name], references[name], (3, 5)
     image = make_image(4, 84, 140)
     ids = sequence(untied, grid, text="")
+    length, never = np.int32(len(ids)), np.array([-2])
     patches, layout, positions, start = prepare(model, reference, ids, image)
-
-    @jax.jit
-    def answer(model, ids, positions, length):
-        embeddings = model.embed(ids, model.visual_tokens(patches, layout), start)
-        return generate(model, embeddings, positions, length, jnp.array([-2]), 32)[0]
-
     theirs = reference.generate(ids, image, 32, stop=False)
     assert len(theirs) == 32
-    ours = answer(model, ids, positions, jnp.int32(len(ids)))
+    ours = answer(model, ids, patches, layout, positions, start, length, never)
     np.testing.assert_array_equal(ours, theirs)
 
-    padded = np.pad(ids, (0, 7))
-    there = np.pad(positions, ((0, 0), (0, 7)))
-    np.testing.assert_array_equal(answer(model, padded, there, jnp.int32(len(ids))), theirs)
+    padded, there = np.pad(ids, (0, 7)), np.pad(positions, ((0, 0), (0, 7)))
+    ours = answer(model, padded, patches, layout, there, start, length, never)
+    np.testing.assert_array_equal(ours, theirs)
 
 
 def test_generation_stops_at_an_end_token(models, references, untied, make_image):
-    model, reference, grid = models["untied"], references["untied"], (2, 2)
-    image = make_image(5, 56, 56)
+    model, reference, grid = models["untied"], references["untied"], (3, 5)
+    image = make_image(5, 84, 140)
     ids = sequence(untied, grid, text="")
-    patches, layout, positions, start = prepare(model, reference, ids, image)
     theirs = reference.generate(ids, image, 8, stop=False)
-    end = theirs[3]
-    first = int(np.flatnonzero(theirs == end)[0])
-    ends = jnp.array([end])
-
-    @jax.jit
-    def answer(model, ids, positions, length):
-        embeddings = model.embed(ids, model.visual_tokens(patches, layout), start)
-        return generate(model, embeddings, positions, length, ends, 8)[0]
-
-    ours = np.asarray(answer(model, ids, positions, jnp.int32(len(ids))))
+    length, ends = np.int32(len(ids)), theirs[3:4]
+    first = int(np.flatnonzero(theirs == ends)[0])
+    ours = answer(model, ids, *prepare(model, reference, ids, image), length, ends)
     np.testing.assert_array_equal(ours[: first + 1], theirs[: first + 1])
-    assert np.all(ours[first + 1 :] == -1)
+    assert np.all(np.asarray(ours[first + 1 :]) == -1)
 
 
 def test_last_layer_at_target_rows_equals_the_full_path(models, references, untied, make_image):
