@@ -166,6 +166,8 @@ def _prepare(
     batch_size: int | None,
     max_new_tokens: int,
 ) -> _Case:
+    if max_new_tokens < 1:
+        raise InputError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
     tokenizer, network = model.tokenizer, model.network
     pixels = read_image(image)
     labels = segment(pixels, regions)

@@ -9,6 +9,7 @@ import math
 import os
 import shutil
 import struct
+import tempfile
 import uuid
 import zipfile
 import zlib
@@ -100,8 +101,10 @@ def require_free(folder: str | os.PathLike) -> None:
       InputError: the folder holds something that saving would destroy.
     """
     folder = Path(folder)
-    if not folder.exists():
-        return
+    with _one_line(f"cannot write {folder}", OSError, ValueError):
+        _require_writable(folder.resolve().parent)
+        if not folder.exists():
+            return
     if not folder.is_dir():
         raise InputError(f"cannot write {folder}: it is a file; choose a new folder")
     with _one_line(f"cannot read {folder}", OSError):
@@ -116,6 +119,16 @@ def require_free(folder: str | os.PathLike) -> None:
             f"cannot replace {folder}: {strange[0]!r} in it is no part of an attribution; "
             "move it away or choose a new folder"
         )
+
+
+def _require_writable(folder: Path) -> None:
+    while not folder.exists():
+        folder = folder.parent
+    # Permission bits do not tell (root, read-only and special file systems): trying does.
+    try:
+        tempfile.TemporaryDirectory(prefix=".", dir=folder).cleanup()
+    except OSError as error:
+        raise InputError(f"nothing can be written in {folder}: {error.strerror}") from error
 
 
 def load(folder: str | os.PathLike) -> Attribution:

@@ -34,6 +34,9 @@ class Qwen2_5_VLConfig:
         text = config.get("text_config") or config
         vision = config.get("vision_config") or {}
         try:
+            out, embed = vision["out_hidden_size"], text["hidden_size"]
+            what = f"visual tokens of {out} numbers beside words of {embed}"
+            require(out == embed, what, "qwen2_5_vl")
             return cls(
                 vision=_vision_config(vision),
                 decoder=decoder_config(
@@ -53,18 +56,29 @@ class Qwen2_5_VLConfig:
 
 def _vision_config(vision: dict[str, Any]) -> VisionConfig:
     act = vision.get("hidden_act", "silu")
-    require(act == "silu", f"vision hidden_act {act!r}", "qwen2_5_vl")
     patch, merge = vision.get("patch_size", 14), vision.get("spatial_merge_size", 2)
+    window = vision.get("window_size", 112)
+    channels = vision.get("in_channels", vision.get("in_chans", 3))
+    head = vision["hidden_size"] // vision["num_heads"]
+    for supported, what in (
+        (act == "silu", f"vision hidden_act {act!r}"),
+        (type(patch) is int and patch > 0, f"vision patch_size {patch!r}"),
+        (channels == 3, f"{channels} image channels"),
+        (head % 4 == 0, f"a vision head of {head}, no multiple of 4"),
+    ):
+        require(supported, what, "qwen2_5_vl")
+    side = patch * merge
+    require(window >= side, f"window_size {window} with tokens of {side} pixels", "qwen2_5_vl")
     return VisionConfig(
         embed=vision["hidden_size"],
         layers=vision["depth"],
         heads=vision["num_heads"],
         mlp=vision["intermediate_size"],
-        channels=vision.get("in_channels", vision.get("in_chans", 3)),
+        channels=channels,
         patch=patch,
         frames=vision.get("temporal_patch_size", 2),
         merge=merge,
-        window=vision.get("window_size", 112) // patch // merge,
+        window=window // patch // merge,
         full_layers=tuple(vision.get("fullatt_block_indexes", (7, 15, 23, 31))),
         output=vision["out_hidden_size"],
     )
