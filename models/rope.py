@@ -31,16 +31,41 @@ def multimodal_positions(
     Raises:
       InputError: the image tokens are not one run of grid_h * grid_w.
     """
-    image = np.flatnonzero(ids == image_token_id)
     count = grid_h * grid_w
-    if len(image) != count or image[-1] - image[0] + 1 != count:
-        raise InputError(
-            f"the sequence has {len(image)} image tokens (id {image_token_id}), not one run "
-            f"of {grid_h} x {grid_w}"
-        )
-    start, end = image[0], image[0] + count
+    start = _image_start(ids, count, image_token_id, f"{grid_h} x {grid_w}")
+    end = start + count
     positions = np.tile(np.arange(len(ids), dtype=np.int32), (3, 1))
     row, column = np.divmod(np.arange(count, dtype=np.int32), grid_w)
     positions[:, start:end] = start + np.stack([np.zeros_like(row), row, column])
     positions[:, end:] += max(grid_h, grid_w) - count
     return positions
+
+
+def plain_positions(
+    ids: Int[np.ndarray, " s"], image_tokens: int, image_token_id: int
+) -> Int[np.ndarray, "3 s"]:
+    """Positions that count up over text and image alike, the same in all three rows.
+
+    Args:
+      ids: the whole sequence, image tokens expanded.
+      image_tokens: visual tokens of the image.
+      image_token_id: the placeholder.
+
+    Returns:
+      int32 positions.
+
+    Raises:
+      InputError: the image tokens are not one run of `image_tokens`.
+    """
+    _image_start(ids, image_tokens, image_token_id, str(image_tokens))
+    return np.tile(np.arange(len(ids), dtype=np.int32), (3, 1))
+
+
+def _image_start(ids: np.ndarray, count: int, image_token_id: int, wanted: str) -> int:
+    image = np.flatnonzero(ids == image_token_id)
+    if len(image) != count or image[-1] - image[0] + 1 != count:
+        raise InputError(
+            f"the sequence has {len(image)} image tokens (id {image_token_id}), not one run "
+            f"of {wanted}"
+        )
+    return int(image[0])

@@ -1,0 +1,107 @@
+"""The CLIP vision tower, as far as LLaVA reads it: features of each patch, no pooling."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from eagle_jax.kernels import attention
+from eagle_jax.models.layers import stack
+
+ACTIVATIONS = {
+    "quick_gelu": lambda x: x * nnx.sigmoid(1.702 * x),
+    "gelu": lambda x: nnx.gelu(x, approximate=False),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipConfig:
+    """Shape of the tower.
+
+    ``layers`` counts the layers that run; the features are what the last of them leaves.
+    ``merge`` is 1: every patch becomes a visual token of its own.
+    """
+
+    embed: int
+    layers: int
+    heads: int
+    mlp: int
+    channels: int
+    patch: int
+    grid: int
+    activation: str
+    norm_eps: float
+
+    merge = 1
+
+
+class ClipAttention(nnx.Module):
+    """Self-attention over the class token and all patches."""
+
+    def __init__(self, config: ClipConfig, *, rngs: nnx.Rngs):
+        self.query = nnx.Linear(config.embed, config.embed, rngs=rngs)
+        self.key = nnx.Linear(config.embed, config.embed, rngs=rngs)
+        self.value = nnx.Linear(config.embed, config.embed, rngs=rngs)
+        self.output = nnx.Linear(config.embed, config.embed, rngs=rngs)
+        self.heads = config.heads
+
+    def __call__(self, x: Float[Array, "b s e"]) -> Float[Array, "b s e"]:
+        heads = (*x.shape[:2], self.heads, -1)
+        query, key, value = (f(x).reshape(heads) for f in (self.query, self.key, self.value))
+        return self.output(attention(query, key, value).reshape(x.shape))
+
+
+class ClipLayer(nnx.Module):
+    """Pre-norm attention and a two-layer MLP, each with a residual."""
+
+    def __init__(self, config: ClipConfig, *, rngs: nnx.Rngs):
+        self.attention_norm = _layer_norm(config, rngs)
+        self.attention = ClipAttention(config, rngs=rngs)
+        self.mlp_norm = _layer_norm(config, rngs)
+        self.inner = nnx.Linear(config.embed, config.mlp, rngs=rngs)
+        self.outer = nnx.Linear(config.mlp, config.embed, rngs=rngs)
+        self.activation = config.activation
+
+    def __call__(self, x: Float[Array, "b s e"]) -> Float[Array, "b s e"]:
+        x = x + self.attention(self.attention_norm(x))
+        inner = ACTIVATIONS[self.activation](self.inner(self.mlp_norm(x)))
+        return x + self.outer(inner)
+
+
+class ClipTower(nnx.Module):
+    """Patches to features, both in raster order; the class token attends and is dropped."""
+
+    def __init__(self, config: ClipConfig, *, rngs: nnx.Rngs):
+        inputs = config.channels * config.patch**2
+        init = nnx.initializers.normal(0.02)
+        self.patch_embed = nnx.Linear(inputs, config.embed, use_bias=False, rngs=rngs)
+        self.class_token = nnx.Param(init(rngs.params(), (config.embed,)))
+        self.places = nnx.Param(init(rngs.params(), (config.grid**2 + 1, config.embed)))
+        self.norm = _layer_norm(config, rngs)
+        self.layers = stack(lambda rngs: ClipLayer(config, rngs=rngs), config.layers, rngs)
+
+    def __call__(self, patches: Float[Array, "b p c"]) -> Float[Array, "b p e"]:
+        """Features of a batch of images.
+
+        Args:
+          patches: normalised pixels of each patch, channel-major, in raster order.
+
+        Returns:
+          One feature vector per patch.
+        """
+        embedded = self.patch_embed(patches.astype(self.patch_embed.kernel.dtype))
+        first = jnp.broadcast_to(
+            self.class_token[...].astype(embedded.dtype), (len(patches), 1, embedded.shape[-1])
+        )
+        x = self.norm(jnp.concatenate([first, embedded], axis=1) + self.places[...])
+        x, _ = jax.lax.scan(lambda x, layer: (layer(x), None), x, self.layers)
+        return x[:, 1:]
+
+
+def _layer_norm(config: ClipConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    # Not the difference of two moments, which float32 does not bear.
+    return nnx.LayerNorm(
+        config.embed, epsilon=config.norm_eps, use_fast_variance=False, rngs=rngs
+    )
