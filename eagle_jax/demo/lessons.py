@@ -12,9 +12,11 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from eagle_jax.demo.export import PREPROCESSOR
 from eagle_jax.demo.questions import (
     CAPTION_PROMPT,
     Named,
@@ -134,6 +136,16 @@ def make_batch(
         targets=targets,
         weights=weights,
     )
+
+
+def image_patches(
+    images: UInt8[Array, "b 168 168 3"] | UInt8[np.ndarray, "b 168 168 3"],
+) -> Float[Array, "b 144 588"]:
+    """Normalised patches of pictures that need no resize, in the image processor's order."""
+    mean, deviation = (jnp.asarray(PREPROCESSOR[f"image_{name}"]) for name in ("mean", "std"))
+    pixels = (jnp.asarray(images, jnp.float32) / 255 - mean) / deviation
+    blocks = pixels.reshape(-1, 6, 2, 14, 6, 2, 14, 3).transpose(0, 1, 4, 2, 5, 7, 3, 6)
+    return blocks.reshape(-1, 144, 588)
 
 
 def _turn(sort: str, objects: Named, rng: np.random.Generator) -> tuple[str, str, str]:

@@ -136,7 +136,7 @@ def wait(process: subprocess.Popen) -> None:
 
 
 def _main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Draws the training scenes of the demo.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--scenes", type=int, required=True)
     parser.add_argument("--first-seed", type=int, default=0)

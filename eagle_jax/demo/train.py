@@ -25,7 +25,7 @@ from flax import nnx
 from tqdm import tqdm
 
 from eagle_jax.demo.drawings import COLOURS, KINDS
-from eagle_jax.demo.export import PREPROCESSOR, hugging_face_config
+from eagle_jax.demo.export import hugging_face_config, write_text_side
 from eagle_jax.demo.lessons import (
     CAPTION,
     COLOUR,
@@ -33,12 +33,15 @@ from eagle_jax.demo.lessons import (
     SLOTS,
     Batch,
     Lesson,
+    image_patches,
     make_batch,
     make_lesson,
 )
 from eagle_jax.demo.scene_cache import draw_scenes, open_cache, ready, wait
 from eagle_jax.demo.tokenizer import build_tokenizer
-from eagle_jax.models.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLConfig
+from eagle_jax.errors import InputError
+from eagle_jax.models.checkpoint import save_weights as write_weights
+from eagle_jax.models.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLConfig, weight_keys
 
 BATCH = 32
 SCENES = 40_000
@@ -166,13 +169,28 @@ def accuracies(best: np.ndarray, batch: Batch, lesson: Lesson) -> dict[str, floa
 
 
 def train(
-    out: Path, *, seed: int, minutes: float | None, steps: int | None, scenes: int = SCENES
+    out: Path,
+    *,
+    seed: int = 0,
+    minutes: float = 0,
+    steps: int = 0,
+    scenes: int = SCENES,
+    config: dict[str, Any] | None = None,
 ) -> None:
-    """Trains, or goes on training, and keeps checkpoints and a log of accuracies in `out`."""
+    """Trains, or goes on training, and keeps scenes, checkpoints and a log in `out`.
+
+    Args:
+      out: folder; what an earlier call with the same arguments left there is continued.
+      seed: of the weights, the scenes and the questions.
+      minutes: time to spend in training steps; or
+      steps: number of training steps.
+      scenes: how many different scenes to train on.
+      config: a Hugging Face configuration; None for the demo model's.
+    """
     import orbax.checkpoint as ocp
 
     tokenizer = build_tokenizer()
-    school, learner = make_school(tokenizer, seed)
+    school, learner = make_school(tokenizer, seed, config)
     vision_step, full_step, best_tokens = make_steps(school)
     held_out = draw_scenes(HELD_OUT_SEED, 8 * BATCH)
     exam = [
@@ -186,7 +204,10 @@ def train(
     ) as manager:
         if manager.latest_step() is not None:
             learner, step, seconds, switched = _restore(manager, learner)
-        progress_of = lambda: step / steps if steps else seconds / (60 * minutes)  # noqa: E731
+
+        def progress_of():
+            return step / steps if steps else seconds / (60 * minutes)
+
         bar = tqdm(total=1.0, initial=min(1.0, progress_of()), unit="run", bar_format=_BAR)
         saved = seconds
         while (progress := progress_of()) < 1:
@@ -223,25 +244,30 @@ def train(
                     log.write(json.dumps(entry) + "\n")
                 bar.write(json.dumps({k: round(v, 4) for k, v in entry.items()}))
         bar.close()
+    process.terminate()
+    process.wait()
 
 
-def load_weights(out: Path, seed: int = 0) -> tuple[School, dict[str, Any]]:
-    """The set-up and the weights of the latest checkpoint in `out`."""
+def export(out: Path, folder: Path) -> None:
+    """Writes the latest checkpoint in `out` as a Hugging Face folder."""
     import orbax.checkpoint as ocp
 
-    school, learner = make_school(build_tokenizer(), seed)
+    tokenizer = build_tokenizer()
+    school, learner = make_school(tokenizer, seed=0)
     with ocp.CheckpointManager((out / "checkpoints").absolute()) as manager:
-        return school, _restore(manager, learner)[0].weights
+        if manager.latest_step() is None:
+            raise InputError(f"{out} has no checkpoint yet; train for some minutes first")
+        learner = _restore(manager, learner)[0]
+    model = nnx.merge(school.graph, learner.weights["model"])
+    write_text_side(folder, tokenizer.convert_tokens_to_ids)
+    write_weights(folder, model, weight_keys(model.config))
 
 
 _BAR = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}"
 
 
 def _features(model, school: School, batch: Batch):
-    mean, deviation = (jnp.asarray(PREPROCESSOR[f"image_{name}"]) for name in ("mean", "std"))
-    pixels = (batch.images.astype(jnp.float32) / 255 - mean) / deviation
-    pixels = pixels.reshape(-1, 6, 2, 14, 6, 2, 14, 3).transpose(0, 1, 4, 2, 5, 7, 3, 6)
-    return model.vision.features(pixels.reshape(-1, 144, 3 * 14 * 14), school.layout)
+    return model.vision.features(image_patches(batch.images), school.layout)
 
 
 def _logits(model, features, school: School, batch: Batch):
@@ -325,9 +351,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="scenes, checkpoints and log")
     parser.add_argument("--seed", type=int, default=0)
     length = parser.add_mutually_exclusive_group(required=True)
-    length.add_argument("--minutes", type=float, help="time spent in training steps")
-    length.add_argument("--steps", type=int, help="number of training steps")
+    length.add_argument("--minutes", type=float, default=0, help="time spent in training steps")
+    length.add_argument("--steps", type=int, default=0, help="number of training steps")
+    length.add_argument(
+        "--export", type=Path, metavar="FOLDER", help="write the latest checkpoint and stop"
+    )
     arguments = parser.parse_args()
+    if arguments.export:
+        export(arguments.out, arguments.export)
+        return
     train(arguments.out, seed=arguments.seed, minutes=arguments.minutes, steps=arguments.steps)
 
 
