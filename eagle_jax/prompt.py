@@ -55,6 +55,8 @@ def build_prompt(
 
     The text is taken exactly, outer blanks included (they are tokens). Text that
     spells a special token is refused, since it would forge a piece of the template.
+    A tokenizer that names a start and an end image token (InternVL's do) leaves it to
+    us to put them around the image; others have such marks in the template, or none.
 
     Args:
       tokenizer: from `load_tokenizer`.
@@ -88,8 +90,12 @@ def build_prompt(
             f"{ids.count(image_token_id)} times for one image, not once"
         )
     place = ids.index(image_token_id)
-    expanded = ids[:place] + [image_token_id] * image_tokens + ids[place + 1 :]
-    return np.array(expanded, np.int32)
+    image = [image_token_id] * image_tokens
+    start = getattr(tokenizer, "start_image_token_id", None)
+    end = getattr(tokenizer, "end_image_token_id", None)
+    if start is not None and end is not None:
+        image = [start, *image, end]
+    return np.array(ids[:place] + image + ids[place + 1 :], np.int32)
 
 
 def special_ids(tokenizer: Tokenizer) -> set[int]:

@@ -1,0 +1,145 @@
+"""InternViT: tiles of an image to visual tokens, each tile on its own."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from eagle_jax.kernels import attention
+from eagle_jax.models.layers import RMSNorm, stack
+
+# Fixed in the published code, absent from its configuration files.
+_QK_NORM_EPS = 1e-6
+_PROJECTOR_EPS = 1e-5
+
+
+@dataclasses.dataclass(frozen=True)
+class InternVisionConfig:
+    """Shape of the vision tower and its projector.
+
+    A tile has ``side x side`` patches; ``merge x merge`` of them become one visual token of
+    size ``output``. The 300M tower has layer norms, the 6B tower root-mean-square norms and
+    normed queries and keys.
+    """
+
+    embed: int
+    layers: int
+    heads: int
+    mlp: int
+    channels: int
+    patch: int
+    side: int
+    merge: int
+    norm_eps: float
+    rms_norm: bool
+    attention_bias: bool
+    qk_norm: bool
+    output: int
+
+
+class VisionAttention(nnx.Module):
+    """Self-attention over a whole tile; queries and keys may be normed across all heads."""
+
+    def __init__(self, config: InternVisionConfig, *, rngs: nnx.Rngs):
+        size, bias = config.embed, config.attention_bias
+        self.query = nnx.Linear(size, size, use_bias=bias, rngs=rngs)
+        self.key = nnx.Linear(size, size, use_bias=bias, rngs=rngs)
+        self.value = nnx.Linear(size, size, use_bias=bias, rngs=rngs)
+        self.output = nnx.Linear(size, size, rngs=rngs)
+        self.heads = config.heads
+        self.qk_norm = config.qk_norm
+        if config.qk_norm:
+            self.query_norm = RMSNorm(size, _QK_NORM_EPS)
+            self.key_norm = RMSNorm(size, _QK_NORM_EPS)
+
+    def __call__(self, x: Float[Array, "m p e"]) -> Float[Array, "m p e"]:
+        query, key = self.query(x), self.key(x)
+        if self.qk_norm:
+            query, key = self.query_norm(query), self.key_norm(key)
+        heads = (a.reshape(*x.shape[:2], self.heads, -1) for a in (query, key, self.value(x)))
+        return self.output(attention(*heads).reshape(x.shape))
+
+
+class VisionLayer(nnx.Module):
+    """Pre-norm attention and MLP, the channels of each scaled before they are added."""
+
+    def __init__(self, config: InternVisionConfig, *, rngs: nnx.Rngs):
+        self.attention_norm = _norm(config, rngs)
+        self.attention = VisionAttention(config, rngs=rngs)
+        self.attention_scale = nnx.Param(jnp.ones(config.embed))
+        self.mlp_norm = _norm(config, rngs)
+        self.up = nnx.Linear(config.embed, config.mlp, rngs=rngs)
+        self.down = nnx.Linear(config.mlp, config.embed, rngs=rngs)
+        self.mlp_scale = nnx.Param(jnp.ones(config.embed))
+
+    def __call__(self, x: Float[Array, "m p e"]) -> Float[Array, "m p e"]:
+        x = x + self.attention_scale[...] * self.attention(self.attention_norm(x))
+        hidden = nnx.gelu(self.up(self.mlp_norm(x)), approximate=False)
+        return x + self.mlp_scale[...] * self.down(hidden)
+
+
+class Projector(nnx.Module):
+    """Joins merge x merge neighbouring patches into one visual token of the decoder's size."""
+
+    def __init__(self, config: InternVisionConfig, *, rngs: nnx.Rngs):
+        joined = config.embed * config.merge**2
+        self.norm = _layer_norm(joined, _PROJECTOR_EPS, rngs)
+        self.inner = nnx.Linear(joined, config.output, rngs=rngs)
+        self.outer = nnx.Linear(config.output, config.output, rngs=rngs)
+        self.side = config.side
+        self.merge = config.merge
+
+    def __call__(self, x: Float[Array, "m p e"]) -> Float[Array, "m v o"]:
+        m, p, e = x.shape
+        rest = self.side // self.merge
+        blocks = x.reshape(m, rest, self.merge, rest, self.merge, e).transpose(0, 1, 3, 2, 4, 5)
+        joined = self.norm(blocks.reshape(m, rest * rest, -1))
+        return self.outer(nnx.gelu(self.inner(joined), approximate=False))
+
+
+class InternVisionTower(nnx.Module):
+    """Patches of a batch of tiled images to visual tokens, tile after tile."""
+
+    def __init__(self, config: InternVisionConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        inputs = config.channels * config.patch**2
+        self.patch_embed = nnx.Linear(inputs, config.embed, rngs=rngs)
+        self.class_token = nnx.Param(jnp.zeros(config.embed))
+        self.positions = nnx.Param(jnp.zeros((1 + config.side**2, config.embed)))
+        self.layers = stack(lambda rngs: VisionLayer(config, rngs=rngs), config.layers, rngs)
+        self.projector = Projector(config, rngs=rngs)
+
+    def features(self, patches: Float[Array, "b p c"]) -> Float[Array, "m q e"]:
+        """Features of every patch before the projector, ``m`` tiles of ``q`` patches."""
+        tiles = patches.reshape(-1, self.config.side**2, patches.shape[-1])
+        x = self.patch_embed(tiles.astype(self.patch_embed.kernel.dtype))
+        first = jnp.broadcast_to(self.class_token[...], (len(x), 1, x.shape[-1]))
+        x = jnp.concatenate([first, x], axis=1) + self.positions[...]
+        x, _ = jax.lax.scan(lambda x, layer: (layer(x), None), x, self.layers)
+        return x[:, 1:]
+
+    def __call__(self, patches: Float[Array, "b p c"]) -> Float[Array, "b v o"]:
+        """Visual tokens of a batch of images that have equally many tiles.
+
+        Args:
+          patches: normalised pixels of each patch, channel-major; the patches of a tile in
+            raster order, tile after tile.
+
+        Returns:
+          The tokens of each tile in raster order, tile after tile.
+        """
+        visual = self.projector(self.features(patches))
+        return visual.reshape(patches.shape[0], -1, visual.shape[-1])
+
+
+def _norm(config: InternVisionConfig, rngs: nnx.Rngs) -> nnx.LayerNorm | RMSNorm:
+    if config.rms_norm:
+        return RMSNorm(config.embed, config.norm_eps)
+    return _layer_norm(config.embed, config.norm_eps, rngs)
+
+
+def _layer_norm(size: int, eps: float, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    # The fast variance, a difference of squares, loses digits where the mean is large.
+    return nnx.LayerNorm(size, epsilon=eps, use_fast_variance=False, rngs=rngs)

@@ -1,0 +1,235 @@
+"""InternVL 3 and 3.5: configuration, modules, and the names of the weights."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from eagle_jax.errors import InputError
+from eagle_jax.models.checkpoint import SAME, Layout, Target
+from eagle_jax.models.decoder import Decoder, DecoderConfig
+from eagle_jax.models.hugging_face import decoder_config, decoder_keys, module_keys, require
+from eagle_jax.models.intern_vit import InternVisionConfig, InternVisionTower
+from eagle_jax.models.vision_language import VisionLanguageModel
+
+_FAMILY = "internvl"
+# What sets the decoders apart, and what their configuration files may leave out.
+_TEXT = {
+    "qwen2": ({"qkv_bias": True}, {}),
+    "qwen3": ({"qk_norm": True}, {"head_dim": 128}),
+}
+_TEXT_DEFAULTS = {"rms_norm_eps": 1e-6, "rope_theta": 10000.0}
+_VISION_DEFAULTS = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "num_channels": 3,
+    "image_size": 448,
+    "patch_size": 14,
+    "layer_norm_eps": 1e-6,
+    "norm_type": "layer_norm",
+    "attention_bias": False,
+    "use_qk_norm": False,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class InternVLConfig:
+    """Shape of an InternVL checkpoint and the id that marks an image."""
+
+    vision: InternVisionConfig
+    decoder: DecoderConfig
+    image_token_id: int
+
+    @classmethod
+    def from_hf(cls, config: dict[str, Any]) -> "InternVLConfig":
+        """Reads the config.json of the "-HF" checkpoints.
+
+        Raises:
+          InputError: a field is missing, or asks for something this port does not do.
+        """
+        try:
+            text = config["text_config"]
+            kind = text.get("model_type", "qwen2")
+            require(kind in _TEXT, f"text_config model_type {kind!r}", _FAMILY)
+            flags, defaults = _TEXT[kind]
+            decoder = decoder_config(
+                {**_TEXT_DEFAULTS, **defaults, **text},
+                _FAMILY,
+                tied_head=_tied_head(config, text),
+                **flags,
+            )
+            return cls(
+                vision=_vision_config(config, decoder.embed),
+                decoder=decoder,
+                image_token_id=config.get("image_token_id", 151667),
+            )
+        except KeyError as error:
+            raise InputError(f"config.json of an {_FAMILY} model lacks {error}") from error
+
+
+def _tied_head(config: dict[str, Any], text: dict[str, Any]) -> bool:
+    # transformers 4 obeys the decoder's field, transformers 5 the outer one, which older files
+    # lack and newer ones may contradict. Only where both agree may a head go unread.
+    return bool(text.get("tie_word_embeddings") and config.get("tie_word_embeddings", True))
+
+
+def _vision_config(config: dict[str, Any], output: int) -> InternVisionConfig:
+    vision = {**_VISION_DEFAULTS, **(config.get("vision_config") or {})}
+    ratio = config.get("downsample_ratio", 0.5)
+    image, patch = _side(vision, "image_size"), _side(vision, "patch_size")
+    for where, name, supported in (
+        (config, "vision_feature_layer", (-1,)),
+        (config, "vision_feature_select_strategy", ("default",)),
+        (config, "projector_hidden_act", ("gelu",)),
+        (vision, "hidden_act", ("gelu",)),
+        (vision, "norm_type", ("layer_norm", "rms_norm")),
+        (vision, "use_absolute_position_embeddings", (True,)),
+        (vision, "use_mean_pooling", (True,)),
+        (vision, "use_qk_norm", (False, True)),
+        (config, "downsample_ratio", (0.5, 1, 0.25)),
+    ):
+        value = where.get(name, supported[0])
+        prefix = "vision_config " if where is vision else ""
+        require(value in supported, f"{prefix}{name} {value!r}", _FAMILY)
+    merge, side = round(1 / ratio), image // patch
+    require(
+        side > 0 and side % merge == 0,
+        f"downsample_ratio {ratio} with {side} x {side} patches",
+        _FAMILY,
+    )
+    return InternVisionConfig(
+        embed=vision["hidden_size"],
+        layers=vision["num_hidden_layers"],
+        heads=vision["num_attention_heads"],
+        mlp=vision["intermediate_size"],
+        channels=vision["num_channels"],
+        patch=patch,
+        side=side,
+        merge=merge,
+        norm_eps=vision["layer_norm_eps"],
+        rms_norm=vision["norm_type"] == "rms_norm",
+        attention_bias=vision["attention_bias"],
+        qk_norm=vision["use_qk_norm"],
+        output=output,
+    )
+
+
+def _side(vision: dict[str, Any], name: str) -> int:
+    """The side of a square that is given as one number or as rows and columns."""
+    value = vision[name]
+    sides = value if isinstance(value, list) else [value, value]
+    square = len(sides) == 2 and all(type(one) is int and one > 0 for one in sides)
+    require(square and sides[0] == sides[1], f"vision_config {name} {value!r}", _FAMILY)
+    return sides[0]
+
+
+class InternVL(VisionLanguageModel):
+    """InternVL for one still image, cut into tiles, and text."""
+
+    def __init__(self, config: InternVLConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        self.vision = InternVisionTower(config.vision, rngs=rngs)
+        self.decoder = Decoder(config.decoder, rngs=rngs)
+
+    def layout(self, grid: tuple[int, ...]) -> None:
+        """Needs no plan: the tiles do not see each other.
+
+        Args:
+          grid: its product is the number of patches of all tiles.
+
+        Raises:
+          InputError: the patches do not make up whole tiles.
+        """
+        side = self.config.vision.side
+        if math.prod(grid) % side**2:
+            raise InputError(
+                f"the image processor makes {math.prod(grid)} patches, which are no whole "
+                f"tiles: in config.json a tile has {side} x {side}"
+            )
+
+    def positions(
+        self, ids: Int[np.ndarray, " s"], grid: tuple[int, ...]
+    ) -> Int[np.ndarray, "3 s"]:
+        """Position of each token, on the host; image tokens count up like text.
+
+        Args:
+          ids: the whole sequence, image tokens expanded.
+          grid: its product is the number of patches of all tiles.
+
+        Returns:
+          int32 positions, temporal, row and column alike.
+
+        Raises:
+          InputError: the image tokens are not one run of the length that the grid asks for.
+        """
+        image = np.flatnonzero(ids == self.config.image_token_id)
+        count = math.prod(grid) // self.config.vision.merge**2
+        if len(image) != count or image[-1] - image[0] + 1 != count:
+            raise InputError(
+                f"the sequence has {len(image)} image tokens (id "
+                f"{self.config.image_token_id}), not one run of {count}"
+            )
+        return np.tile(np.arange(len(ids), dtype=np.int32), (3, 1))
+
+    def visual_tokens(
+        self, patches: Float[Array, "b p c"], layout: None
+    ) -> Float[Array, "b v e"]:
+        """Visual tokens of a batch of images, tile after tile."""
+        return self.vision(patches)
+
+
+def weight_keys(config: InternVLConfig) -> dict[str, Target | None]:
+    """Names every tensor of a checkpoint and where it goes in `InternVL`."""
+    keys = decoder_keys(config.decoder)
+    vision = config.vision
+    norm_bias = "" if vision.rms_norm else "+"
+    bias = "+" if vision.attention_bias else ""
+    modules = {
+        "layernorm_before": f"attention_norm{norm_bias}",
+        "attention.q_proj": f"attention.query{bias}",
+        "attention.k_proj": f"attention.key{bias}",
+        "attention.v_proj": f"attention.value{bias}",
+        "attention.projection_layer": "attention.output+",
+        "layernorm_after": f"mlp_norm{norm_bias}",
+        "mlp.fc1": "up+",
+        "mlp.fc2": "down+",
+    }
+    if vision.qk_norm:
+        modules["attention.q_norm"] = "attention.query_norm"
+        modules["attention.k_norm"] = "attention.key_norm"
+    for layer in range(vision.layers):
+        hf = f"vision_tower.encoder.layer.{layer}"
+        keys |= module_keys(hf, "vision.layers", layer, modules)
+        keys[f"{hf}.lambda_1"] = Target("vision.layers.attention_scale", layer, SAME)
+        keys[f"{hf}.lambda_2"] = Target("vision.layers.mlp_scale", layer, SAME)
+    hf = "vision_tower.embeddings"
+    keys |= {
+        f"{hf}.cls_token": Target("vision.class_token", None, _CLASS_TOKEN),
+        f"{hf}.position_embeddings": Target("vision.positions", None, _POSITIONS),
+        f"{hf}.patch_embeddings.projection.weight": Target(
+            "vision.patch_embed.kernel", None, _patch_kernel(vision)
+        ),
+        f"{hf}.patch_embeddings.projection.bias": Target("vision.patch_embed.bias"),
+        f"{hf}.mask_token": None,
+    }
+    keys |= module_keys("multi_modal_projector", "vision.projector", None, _PROJECTOR)
+    return keys
+
+
+_PROJECTOR = {"layer_norm": "norm+", "linear_1": "inner+", "linear_2": "outer+"}
+_CLASS_TOKEN = Layout(lambda x: x[0, 0], lambda x: x[None, None])
+_POSITIONS = Layout(lambda x: x[0], lambda x: x[None])
+
+
+def _patch_kernel(vision: InternVisionConfig) -> Layout:
+    """(embed, channel, row, column) <-> (channel * row * column, embed)."""
+    shape = (vision.embed, vision.channels, vision.patch, vision.patch)
+    return Layout(
+        lambda x: x.reshape(vision.embed, -1).T,
+        lambda x: x.T.reshape(shape),
+    )
