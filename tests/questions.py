@@ -7,9 +7,10 @@ import numpy as np
 from flax import nnx
 
 from eagle_jax.answer import encode_answer
+from eagle_jax.image_settings import ImageSettings
 from eagle_jax.models.checkpoint import load_weights, read_config
 from eagle_jax.models.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLConfig, weight_keys
-from eagle_jax.preprocess import ImageSettings, plan_image
+from eagle_jax.preprocess import plan_image
 from eagle_jax.prompt import build_prompt, load_tokenizer
 from eagle_jax.scoring import MaskedImageScorer, ask
 

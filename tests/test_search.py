@@ -44,7 +44,11 @@ def torches(folders, references):
 
 
 # Height, width and regions: unresized, resized in both directions, resized and wide.
-IMAGES = [(84, 112, 9), (100, 90, 12), (60, 150, 16)]
+IMAGES = [
+    (84, 112, 9),
+    (100, 90, 12),
+    pytest.param(60, 150, 16, marks=pytest.mark.slow),
+]
 
 
 def compare(question, network, reference, insight_weight=1.0, necessity_weight=1.0):
