@@ -33,24 +33,25 @@ class Question:
     """All that stays the same while regions are hidden; a pytree of arrays.
 
     Attributes:
-      plan: the image and its regions.
+      plan: `ImagePlan`, the image and its regions.
       layout: the vision tower's plan for the image's grid.
-      ids: the sequence up to the token before the last target, padded.
-      positions: rotary positions of the sequence.
-      start: position of the first image token.
-      rows: sequence position whose output predicts each target.
-      targets: token id scored at each row.
-      weights: share of each target in the mean; 0 for padding.
+      ids: int (s,), the sequence up to the token before the last target, padded.
+      positions: int (3, s), rotary positions of the sequence.
+      start: int, position of the first image token.
+      rows: int (t,), sequence position whose output predicts each target.
+      targets: int (t,), token id scored at each row.
+      weights: float (t,), share of each target in the mean; 0 for padding.
     """
 
-    plan: ImagePlan
+    # Any: JAX also rebuilds questions that hold placeholders, shardings or axis numbers.
+    plan: Any
     layout: Any
-    ids: Int[Array, " s"]
-    positions: Int[Array, "3 s"]
-    start: Int[Array, ""]
-    rows: Int[Array, " t"]
-    targets: Int[Array, " t"]
-    weights: Float[Array, " t"]
+    ids: Any
+    positions: Any
+    start: Any
+    rows: Any
+    targets: Any
+    weights: Any
 
 
 def ask(

@@ -151,6 +151,7 @@ def save_weights(folder: str | Path, module: nnx.Module, keys: Keys) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / "model.safetensors.partial"
     save_file(tensors, partial, metadata={"format": "pt"})
+    partial.chmod(0o644)  # safetensors lets the owner alone read what it writes
     partial.replace(folder / "model.safetensors")
 
 

@@ -3,12 +3,13 @@
 import dataclasses
 import functools
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from eagle_jax.kernels import attention
 from eagle_jax.models.layers import GatedMLP, RMSNorm, rotate, stack
@@ -56,17 +57,25 @@ class VisionLayout:
     """Where the patches of one image grid go: data, so that equal shapes share a program.
 
     The tower works in window order: all patches of window 0, then of window 1, ...
-    When windows are not all full, ``members`` gathers each window into equal slots, of
-    which the first ``lengths`` exist, and ``places`` brings the patches back.
+
+    Attributes:
+      order: int (p,), the processor's patches in window order.
+      inverse: int (v,), the merged tokens back in raster order.
+      cos: float (p, f), rotary cosines in window order.
+      sin: float (p, f), rotary sines.
+      members: int (w, m), gathers each window into equal slots; None when all are full.
+      places: int (p,), brings the patches back from their slots; None likewise.
+      lengths: int (w,), how many slots of each window exist.
     """
 
-    order: Int[Array, " p"]
-    inverse: Int[Array, " v"]
-    cos: Float[Array, "p f"]
-    sin: Float[Array, "p f"]
-    members: Int[Array, "w m"] | None
-    places: Int[Array, " p"] | None
-    lengths: Int[Array, " w"]
+    # Any: JAX also rebuilds layouts that hold placeholders, shardings or axis numbers.
+    order: Any
+    inverse: Any
+    cos: Any
+    sin: Any
+    members: Any
+    places: Any
+    lengths: Any
 
 
 def vision_layout(config: VisionConfig, grid: tuple[int, int]) -> VisionLayout:
