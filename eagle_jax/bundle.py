@@ -12,7 +12,7 @@ from jaxtyping import Int32
 
 from eagle_jax.errors import InputError
 from eagle_jax.image_settings import ImageSettings
-from eagle_jax.models import llava, qwen2_5_vl
+from eagle_jax.models import internvl, llava, qwen2_5_vl
 from eagle_jax.models.checkpoint import load_weights, read_config
 from eagle_jax.models.config_values import checked_config
 from eagle_jax.models.generate import generate
@@ -21,6 +21,7 @@ from eagle_jax.preprocess import ImagePlan, masked_patches
 from eagle_jax.prompt import load_tokenizer
 
 _FAMILIES = {
+    "internvl": (internvl.InternVLConfig, internvl.InternVL, internvl.weight_keys),
     "llava": (llava.LlavaConfig, llava.Llava, llava.weight_keys),
     "qwen2_5_vl": (
         qwen2_5_vl.Qwen2_5_VLConfig,

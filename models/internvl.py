@@ -1,7 +1,6 @@
 """InternVL 3 and 3.5: configuration, modules, and the names of the weights."""
 
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from eagle_jax.models.checkpoint import SAME, Layout, Target
 from eagle_jax.models.decoder import Decoder, DecoderConfig
 from eagle_jax.models.hugging_face import decoder_config, decoder_keys, module_keys, require
 from eagle_jax.models.intern_vit import InternVisionConfig, InternVisionTower
+from eagle_jax.models.rope import plain_positions
 from eagle_jax.models.vision_language import VisionLanguageModel
 
 _FAMILY = "internvl"
@@ -136,45 +136,33 @@ class InternVL(VisionLanguageModel):
         self.vision = InternVisionTower(config.vision, rngs=rngs)
         self.decoder = Decoder(config.decoder, rngs=rngs)
 
-    def layout(self, grid: tuple[int, ...]) -> None:
-        """Needs no plan: the tiles do not see each other.
+    def layout(self, grid: tuple[int, int]) -> None:
+        """Checks the grid of patches, on the host; tiles do not see each other: no plan.
 
         Args:
-          grid: its product is the number of patches of all tiles.
+          grid: rows and columns of patches, the tiles stacked on top of each other.
 
         Raises:
-          InputError: the patches do not make up whole tiles.
+          InputError: the image processor does not cut the tiles the weights are made for.
         """
         side = self.config.vision.side
-        if math.prod(grid) % side**2:
+        if grid[1] != side or grid[0] % side:
             raise InputError(
-                f"the image processor makes {math.prod(grid)} patches, which are no whole "
-                f"tiles: in config.json a tile has {side} x {side}"
+                f"the image processor cuts {grid[0]} x {grid[1]} patches, the model in "
+                f"config.json wants tiles of {side} x {side}"
             )
 
     def positions(
-        self, ids: Int[np.ndarray, " s"], grid: tuple[int, ...]
+        self, ids: Int[np.ndarray, " s"], grid: tuple[int, int]
     ) -> Int[np.ndarray, "3 s"]:
-        """Position of each token, on the host; image tokens count up like text.
+        """Position of each token, the same on all three axes, on the host.
 
         Args:
           ids: the whole sequence, image tokens expanded.
-          grid: its product is the number of patches of all tiles.
-
-        Returns:
-          int32 positions, temporal, row and column alike.
-
-        Raises:
-          InputError: the image tokens are not one run of the length that the grid asks for.
+          grid: rows and columns of patches, the tiles stacked on top of each other.
         """
-        image = np.flatnonzero(ids == self.config.image_token_id)
-        count = math.prod(grid) // self.config.vision.merge**2
-        if len(image) != count or image[-1] - image[0] + 1 != count:
-            raise InputError(
-                f"the sequence has {len(image)} image tokens (id "
-                f"{self.config.image_token_id}), not one run of {count}"
-            )
-        return np.tile(np.arange(len(ids), dtype=np.int32), (3, 1))
+        tokens = grid[0] * grid[1] // self.config.vision.merge**2
+        return plain_positions(ids, tokens, self.config.image_token_id)
 
     def visual_tokens(
         self, patches: Float[Array, "b p c"], layout: None

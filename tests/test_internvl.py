@@ -236,9 +236,10 @@ def test_a_head_goes_unread_only_where_both_configs_tie_it(inner, outer, tied, f
     assert InternVLConfig.from_hf(config).decoder.tied_head is tied
 
 
-def test_patches_that_are_no_whole_tiles_are_refused(models):
-    with pytest.raises(InputError, match="no whole tiles"):
-        models["3.5"].layout((6, 4))
+@pytest.mark.parametrize("grid", [(6, 4), (8, 8), (8, 2)])
+def test_tiles_of_another_size_are_refused(grid, models):
+    with pytest.raises(InputError, match="wants tiles of 4 x 4"):
+        models["3.5"].layout(grid)
 
 
 def test_image_tokens_that_do_not_fit_the_tiles_are_refused(models):
