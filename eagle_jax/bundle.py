@@ -71,7 +71,7 @@ def load(source: str | Path = "demo", dtype: str | None = None) -> Model:
     folder = _folder(str(source))
     config = checked_config(read_config(folder), str(folder / "config.json"))
     kind = config.get("model_type")
-    if kind not in _FAMILIES:
+    if not isinstance(kind, str) or kind not in _FAMILIES:
         raise InputError(
             f"{folder / 'config.json'} says model_type {kind!r}; "
             f"supported are {', '.join(sorted(_FAMILIES))}"
