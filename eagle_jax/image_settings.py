@@ -1,29 +1,49 @@
 """What a checkpoint's preprocessor_config.json asks for."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from eagle_jax.errors import InputError
+
+# transformers appends Fast or Pil to these names, by backend.
+_KINDS: dict[str, Literal["pixels", "crop", "tiles"]] = {
+    "Qwen2VLImageProcessor": "pixels",
+    "CLIPImageProcessor": "crop",
+    "GotOcr2ImageProcessor": "tiles",
+}
+_HF_NAMES = {"min_tiles": "min_patches", "max_tiles": "max_patches"}
+_FILE = "preprocessor_config.json"
 
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """How a Qwen image processor turns a picture into patches.
+    """How an image processor turns a picture into patches.
 
     Attributes:
+      kind: "pixels", resized within bounds of the area (Qwen); "crop", resized by the shorter
+        edge and cropped to a square at the centre (CLIP, for LLaVA); "tiles", resized to a
+        grid of square tiles and a thumbnail (GOT-OCR 2, for InternVL).
       patch_size: pixels of one patch side.
-      temporal_patch_size: frames of one patch; a still image repeats its single frame.
+      temporal_patch_size: frames of one patch ("pixels"); a still image repeats its frame.
       merge_size: patches on one side of a merged visual token.
-      min_pixels, max_pixels: bounds of the resized area, in pixels.
+      min_pixels, max_pixels: bounds of the resized area, in pixels ("pixels").
+      shortest_edge: length the shorter edge is resized to, in pixels ("crop").
+      side: pixels on one side of the crop or of a tile ("crop", "tiles").
+      min_tiles, max_tiles: bounds of the number of tiles, the thumbnail not counted ("tiles").
       mean, std: normalisation for each channel, after rescaling.
       rescale_factor: what uint8 values are multiplied by.
     """
 
+    kind: Literal["pixels", "crop", "tiles"] = "pixels"
     patch_size: int = 14
     temporal_patch_size: int = 2
     merge_size: int = 2
     min_pixels: int = 56 * 56
     max_pixels: int = 28 * 28 * 1280
+    shortest_edge: int = 336
+    side: int = 448
+    min_tiles: int = 1
+    max_tiles: int = 12
     mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
     std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
     rescale_factor: float = 1 / 255
@@ -32,9 +52,11 @@ class ImageSettings:
     def from_hf(cls, config: dict[str, Any]) -> "ImageSettings":
         """Reads a Hugging Face preprocessor_config.json.
 
-        Pixel bounds are taken from `min_pixels` and `max_pixels`, or from `size` under either
-        those names or `shortest_edge` and `longest_edge`. What is absent or null has the
-        processor's default.
+        The kind follows from `image_processor_type`, without which the file is Qwen's. What
+        is absent or null has that processor's default. The files of CLIP and GOT-OCR 2 say
+        nothing of patches: these have 14 pixels, merged 2 x 2 in tiles and not at all in a
+        crop, unless `patch_size` or `merge_size` is added. `crop_to_patches` is not heeded,
+        because InternVL's processor always cuts tiles.
 
         Args:
           config: the parsed file.
@@ -43,67 +65,121 @@ class ImageSettings:
           InputError: a setting that this package does not implement, or a value that makes no
             sense; it is named.
         """
-        _refuse_unsupported(config)
-        size = config.get("size") or {}
-        if not isinstance(size, dict):
-            raise InputError(f"preprocessor_config.json: size={size!r} is not supported")
+        kind = _kind(config)
+        _refuse_unsupported(config, kind)
         found = {
             "patch_size": config.get("patch_size"),
             "temporal_patch_size": config.get("temporal_patch_size"),
             "merge_size": config.get("merge_size"),
-            "min_pixels": _first(config, "min_pixels", size, "min_pixels", "shortest_edge"),
-            "max_pixels": _first(config, "max_pixels", size, "max_pixels", "longest_edge"),
+            **{"pixels": _pixels, "crop": _crop, "tiles": _tiles}[kind](config),
         }
         for name, value in found.items():
             if value is not None and (type(value) is not int or value < 1):
-                raise InputError(
-                    f"preprocessor_config.json: {name}={value!r} must be a positive integer"
-                )
+                name = _HF_NAMES.get(name, name)
+                raise InputError(f"{_FILE}: {name}={value!r} must be a positive integer")
         for name in ("mean", "std"):
             found[name] = _per_channel(config.get(f"image_{name}"), f"image_{name}")
         if 0 in (found["std"] or ()):
-            raise InputError("preprocessor_config.json: image_std contains 0")
+            raise InputError(f"{_FILE}: image_std contains 0")
         found["rescale_factor"] = config.get("rescale_factor")
         if not isinstance(found["rescale_factor"], float | int | None):
             raise InputError(
-                f"preprocessor_config.json: rescale_factor={found['rescale_factor']!r} "
-                "must be a number"
+                f"{_FILE}: rescale_factor={found['rescale_factor']!r} must be a number"
             )
-        settings = cls(**{name: value for name, value in found.items() if value is not None})
-        if settings.min_pixels > settings.max_pixels:
-            raise InputError(
-                f"preprocessor_config.json: min_pixels={settings.min_pixels} exceeds "
-                f"max_pixels={settings.max_pixels}"
-            )
+        given = {name: value for name, value in found.items() if value is not None}
+        settings = cls(kind=kind, **given)
+        _check_bounds(settings)
         return settings
 
 
-def _refuse_unsupported(config: dict[str, Any]) -> None:
+def _kind(config: dict[str, Any]) -> Literal["pixels", "crop", "tiles"]:
+    name = config.get("image_processor_type")
+    if name is None:
+        return "pixels"
+    kind = _KINDS.get(str(name).removesuffix("Fast").removesuffix("Pil"))
+    if kind is None:
+        raise InputError(
+            f"{_FILE}: image_processor_type={name!r} is not supported, only "
+            f"{', '.join(_KINDS)} and their Fast variants"
+        )
+    return kind
+
+
+def _refuse_unsupported(config: dict[str, Any], kind: str) -> None:
     supported = {
-        "image_processor_type": (
-            None,
-            "Qwen2VLImageProcessor",
-            "Qwen2VLImageProcessorFast",
-            "Qwen2VLImageProcessorPil",
-        ),
         "do_resize": (None, True),
         "do_rescale": (None, True),
         "do_normalize": (None, True),
-        "do_center_crop": (None, False),
+        "do_center_crop": (None, kind == "crop"),
         "do_pad": (None, False),
         "resample": (None, 3),
     }
     for name, values in supported.items():
         if config.get(name) not in values:
             raise InputError(
-                f"preprocessor_config.json: {name}={config[name]!r} is not supported, "
-                f"only {' or '.join(repr(value) for value in values if value is not None)}"
+                f"{_FILE}: {name}={config[name]!r} is not supported, only {values[1]!r}"
             )
 
 
-def _first(config: dict, name: str, size: dict, *spellings: str) -> Any:
-    values = [config.get(name), *(size.get(spelling) for spelling in spellings)]
-    return next((value for value in values if value is not None), None)
+def _pixels(config: dict[str, Any]) -> dict[str, Any]:
+    """The bounds, by their own names or under `size` in either spelling."""
+    size = config.get("size") or {}
+    if not isinstance(size, dict):
+        raise InputError(f"{_FILE}: size={size!r} is not supported")
+    low = config.get("min_pixels"), size.get("min_pixels"), size.get("shortest_edge")
+    high = config.get("max_pixels"), size.get("max_pixels"), size.get("longest_edge")
+    return {
+        "min_pixels": next((value for value in low if value is not None), None),
+        "max_pixels": next((value for value in high if value is not None), None),
+    }
+
+
+def _crop(config: dict[str, Any]) -> dict[str, Any]:
+    size = config.get("size")
+    if isinstance(size, dict):
+        if size.keys() != {"shortest_edge"}:
+            raise InputError(f"{_FILE}: size={size!r} must hold shortest_edge and nothing else")
+        size = size["shortest_edge"]
+    return {
+        "merge_size": config.get("merge_size") or 1,
+        "shortest_edge": 224 if size is None else size,
+        "side": _square(config, "crop_size", 224),
+    }
+
+
+def _tiles(config: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "side": _square(config, "size", 384),
+        "min_tiles": config.get("min_patches"),
+        "max_tiles": config.get("max_patches"),
+    }
+
+
+def _square(config: dict[str, Any], name: str, default: int) -> Any:
+    size = config.get(name)
+    if not isinstance(size, dict):
+        return default if size is None else size
+    if size.keys() != {"height", "width"} or size["height"] != size["width"]:
+        raise InputError(f"{_FILE}: {name}={size!r} must hold an equal height and width")
+    return size["height"]
+
+
+def _check_bounds(settings: ImageSettings) -> None:
+    unit = settings.patch_size * settings.merge_size
+    if settings.kind == "pixels":
+        least, most = ("min_pixels", settings.min_pixels), ("max_pixels", settings.max_pixels)
+    elif settings.kind == "crop":
+        # A crop beyond the image would need a border.
+        least, most = ("crop_size", settings.side), ("shortest_edge", settings.shortest_edge)
+    else:
+        least, most = ("min_patches", settings.min_tiles), ("max_patches", settings.max_tiles)
+    if least[1] > most[1]:
+        raise InputError(f"{_FILE}: {least[0]}={least[1]} exceeds {most[0]}={most[1]}")
+    if settings.kind != "pixels" and settings.side % unit:
+        raise InputError(
+            f"{_FILE}: a {'crop' if settings.kind == 'crop' else 'tile'} of {settings.side} "
+            f"pixels cannot be cut into tokens of {unit} pixels"
+        )
 
 
 def _per_channel(value: Any, name: str) -> tuple[float, ...] | None:
@@ -111,7 +187,7 @@ def _per_channel(value: Any, name: str) -> tuple[float, ...] | None:
         return None
     values = [value] * 3 if isinstance(value, float | int) else value
     if not isinstance(values, list | tuple) or len(values) != 3:
-        raise InputError(f"preprocessor_config.json: {name}={value!r} must be three numbers")
+        raise InputError(f"{_FILE}: {name}={value!r} must be three numbers")
     if not all(isinstance(one, float | int) for one in values):
-        raise InputError(f"preprocessor_config.json: {name}={value!r} must be three numbers")
+        raise InputError(f"{_FILE}: {name}={value!r} must be three numbers")
     return tuple(float(one) for one in values)

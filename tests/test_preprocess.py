@@ -143,13 +143,27 @@ def test_hub_settings_in_every_spelling():
     assert ImageSettings.from_hf({}) == ImageSettings()
 
 
+def test_kinds_and_their_defaults():
+    clip = ImageSettings.from_hf({"image_processor_type": "CLIPImageProcessorFast"})
+    assert clip == ImageSettings(kind="crop", merge_size=1, shortest_edge=224, side=224)
+    tiles = ImageSettings.from_hf({"image_processor_type": "GotOcr2ImageProcessor", **TILES})
+    assert tiles == ImageSettings(kind="tiles", side=448)
+    qwen = ImageSettings.from_hf({"image_processor_type": "Qwen2VLImageProcessorFast"})
+    assert qwen == ImageSettings()
+
+
+CLIP = {"image_processor_type": "CLIPImageProcessor"}
+TILES = {"image_processor_type": "GotOcr2ImageProcessorFast", "size": 448}
+
+
 @pytest.mark.parametrize(
     ("config", "name"),
     [
         ({"resample": 2}, "resample=2"),
         ({"do_resize": False}, "do_resize=False"),
         ({"do_normalize": False}, "do_normalize=False"),
-        ({"image_processor_type": "CLIPImageProcessor"}, "CLIPImageProcessor"),
+        ({"image_processor_type": "SiglipImageProcessor"}, "Qwen2VLImageProcessor, CLIPImage"),
+        ({"do_center_crop": True}, "do_center_crop=True"),
         ({"patch_size": 14.5}, "patch_size=14.5"),
         ({"max_pixels": -1}, "max_pixels=-1"),
         ({"size": 336}, "size=336"),
@@ -158,6 +172,20 @@ def test_hub_settings_in_every_spelling():
         ({"image_std": 0}, "image_std"),
         ({"rescale_factor": "1/255"}, "rescale_factor"),
         ({"min_pixels": 9000, "max_pixels": 8000}, "min_pixels=9000"),
+        ({**CLIP, "do_center_crop": False}, "do_center_crop=False"),
+        ({**CLIP, "size": {"height": 336, "width": 336}}, "size=.*shortest_edge"),
+        ({**CLIP, "size": {"shortest_edge": 336, "longest_edge": 400}}, "size=.*shortest_edge"),
+        ({**CLIP, "size": {"shortest_edge": "336"}}, "shortest_edge='336'"),
+        ({**CLIP, "crop_size": {"height": 336, "width": 224}}, "crop_size=.*equal"),
+        ({**CLIP, "size": 200}, "crop_size=224 exceeds shortest_edge=200"),
+        ({**CLIP, "crop_size": 220}, "crop of 220 pixels .* 14"),
+        ({**TILES, "do_resize": False}, "do_resize=False"),
+        ({**TILES, "do_center_crop": True}, "do_center_crop=True"),
+        ({**TILES, "size": {"height": 448, "width": 336}}, "size=.*equal"),
+        ({**TILES, "size": {"shortest_edge": 448}}, "size=.*equal"),
+        ({**TILES, "size": 462}, "tile of 462 pixels .* 28"),
+        ({**TILES, "min_patches": 0}, "min_patches=0"),
+        ({**TILES, "min_patches": 13}, "min_patches=13 exceeds max_patches=12"),
     ],
     ids=str,
 )
