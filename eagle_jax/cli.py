@@ -1,6 +1,7 @@
 """The command line: ``eagle-jax explain``."""
 
 import argparse
+import io
 import os
 import sys
 from pathlib import Path
@@ -35,6 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
       Exit code: 0, 2 for input that cannot be used, or 130 when interrupted.
     """
+    # A terminal that cannot show a character of an answer shows its number.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     if not arguments:
@@ -76,16 +80,21 @@ def _parser() -> argparse.ArgumentParser:
     explain.set_defaults(run=_explain)
     add = explain.add_argument
     add("image", nargs="?", help="the picture; without one, a bundled storybook scene")
-    add("--prompt", help="question or instruction (default for the bundled picture: a caption)")
+    add(
+        "--prompt",
+        type=_text,
+        help="question or instruction (default for the bundled picture: a caption)",
+    )
     add(
         "--model",
         default="demo",
         help='"demo", a Hugging Face folder, or a hub id (default: demo)',
     )
-    add("--answer", help="explain this answer instead of the model's own")
-    add("--target", help="a word or phrase of the answer (default: all of it)")
+    add("--answer", type=_text, help="explain this answer instead of the model's own")
+    add("--target", type=_text, help="a word or phrase of the answer (default: all of it)")
     add(
         "--target-id",
+        type=_text,
         metavar="TEXT",
         help="score this token at the target instead of the answer's own",
     )
@@ -104,6 +113,13 @@ def _parser() -> argparse.ArgumentParser:
         help="folder for figure.png and the saved attribution (default: explanation)",
     )
     return parser
+
+
+def _text(text: str) -> str:
+    # Python smuggles bytes that are no UTF-8 into arguments as lone surrogates.
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise argparse.ArgumentTypeError("the text is not valid UTF-8")
+    return text
 
 
 def _positive(text: str) -> int:
