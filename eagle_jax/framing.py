@@ -83,12 +83,12 @@ def _pixel_budget(height: int, width: int, settings: ImageSettings) -> Frame:
 def _crop(height: int, width: int, settings: ImageSettings) -> Frame:
     short, long = sorted((height, width))
     stretched = int(settings.shortest_edge * long / short)
-    resized = (settings.shortest_edge, stretched)
+    new_height, new_width = settings.shortest_edge, stretched
     if height > width:
-        resized = resized[::-1]
-    top, left = ((size - settings.side) // 2 for size in resized)
+        new_height, new_width = new_width, new_height
+    origin = (new_height - settings.side) // 2, (new_width - settings.side) // 2
     block = settings.side // settings.patch_size
-    return Frame(resized, (top, left), (1, 1), block, settings.patch_size)
+    return Frame((new_height, new_width), origin, (1, 1), block, settings.patch_size)
 
 
 def _tiles(height: int, width: int, settings: ImageSettings) -> tuple[Frame, ...]:

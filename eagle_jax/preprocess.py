@@ -89,19 +89,20 @@ def plan_image(
       InputError: the image has to shrink beyond what exact arithmetic allows (more than 100
         times on one side), or one side is more than 200 times as long as the other (Qwen).
     """
-    frames = frame_image(*image.shape[:2], settings)
-    if frames[0].resized == image.shape[:2] and len(frames) == 1:
+    height, width = image.shape[:2]
+    frames = frame_image(height, width, settings)
+    if frames[0].resized == (height, width) and len(frames) == 1:
         # Cropped but not resized: what is cut off need not travel to the device.
         (top, left), (height, width) = frames[0].origin, frames[0].shape
         image = image[top : top + height, left : left + width]
         labels = labels[top : top + height, left : left + width]
         frames = (frames[0]._replace(resized=(height, width), origin=(0, 0)),)
-    views = tuple(_view(frame, *image.shape[:2]) for frame in frames)
+    views = tuple(_view(frame, height, width) for frame in frames)
     padding = [
         (0, max(0 if weights is None else weights.shape[2] - size for weights in sides))
         for size, sides in (
-            (image.shape[0], [view.vertical for view in views]),
-            (image.shape[1], [view.horizontal for view in views]),
+            (height, [view.vertical for view in views]),
+            (width, [view.horizontal for view in views]),
         )
     ]
     if settings.kind == "tiles":
