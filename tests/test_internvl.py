@@ -6,9 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import questions
 import tiny_internvl
 from flax import nnx
 
+import eagle_jax
+from eagle_jax.answer import encode_answer
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoint import load_weights, read_config, save_weights
 from eagle_jax.models.generate import generate
@@ -152,6 +155,21 @@ def test_a_batch_of_images_equals_one_at_a_time(folders, models, references, mak
     for image, ours in zip(images, together, strict=True):
         theirs = reference.log_probabilities(ids, image)
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_masked_images_score_as_in_pytorch(folders, references, make_image):
+    # From the folder to the probabilities: prompt, resize, tiles, thumbnail, model.
+    folder, reference = folders["3.5"], references["3.5"]
+    model = eagle_jax.load(folder, dtype="float32")
+    image, labels = make_image(9, 60, 118), questions.cells(1, 60, 118, 6)
+    scorer = eagle_jax.scorer(model, image, "What?", answer="A small cat.", regions=labels)
+    prompt = build_prompt(model.tokenizer, "What?", 12, model.network.config.image_token_id)
+    ids = np.concatenate([prompt, encode_answer(model.tokenizer, "A small cat.")])
+    rows = np.arange(len(prompt) - 1, len(ids) - 1)
+    visible = np.random.default_rng(0).random((3, 6)) < 0.5
+    for ours, shown in zip(scorer(visible), visible, strict=True):
+        theirs = reference.score(ids, image, labels, shown, rows, ids[rows + 1])
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-7)
 
 
 def test_the_prompt_marks_the_image_as_the_published_processor_does(folders, models):
