@@ -39,7 +39,8 @@ def checked_config(config: dict[str, Any], where: str = "config.json") -> dict[s
       where: what to call it in messages.
 
     Returns:
-      The same without fields that are null, which means that they have their default.
+      A copy without fields that are null, which means that they have their default, and with
+      real numbers as floats.
 
     Raises:
       InputError: a count, number, switch or section of another type or range, or heads that
@@ -69,11 +70,11 @@ def checked_config(config: dict[str, Any], where: str = "config.json") -> dict[s
             f"{where}: hidden_size {config['hidden_size']} cannot be divided among {heads} "
             "attention heads"
         )
-    return config | {
-        name: checked_config(config[name], f"{where}: {name}")
-        for name in _SECTIONS
-        if name in config
-    }
+    for name in config.keys() & _NUMBERS:
+        config[name] = float(config[name])
+    for name in config.keys() & _SECTIONS:
+        config[name] = checked_config(config[name], f"{where}: {name}")
+    return config
 
 
 def _whole(value: Any, least: int, most: int) -> bool:

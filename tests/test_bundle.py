@@ -1,0 +1,219 @@
+"""Loading a model folder: what is missing, damaged or impossible is said in one line."""
+
+import json
+import shutil
+import socket
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import eagle_jax
+from eagle_jax import cli
+from eagle_jax.bundle import Model
+from eagle_jax.errors import InputError
+from eagle_jax.models.config_values import checked_config
+from eagle_jax.models.qwen2_5_vl import Qwen2_5_VLConfig, weight_keys
+
+
+@pytest.fixture
+def folder(untied, tmp_path):
+    """A copy of a checkpoint, to damage."""
+    return shutil.copytree(untied, tmp_path / "model")
+
+
+def edit(path, **changes):
+    content = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps(content))
+
+
+def refusal(source, **arguments) -> str:
+    with pytest.raises(InputError) as caught:
+        eagle_jax.load(source, **arguments)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def test_load_reads_everything(untied):
+    model = eagle_jax.load(untied)
+    assert isinstance(model, Model) and model.name == str(untied)
+    assert model.end_ids == (model.tokenizer.eos_token_id,)
+    assert model.image_settings.min_pixels == 56 * 56
+    assert model.network.config.image_token_id == model.tokenizer.vocab["<|image_pad|>"]
+
+
+@pytest.mark.parametrize("name", ["gone", "./gone", "/no/such/folder", "a/b/c"])
+def test_no_such_folder(name):
+    assert "is not a folder" in refusal(name)
+
+
+def test_a_file_is_no_folder(folder):
+    assert "is not a folder" in refusal(folder / "config.json")
+
+
+@pytest.mark.parametrize(
+    "missing, said",
+    [
+        (["config.json"], "no config.json"),
+        (["model.safetensors"], "no weights"),
+        (["tokenizer.json"], "no tokenizer"),
+        (["chat_template.jinja"], "no chat template"),
+        (["preprocessor_config.json"], "no preprocessor_config.json"),
+    ],
+)
+def test_missing_file(missing, said, folder):
+    for name in missing:
+        (folder / name).unlink()
+    assert said in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("config.json", b""),
+        ("config.json", b"[1]"),
+        ("config.json", b'{"model_type": "qwen2_5_vl"'),
+        ("config.json", b"\xff\xfe"),
+        ("preprocessor_config.json", b"{"),
+        ("generation_config.json", b"null"),
+        ("tokenizer.json", b"{}"),
+        ("tokenizer.json", b"\0" * 100),
+        ("model.safetensors", b""),
+        ("model.safetensors", b"\xff" * 100),
+        ("model.safetensors", b"\x40\0\0\0\0\0\0\0" + b"x" * 64),
+    ],
+)
+def test_damaged_file(name, content, folder):
+    (folder / name).write_bytes(content)
+    assert str(folder) in refusal(folder)
+
+
+@pytest.mark.parametrize("kept", [0.001, 0.5, 0.999])
+def test_truncated_weights(kept, folder):
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * kept)])
+    assert "truncated or not a safetensors file" in refusal(folder)
+
+
+def test_missing_unexpected_and_misshapen_tensors_are_listed(folder):
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    norm = tensors.pop("model.norm.weight")
+    del tensors["visual.merger.ln_q.weight"]
+    save_file(tensors | {"adapter.weight": norm}, path)
+    said = refusal(folder)
+    assert "2 missing" in said and "model.norm.weight, visual.merger.ln_q.weight" in said
+    assert "1 unexpected: adapter.weight" in said
+
+    tensors = load_file(path) | {"model.norm.weight": norm[:-1]}
+    tensors["visual.merger.ln_q.weight"] = np.ones(48, np.float32)
+    del tensors["adapter.weight"]
+    save_file(tensors, path)
+    assert "model.norm.weight is (63,), not (64,)" in refusal(folder)
+
+
+@pytest.mark.parametrize("kind", ["bert", "", None, ["qwen2_5_vl"], 3])
+def test_unsupported_family_lists_the_supported_ones(kind, folder):
+    edit(folder / "config.json", model_type=kind)
+    said = refusal(folder)
+    assert repr(kind) in said and "qwen2_5_vl" in said.split("supported are")[1]
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"hidden_size": "abc"}, "hidden_size is 'abc'; it must be a whole number"),
+        ({"hidden_size": None}, "lacks 'hidden_size'"),
+        ({"hidden_size": -64}, "hidden_size is -64"),
+        ({"hidden_size": 66}, "hidden_size 66 cannot be divided among 4"),
+        ({"hidden_size": 128}, "64 numbers beside words of 128"),
+        ({"num_key_value_heads": 3}, "4 attention heads cannot share num_key_value_heads 3"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000"),
+        ({"rms_norm_eps": float("nan")}, "rms_norm_eps is nan"),
+        ({"tie_word_embeddings": "false"}, "tie_word_embeddings is 'false'"),
+        ({"vision_config": [1]}, "vision_config is [1]; it must be an object"),
+        ({"rope_scaling": {"mrope_section": "abc"}}, "mrope_section is 'abc'"),
+        ({"hidden_act": "gelu"}, "hidden_act 'gelu'"),
+        ({"image_token_id": 320}, "image_token_id 320"),
+        ({"vocab_size": 100}, "the model in config.json only 100"),
+    ],
+)
+def test_impossible_config(changes, said, folder):
+    edit(folder / "config.json", **changes)
+    assert said in refusal(folder)
+
+
+def places(tree, path=()):
+    for name, value in tree.items():
+        yield (*path, name)
+        if isinstance(value, dict):
+            yield from places(value, (*path, name))
+
+
+def test_any_value_anywhere_in_config_is_read_or_refused(untied):
+    text = (untied / "config.json").read_text()
+    values = ("abc", None, -1, 0, 1, 3, 1.5, [], {}, True, 10**12, [1], ["a"], float("nan"))
+    refused = 0
+    for path in places(json.loads(text)):
+        for value in values:
+            config = part = json.loads(text)
+            for name in path[:-1]:
+                part = part[name]
+            part[path[-1]] = value
+            try:
+                weight_keys(Qwen2_5_VLConfig.from_hf(checked_config(config)))
+            except InputError as error:
+                assert len(str(error).splitlines()) == 1
+                refused += 1
+    assert refused > 200
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"patch_size": 16}, "cuts patches of 16 pixels"),
+        ({"merge_size": 4}, "merged 4 x 4"),
+        ({"min_pixels": "few"}, "min_pixels='few'"),
+        ({"image_processor_type": "ViTImageProcessor"}, "ViTImageProcessor"),
+    ],
+)
+def test_unsuitable_image_processor(changes, said, folder):
+    edit(folder / "preprocessor_config.json", **changes)
+    assert said in refusal(folder)
+
+
+@pytest.mark.parametrize("value", ["end", [], [1, "end"], -1])
+def test_impossible_end_of_answer(value, folder):
+    edit(folder / "generation_config.json", eos_token_id=value)
+    assert "it must hold token ids" in refusal(folder)
+
+
+def test_unknown_dtype(untied):
+    assert "float32, bfloat16, float16" in refusal(untied, dtype="int4")
+
+
+@pytest.mark.parametrize("source", ["nobody/no-such-model", "not a/hub id"])
+def test_hub_id_without_a_network(source, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("offline means that nothing is asked")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    assert source in refusal(source)
+
+
+def test_a_damaged_folder_on_the_command_line(
+    folder, tmp_path, monkeypatch, capsys, make_image
+):
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "_cache_compilations", lambda: None)
+    Image.fromarray(make_image(1, 56, 56)).save("cat.png")
+    (folder / "model.safetensors").write_bytes(b"x" * 99)
+    before = sorted(tmp_path.rglob("*"))
+    assert cli.main(["explain", "cat.png", "--prompt=x", "--regions=4", "--model=model"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and "truncated" in err
+    assert sorted(tmp_path.rglob("*")) == before
