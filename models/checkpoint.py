@@ -9,8 +9,8 @@ Python loops, that has one entry for every tensor the checkpoint may hold:
 Everything else (prefixes, shards, stacking, checks, dtypes) happens here.
 """
 
+import math
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,9 +24,9 @@ from eagle_jax.errors import InputError
 from eagle_jax.models.tensor_files import (
     StoredTensor,
     listed,
-    open_folder,
     read_json,
     shortened,
+    stored_tensors,
 )
 
 Module = TypeVar("Module", bound=nnx.Module)
@@ -95,8 +95,8 @@ def load_weights(
 ) -> Module:
     """Fills a module with a folder's weights.
 
-    Parameters are finished one after the other: host memory holds one
-    (stacked) parameter at a time besides the memory-mapped files.
+    Parameters are finished one after the other: besides those on the device,
+    host memory holds one (stacked) parameter and one tensor of a file.
 
     Args:
       folder: folder with model.safetensors, or with shards and
@@ -120,14 +120,13 @@ def load_weights(
     graph, state = nnx.split(skeleton)
     variables = dict(nnx.to_flat_state(state))
     plan = _plan(variables, keys)
-    with ExitStack() as stack:
-        tensors = open_folder(folder, stack)
-        _check_keys(folder, tensors, keys)
-        _check_tensors(folder, tensors, variables, plan)
-        for path, targets in plan.items():
-            variable = variables[path]
-            value = _assemble(tensors, variable.shape, targets, dtype)
-            variables[path] = variable.replace(jax.device_put(value))
+    tensors = stored_tensors(folder)
+    _check_keys(folder, tensors, keys)
+    _check_tensors(folder, tensors, variables, plan)
+    for path, targets in plan.items():
+        variable = variables[path]
+        value = _assemble(tensors, variable.shape, targets, dtype)
+        variables[path] = variable.replace(jax.device_put(value))
     return nnx.merge(graph, nnx.from_flat_state(variables))
 
 
@@ -182,11 +181,28 @@ def _assemble(
 ) -> np.ndarray:
     if dtype is None:
         dtype = jnp.result_type(*(tensors[key].dtype for key in targets))
-    buffer = np.empty(shape, jnp.dtype(dtype))
+    buffer = _aligned(shape, jnp.dtype(dtype))
     for key, target in targets.items():
-        part = ... if target.index is None else target.index
-        buffer[part] = target.layout.to_module(tensors[key].read())
+        part = buffer if target.index is None else buffer[target.index, ...]
+        _copy(part, target.layout.to_module(tensors[key].read()))
     return buffer
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    # JAX takes over memory that begins at a multiple of 64 bytes instead of copying it (CPU).
+    size = math.prod(shape) * dtype.itemsize
+    room = np.empty(size + 64, np.uint8)
+    begin = -room.ctypes.data % 64
+    return room[begin : begin + size].view(dtype).reshape(shape)
+
+
+def _copy(destination: np.ndarray, source: np.ndarray) -> None:
+    if source.ndim != 2 or source.flags.c_contiguous:
+        destination[...] = source
+        return
+    # In strips: row by row, a transposition misses the cache at every number.
+    for first in range(0, source.shape[1], 32):
+        destination[:, first : first + 32] = source[:, first : first + 32]
 
 
 def _check_keys(folder: Path, tensors: Mapping[str, StoredTensor], keys: Keys) -> None:

@@ -1,8 +1,8 @@
 """The files of a checkpoint folder: which tensors there are, and where."""
 
 import json
+import math
 import re
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +12,10 @@ from safetensors import SafetensorError, safe_open
 
 from eagle_jax.errors import InputError
 
-_LOADED_AS = {
-    "F64": np.dtype(np.float32),
-    "F32": np.dtype(np.float32),
-    "F16": np.dtype(np.float16),
+_STORED_AS = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
     "BF16": np.dtype(ml_dtypes.bfloat16),
 }
 # The first prefix that fits is replaced: names differ between the hub's files, those that
@@ -34,51 +34,51 @@ _LISTED = 40
 
 
 class StoredTensor(NamedTuple):
-    """One tensor of an open safetensors file; nothing is read before `read`.
+    """One tensor of a safetensors file; nothing is read before `read`.
 
     Attributes:
       path: the file.
-      handle: the open file.
       name: the tensor's name as the file spells it.
+      shape: the shape the file's header states.
+      dtype_name: the safetensors name of the dtype, "BF16" for example.
+      begin: where in the file its bytes begin.
     """
 
     path: Path
-    handle: Any
     name: str
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape the file's header states."""
-        return tuple(self.handle.get_slice(self.name).get_shape())
-
-    @property
-    def dtype_name(self) -> str:
-        """The safetensors name of the dtype, "BF16" for example."""
-        return self.handle.get_slice(self.name).get_dtype()
+    shape: tuple[int, ...]
+    dtype_name: str
+    begin: int
 
     @property
     def dtype(self) -> np.dtype | None:
         """The dtype to load it as, float32 for float64; None when it is no supported float."""
-        return _LOADED_AS.get(self.dtype_name)
+        stored = _STORED_AS.get(self.dtype_name)
+        return np.dtype(np.float32) if self.dtype_name == "F64" else stored
 
     def read(self) -> np.ndarray:
-        """The values, in host memory.
+        """The values, in host memory, as they are stored.
 
         Raises:
           InputError: the file cannot be read.
         """
+        stored = _STORED_AS[self.dtype_name]
+        size = math.prod(self.shape) * stored.itemsize
+        # Not through safe_open: it maps the files, and pages once touched stay resident.
         try:
-            return self.handle.get_tensor(self.name)
-        except (SafetensorError, OSError) as error:
+            found = np.fromfile(self.path, np.uint8, size, offset=self.begin)
+        except OSError as error:
             raise _unreadable(self.path, error) from error
+        if found.size != size:
+            raise _unreadable(self.path, EOFError(f"{self.name} ends early"))
+        return found.view(stored).reshape(self.shape)
 
 
-def open_folder(folder: Path, stack: ExitStack) -> dict[str, StoredTensor]:
-    """Opens every weight file of a folder.
+def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
+    """Reads the headers of all weight files of a folder.
 
     Args:
       folder: folder with model.safetensors, or with shards and their index.
-      stack: closes the files.
 
     Returns:
       Canonical (hub style) key -> tensor.
@@ -90,11 +90,8 @@ def open_folder(folder: Path, stack: ExitStack) -> dict[str, StoredTensor]:
     files = _files(folder)
     tensors: dict[str, StoredTensor] = {}
     for path, names in files.items():
-        try:
-            handle = stack.enter_context(safe_open(path, framework="numpy"))
-            held = set(handle.keys())
-        except (SafetensorError, OSError) as error:
-            raise _unreadable(path, error) from error
+        header = _header(path)
+        held = set(header)
         if names is not None and (absent := sorted(names - held)):
             raise InputError(
                 f"{folder / 'model.safetensors.index.json'} places {len(absent)} tensors in "
@@ -108,8 +105,28 @@ def open_folder(folder: Path, stack: ExitStack) -> dict[str, StoredTensor]:
                     f"{path} and {other.path} both hold {key} ({name}, {other.name}); "
                     "keep one checkpoint in the folder"
                 )
-            tensors[key] = StoredTensor(path, handle, name)
+            tensors[key] = header[name]
     return tensors
+
+
+def _header(path: Path) -> dict[str, StoredTensor]:
+    try:
+        # Its check is thorough: the tensors must fill the file without a gap or overlap.
+        with safe_open(path, framework="numpy") as checked, path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size))
+            return {
+                name: StoredTensor(
+                    path,
+                    name,
+                    tuple(header[name]["shape"]),
+                    header[name]["dtype"],
+                    8 + size + header[name]["data_offsets"][0],
+                )
+                for name in checked.keys()
+            }
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path, error) from error
 
 
 def _files(folder: Path) -> dict[Path, set[str] | None]:
