@@ -1,0 +1,188 @@
+"""The whole story on a tiny checkpoint: what is explained, and that the result keeps it."""
+
+import importlib
+
+import jax
+import numpy as np
+import pytest
+
+import eagle_jax
+from eagle_jax import Attribution, InputError
+
+PROMPT = "Is there a cat in the image?"
+REGIONS = "grid:2x2"
+
+
+@pytest.fixture(scope="module")
+def model(untied):
+    return eagle_jax.load(untied)
+
+
+@pytest.fixture(scope="module")
+def image(make_image):
+    return make_image(1, 56, 56)
+
+
+def ids_of(model, text):
+    return model.tokenizer(text, add_special_tokens=False).input_ids
+
+
+def same(first: Attribution, second: Attribution) -> bool:
+    """Equal but for the time taken."""
+    return first == Attribution(**(vars(second) | {"seconds": first.seconds}))
+
+
+def test_sentence_level_takes_every_token(model, image):
+    found = eagle_jax.explain(model, image, PROMPT, "Yes, a cat.", regions=REGIONS)
+    expected = [*ids_of(model, "Yes, a cat."), model.tokenizer.eos_token_id]
+    assert found.answer_ids.tolist() == found.token_ids.tolist() == expected
+    assert found.target.tolist() == list(range(len(expected)))
+    assert (
+        found.tokens == found.answer_tokens and "".join(found.tokens) == "Yes, a cat.<|im_end|>"
+    )
+    assert (found.prompt, found.answer, found.search) == (PROMPT, "Yes, a cat.", "exact")
+    assert found.forwards == 4 * 5 and found.insertion.shape == (5, len(expected))
+    np.testing.assert_array_equal(found.image, image)
+    np.testing.assert_array_equal(found.labels[::28, ::28], [[0, 1], [2, 3]])
+    # Both curves run between the blank and the full image.
+    np.testing.assert_array_equal(found.insertion[0], found.deletion[-1])
+    np.testing.assert_array_equal(found.insertion[-1], found.deletion[0])
+    assert np.ptp(found.insertion, axis=0).max() > 0.01, "the image does not matter"
+
+
+def test_answer_text_equals_its_ids(model, image):
+    text = eagle_jax.explain(model, image, PROMPT, "Yes, a cat.", regions=REGIONS)
+    ids = eagle_jax.explain(model, image, PROMPT, text.answer_ids.tolist(), regions=REGIONS)
+    assert same(text, ids)
+
+
+@pytest.mark.parametrize("target", ["cat", [3, 4], np.array([3, 4])])
+def test_word_and_token_level(target, model, image):
+    found = eagle_jax.explain(model, image, PROMPT, "Yes, a cat.", target, regions=REGIONS)
+    assert "".join(found.answer_tokens[3:5]) == " cat"
+    assert found.target.tolist() == [3, 4] and found.tokens == found.answer_tokens[3:5]
+    np.testing.assert_array_equal(found.token_ids, found.answer_ids[3:5])
+    whole = eagle_jax.explain(model, image, PROMPT, "Yes, a cat.", regions=REGIONS)
+    np.testing.assert_allclose(
+        found.insertion[[0, -1]], whole.insertion[[0, -1], 3:5], 1e-4, 1e-7
+    )
+
+
+def test_counterfactual(model, image):
+    no = ids_of(model, "No")
+    assert len(no) == 1
+    arguments = (model, image, PROMPT, "Yes", "Yes")
+    word = eagle_jax.explain(*arguments, target_ids="No", regions=REGIONS)
+    number = eagle_jax.explain(*arguments, target_ids=no, regions=REGIONS)
+    assert same(word, number)
+    assert word.token_ids.tolist() == no and word.tokens == ("No",)
+    assert word.answer == "Yes" and word.counterfactual.tolist() == [True]
+    # At the first position of an answer, a word has the probability it has as the answer.
+    said = eagle_jax.explain(model, image, PROMPT, "No", "No", regions=REGIONS)
+    np.testing.assert_allclose(word.insertion, said.insertion, rtol=1e-4, atol=1e-7)
+    assert not said.counterfactual.any()
+
+
+def test_generated_answer_passed_again_gives_the_same(model, image):
+    own = eagle_jax.explain(model, image, PROMPT, regions=REGIONS, max_new_tokens=6)
+    assert 1 <= len(own.answer_ids) <= 6
+    again = eagle_jax.explain(model, image, PROMPT, own.answer_ids, regions=REGIONS)
+    assert same(own, again)
+    # Greedy: on the full image nothing is more likely than what was said.
+    full = np.ones((1, 4), bool)
+    for other in ("Yes", "No", "The"):
+        score = eagle_jax.scorer(
+            model, image, PROMPT, own.answer_ids, [0], ids_of(model, other)[:1], REGIONS
+        )
+        assert score(full)[0, 0] <= again.insertion[-1, 0] * (1 + 1e-4)
+
+
+def test_own_label_map_with_gaps(model, image):
+    names = np.array([[7, -3], [7, 1000]]).repeat(28, 0).repeat(28, 1)
+    found = eagle_jax.explain(model, image, PROMPT, "Yes", "Yes", regions=names)
+    assert found.order.size == 3 and found.forwards == 3 * 4
+    np.testing.assert_array_equal(found.labels[::28, ::28], [[1, 0], [1, 2]])
+    assert found.area[-1] == 1
+    scorer = eagle_jax.scorer(model, image, PROMPT, "Yes", "Yes", regions=names)
+    assert scorer.regions == 3 and scorer.tokens == ("Yes",)
+    first = np.arange(3)[None] == found.order[0]
+    np.testing.assert_allclose(scorer(first), found.insertion[1:2], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("height, width", [(84, 56), (56, 84)])
+def test_portrait_and_landscape(height, width, model, make_image, tmp_path):
+    picture = make_image(3, height, width)
+    found = eagle_jax.explain(model, picture, PROMPT, "Yes", regions="grid:3x2")
+    assert found.image.shape == (height, width, 3) and found.saliency.shape == (height, width)
+    assert sorted(found.order.tolist()) == list(range(6))
+    found.save(tmp_path / "saved")
+    assert Attribution.load(tmp_path / "saved") == found
+
+
+def test_weights_of_the_objective_decide(model, image):
+    arguments = dict(answer="Yes, a cat.", regions=REGIONS)
+    insight = eagle_jax.explain(model, image, PROMPT, **arguments, necessity_weight=0.0)
+    necessity = eagle_jax.explain(model, image, PROMPT, **arguments, insight_weight=0.0)
+    assert (insight.insight_weight, insight.necessity_weight) == (1.0, 0.0)
+    scorer = eagle_jax.scorer(model, image, PROMPT, **arguments)
+    alone = scorer(np.eye(4, dtype=bool)).mean(axis=1)
+    without = scorer(~np.eye(4, dtype=bool)).mean(axis=1)
+    assert insight.order[0] == alone.argmax() and necessity.order[0] == without.argmin()
+
+
+@pytest.mark.parametrize(
+    "weights", [(-1.0, 1.0), (1.0, -0.5), (0.0, 0.0), (np.nan, 1.0), (1.0, np.inf)]
+)
+def test_impossible_weights(weights, model, image):
+    insight, necessity = weights
+    with pytest.raises(InputError, match="0 or more, and not both 0"):
+        eagle_jax.explain(
+            model, image, PROMPT, "Yes", insight_weight=insight, necessity_weight=necessity
+        )
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ({"regions": np.zeros((56, 55), int)}, "shape (56, 55), the image (56, 56)"),
+        ({"regions": np.zeros((56, 56, 1), int)}, "shape (56, 56, 1)"),
+        ({"regions": np.zeros((56, 56))}, "must hold integers, not float64"),
+        ({"regions": 56 * 56 + 1}, "3137 regions asked of an image of 56 x 56"),
+        ({"regions": 0}, "not understood"),
+        ({"target": [9]}, "position 9 is not in the answer; the answer's tokens are 0 'Yes'"),
+        ({"target": "dog"}, "the answer's tokens are 0 'Yes', 1 '<|im_end|>'"),
+        ({"target": [0, 0]}, "repeat"),
+        ({"target": []}, "the target is empty"),
+        ({"target": [0], "target_ids": [1, 2]}, "2 entries for 1"),
+        ({"target": [0], "target_ids": [320]}, "the id 320"),
+        ({"answer": [999]}, "the id 999"),
+        ({"answer": []}, "the answer is empty"),
+        ({"answer": None, "max_new_tokens": 0}, "max_new_tokens is 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"search": "lazy"}, "must be one of exact"),
+    ],
+)
+def test_unusable_arguments(arguments, said, model, image):
+    with pytest.raises(InputError) as caught:
+        eagle_jax.explain(model, image, PROMPT, **{"answer": "Yes", **arguments})
+    assert said in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_function_is_not_shadowed_by_its_module():
+    importlib.import_module("eagle_jax.explanation")
+    assert callable(eagle_jax.explain) and callable(eagle_jax.scorer)
+    assert eagle_jax.explain.__name__ == "explain"
+
+
+@pytest.mark.slow
+def test_bfloat16(untied, image, model):
+    half = eagle_jax.load(untied, dtype="bfloat16")
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(half.network)} == {"bfloat16"}
+    found = eagle_jax.explain(half, image, PROMPT, "Yes", regions=REGIONS)
+    whole = eagle_jax.explain(model, image, PROMPT, "Yes", regions=REGIONS)
+    assert found.insertion.dtype == np.float32
+    # Eight bits of mantissa through eight layers of large random weights.
+    np.testing.assert_allclose(
+        np.log(found.insertion[-1]), np.log(whole.insertion[-1]), rtol=0, atol=1.0
+    )
