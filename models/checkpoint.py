@@ -102,7 +102,8 @@ def load_weights(
       folder: folder with model.safetensors, or with shards and
         model.safetensors.index.json.
       skeleton: abstract module, `nnx.eval_shape(lambda: Model(config, rngs=...))`;
-        its shapes are checked, its dtypes are not used.
+        its shapes are checked, its dtypes are not used. A parameter whose
+        `jax.ShapeDtypeStruct` has a sharding goes there, others to the default device.
       keys: canonical (hub style) checkpoint key -> `Target`, or None for a
         tensor that may be there and is not used. Every parameter of the
         skeleton must be covered, stacked ones slice by slice.
@@ -110,7 +111,7 @@ def load_weights(
         becomes float32).
 
     Returns:
-      A module like `skeleton` with its parameters on the default device.
+      A module like `skeleton` with its parameters on their devices.
 
     Raises:
       InputError: missing or unreadable files, missing, unexpected, misshapen
@@ -126,7 +127,7 @@ def load_weights(
     for path, targets in plan.items():
         variable = variables[path]
         value = _assemble(tensors, variable.shape, targets, dtype)
-        variables[path] = variable.replace(jax.device_put(value))
+        variables[path] = variable.replace(jax.device_put(value, variable.get_value().sharding))
     return nnx.merge(graph, nnx.from_flat_state(variables))
 
 
