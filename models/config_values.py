@@ -14,6 +14,7 @@ _COUNTS = (
     "in_channels",
     "in_chans",
     "intermediate_size",
+    "max_position_embeddings",
     "num_attention_heads",
     "num_channels",
     "num_heads",

@@ -22,10 +22,12 @@ class DecoderConfig:
     Llama, Qwen2 and Qwen3 differ in ``qkv_bias`` (Qwen2) and ``qk_norm``, a norm of each
     head's queries and keys (Qwen3). ``rope_sections`` says how many of the
     ``head_size / 2`` rotary frequencies follow the temporal, the row and the column
-    position; plain one-dimensional positions have ``(head_size / 2, 0, 0)``.
+    position; plain one-dimensional positions have ``(head_size / 2, 0, 0)``. ``context`` is
+    the longest sequence, prompt, image and answer together.
     """
 
     vocabulary: int
+    context: int
     embed: int
     layers: int
     heads: int

@@ -77,6 +77,7 @@ def decoder_config(
         require(supported, what, family)
     return DecoderConfig(
         vocabulary=text["vocab_size"],
+        context=text["max_position_embeddings"],
         embed=text["hidden_size"],
         layers=text["num_hidden_layers"],
         heads=heads,

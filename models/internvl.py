@@ -21,7 +21,11 @@ _TEXT = {
     "qwen2": ({"qkv_bias": True}, {}),
     "qwen3": ({"qk_norm": True}, {"head_dim": 128}),
 }
-_TEXT_DEFAULTS = {"rms_norm_eps": 1e-6, "rope_theta": 10000.0}
+_TEXT_DEFAULTS = {
+    "max_position_embeddings": 32768,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 10000.0,
+}
 _VISION_DEFAULTS = {
     "hidden_size": 1024,
     "num_hidden_layers": 24,

@@ -15,6 +15,12 @@ from eagle_jax.models.qwen_vit import QwenVisionTower, VisionConfig, VisionLayou
 from eagle_jax.models.rope import multimodal_positions
 from eagle_jax.models.vision_language import VisionLanguageModel
 
+_TEXT_DEFAULTS = {
+    "max_position_embeddings": 32768,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 1e6,
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Qwen2_5_VLConfig:
@@ -40,7 +46,7 @@ class Qwen2_5_VLConfig:
             return cls(
                 vision=_vision_config(vision),
                 decoder=decoder_config(
-                    {"rms_norm_eps": 1e-5, "rope_theta": 1e6, **text},
+                    {**_TEXT_DEFAULTS, **text},
                     "qwen2_5_vl",
                     tied_head=config.get(
                         "tie_word_embeddings", text.get("tie_word_embeddings", False)
