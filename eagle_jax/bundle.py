@@ -18,7 +18,7 @@ from eagle_jax.models.config_values import checked_config
 from eagle_jax.models.generate import generate
 from eagle_jax.models.tensor_files import read_json
 from eagle_jax.preprocess import ImagePlan, masked_patches
-from eagle_jax.prompt import load_tokenizer
+from eagle_jax.prompt import load_tokenizer, require_context
 
 _FAMILIES = {
     "internvl": (internvl.InternVLConfig, internvl.InternVL, internvl.weight_keys),
@@ -117,8 +117,15 @@ def generate_answer(
 
     Returns:
       Token ids, at least one.
+
+    Raises:
+      InputError: image and prompt leave no room for an answer.
     """
     network = model.network
+    context = network.config.decoder.context
+    image_tokens = np.count_nonzero(prompt_ids == network.config.image_token_id)
+    require_context(len(prompt_ids) + 1, image_tokens, context)
+    max_new_tokens = min(max_new_tokens, context - len(prompt_ids))
     # A bucket of lengths shares one program; the padding is never attended to.
     ids = np.pad(prompt_ids, (0, -len(prompt_ids) % 16), mode="edge")
     new = _generate(

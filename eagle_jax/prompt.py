@@ -98,6 +98,25 @@ def build_prompt(
     return np.array(ids[:place] + image + ids[place + 1 :], np.int32)
 
 
+def require_context(tokens: int, image_tokens: int, context: int) -> None:
+    """Refuses a sequence that is longer than the model's positions.
+
+    Args:
+      tokens: length of the sequence, image and answer included.
+      image_tokens: how many of them are the image's.
+      context: the most the model can read.
+
+    Raises:
+      InputError: the sequence is longer.
+    """
+    if tokens > context:
+        raise InputError(
+            f"the sequence has {tokens} tokens, {image_tokens} of them the image's, and the "
+            f"model reads at most {context} (max_position_embeddings in its config.json); "
+            f"use a smaller image or a shorter text"
+        )
+
+
 def special_ids(tokenizer: Tokenizer) -> set[int]:
     """Ids of the tokens that structure a conversation and that plain text must not forge."""
     added = tokenizer.added_tokens_decoder.items()

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Float32, Int, Int32
 
 from eagle_jax.errors import InputError
 from eagle_jax.preprocess import ImagePlan, masked_patches
+from eagle_jax.prompt import require_context
 
 # Programs are compiled per bucket, not per length: a sequence, a number of targets or of
 # regions is padded to the next multiple.
@@ -79,7 +80,7 @@ def ask(
       The question, with arrays on the default device.
 
     Raises:
-      InputError: the answer contains the image token.
+      InputError: the answer contains the image token, or the sequence is too long.
 
     References:
       EAGLE, arXiv 2509.22496, section 3.1.
@@ -89,6 +90,8 @@ def ask(
         raise InputError(f"the answer holds the image token (id {image_token})")
     rows = len(prompt_ids) + target - 1
     real = np.concatenate([prompt_ids, answer_ids])[: rows.max() + 1]
+    image_tokens = np.count_nonzero(real == image_token)
+    require_context(len(real), image_tokens, network.config.decoder.context)
     ids = np.pad(real, (0, -len(real) % _SEQUENCE_BUCKET), mode="edge")
     spare = (0, -len(target) % _TARGET_BUCKET)
     question = Question(
