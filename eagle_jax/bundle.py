@@ -123,7 +123,7 @@ def generate_answer(
     """
     network = model.network
     context = network.config.decoder.context
-    image_tokens = np.count_nonzero(prompt_ids == network.config.image_token_id)
+    image_tokens = int(np.sum(prompt_ids == network.config.image_token_id))
     require_context(len(prompt_ids) + 1, image_tokens, context)
     max_new_tokens = min(max_new_tokens, context - len(prompt_ids))
     # A bucket of lengths shares one program; the padding is never attended to.
