@@ -90,7 +90,7 @@ def ask(
         raise InputError(f"the answer holds the image token (id {image_token})")
     rows = len(prompt_ids) + target - 1
     real = np.concatenate([prompt_ids, answer_ids])[: rows.max() + 1]
-    image_tokens = np.count_nonzero(real == image_token)
+    image_tokens = int(np.sum(real == image_token))
     require_context(len(real), image_tokens, network.config.decoder.context)
     ids = np.pad(real, (0, -len(real) % _SEQUENCE_BUCKET), mode="edge")
     spare = (0, -len(target) % _TARGET_BUCKET)
