@@ -35,6 +35,7 @@ from eagle_jax.demo.scenes import CONFUSABLE, PARTNERS, Scene, draw_scene
 TEST_SEED = 30_000_000
 MISTAKES_SEED = 40_000_000
 _CAPTION_TOKENS = 32
+_OTHER = {"Yes": "No", "No": "Yes"}
 
 
 class Respondent(NamedTuple):
@@ -162,12 +163,13 @@ def collect_mistakes(
       "wrong_yes" and "wrong_no", lists of dictionaries: `seed` (draws the scene and its masks
       again), `kind`, `question`, `label`, `answer`, `probability_yes`, `partner_present`
       (is the planted partner of the kind in the scene?), `confusable_present`, and for a
-      wrong No `weak`, how the object is hard to see; and "rates": how often an absent kind
-      got a Yes with its planted partner in the scene and without.
+      wrong No `weak`, how the object is hard to see; and "rates": of the kinds that have a
+      planted partner, how often an absent one got a Yes and a present one a No, with the
+      partner in the scene and without.
     """
     wrong: dict[str, list[dict[str, Any]]] = {"wrong_yes": [], "wrong_no": []}
-    asked = {True: 0, False: 0}
-    yes = {True: 0, False: 0}
+    tallies: dict[str, list[bool]] = {}
+    first = seed
     bar = tqdm(desc="mistakes", total=2 * each)
     questions = [presence_question(kind) for kind in KINDS]
     while any(len(found) < each for found in wrong.values()):
@@ -180,9 +182,10 @@ def collect_mistakes(
         ):
             partner = planted(kind, objects)
             label = "Yes" if kind in present else "No"
-            if label == "No" and kind in PARTNERS:
-                asked[partner] += 1
-                yes[partner] += said == "Yes"
+            if kind in PARTNERS:
+                name = f"wrong {said if said != label else _OTHER[label]}"
+                name += " with partner" if partner else " without partner"
+                tallies.setdefault(name, []).append(said != label)
             if said == label:
                 continue
             entry = {
@@ -204,13 +207,10 @@ def collect_mistakes(
                 bar.update()
         seed += 1
     bar.close()
-    rates = {
-        "scenes": seed - MISTAKES_SEED,
-        "yes_with_partner": yes[True] / asked[True],
-        "yes_without_partner": yes[False] / asked[False],
-        "absent_with_partner_asked": asked[True],
-        "absent_without_partner_asked": asked[False],
-    }
+    rates: dict[str, float] = {"scenes": seed - first}
+    for name, tally in sorted(tallies.items()):
+        rates[name] = round(float(np.mean(tally)), 4)
+        rates[f"{name}, asked"] = len(tally)
     return {**wrong, "rates": rates}
 
 
