@@ -84,8 +84,8 @@ def load(source: str | Path = "demo", dtype: str | None = None) -> Model:
     if (settings.patch_size, settings.merge_size) != (family.vision.patch, family.vision.merge):
         raise InputError(
             f"{folder}: the image processor cuts patches of {settings.patch_size} pixels "
-            f"merged {settings.merge_size} x {settings.merge_size}, the model in config.json wants "
-            f"{family.vision.patch} and {family.vision.merge}"
+            f"merged {settings.merge_size} x {settings.merge_size}, the model in config.json "
+            f"wants {family.vision.patch} and {family.vision.merge}"
         )
     tokenizer = load_tokenizer(folder, family.image_token_id)
     if len(tokenizer) > family.decoder.vocabulary:

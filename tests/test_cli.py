@@ -1,9 +1,11 @@
 """The command line: what it prints and writes, and one line for whatever cannot be used."""
 
+import contextlib
 import os
 import pty
 import subprocess
 import sys
+import termios
 import zlib
 
 import matplotlib.figure
@@ -310,6 +312,14 @@ def start(place, *arguments, **streams):
     return subprocess.Popen(command, cwd=place, env=os.environ | home, **streams)
 
 
+def read_terminal(number):
+    with open(number, "rb", buffering=0) as terminal:
+        # Linux ends a terminal that nobody writes to any more by an error.
+        with contextlib.suppress(OSError):
+            while piece := terminal.read(1000):
+                yield piece
+
+
 def test_a_bad_path_in_a_process_of_its_own(place):
     process = start(place, "explain", "no.png", *ASK, stdout=-1, stderr=-1)
     assert process.communicate(timeout=300) == (b"", b"eagle-jax: no.png: no such image file\n")
@@ -333,11 +343,11 @@ def test_processes_of_their_own(place, untied):
     assert any((place / "cache" / "eagle-jax" / "xla").iterdir()), "no compilation was kept"
 
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
     process = start(place, *arguments, stdout=-1, stderr=theirs)
     os.close(theirs)
     again, _ = process.communicate(timeout=600)
-    shown = os.read(ours, 100_000)
-    os.close(ours)
+    shown = b"".join(read_terminal(ours))
     assert process.returncode == 0
     assert b"search: 100%" in shown and b"20/20" in shown
     assert again.splitlines()[:5] == out.splitlines()[:5]
