@@ -8,9 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Float32, Int, Int32
 
 from eagle_jax.errors import InputError
+from eagle_jax.models.sharding import mesh_of
 from eagle_jax.preprocess import ImagePlan, masked_patches
 from eagle_jax.prompt import require_context
 
@@ -77,7 +79,7 @@ def ask(
       token_ids: the id scored at each position.
 
     Returns:
-      The question, with arrays on the default device.
+      The question, with arrays on the default device or on all devices of the model's mesh.
 
     Raises:
       InputError: the answer contains the image token, or the sequence is too long.
@@ -85,6 +87,34 @@ def ask(
     References:
       EAGLE, arXiv 2509.22496, section 3.1.
     """
+    question = _lay_out(network, plan, prompt_ids, answer_ids, target, token_ids)
+    mesh = mesh_of(network)
+    return jax.device_put(question, mesh and NamedSharding(mesh, PartitionSpec()))
+
+
+def question_shape(network: Any, plan: ImagePlan, prompt_tokens: int, targets: int) -> Question:
+    """The shapes of a question, for a program that is compiled ahead of time.
+
+    Args:
+      network: the model's modules; shapes instead of weights will do.
+      plan: an image of the wanted size, and regions of any kind.
+      prompt_tokens: tokens of the prompt besides the image's.
+      targets: tokens of the answer, all of them targets.
+
+    Returns:
+      A question of `jax.ShapeDtypeStruct`.
+    """
+    image_token = network.config.image_token_id
+    visual = plan.grid[0] * plan.grid[1] // plan.merge_size**2
+    text = 0 if image_token else 1
+    prompt_ids = np.full(prompt_tokens + visual, image_token)
+    prompt_ids[:1], prompt_ids[1 + visual :] = text, text
+    answer = np.full(targets, text)
+    question = _lay_out(network, plan, prompt_ids, answer, np.arange(targets), answer)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), question)
+
+
+def _lay_out(network, plan, prompt_ids, answer_ids, target, token_ids) -> Question:
     image_token = network.config.image_token_id
     if image_token in answer_ids:
         raise InputError(f"the answer holds the image token (id {image_token})")
@@ -94,7 +124,7 @@ def ask(
     require_context(len(real), image_tokens, network.config.decoder.context)
     ids = np.pad(real, (0, -len(real) % _SEQUENCE_BUCKET), mode="edge")
     spare = (0, -len(target) % _TARGET_BUCKET)
-    question = Question(
+    return Question(
         plan=plan,
         layout=network.layout(plan.grid),
         ids=ids.astype(np.int32),
@@ -104,7 +134,6 @@ def ask(
         targets=np.pad(token_ids, spare).astype(np.int32),
         weights=np.pad(np.full(len(target), 1 / len(target), np.float32), spare),
     )
-    return jax.device_put(question)
 
 
 def probabilities(
@@ -134,7 +163,7 @@ def _precision(network: Any) -> str | None:
     return "highest" if jnp.dtype(jnp.float32) in dtypes else None
 
 
-@functools.partial(jax.jit, static_argnames="batch_size")
+@functools.partial(jax.jit, static_argnames=("batch_size", "mesh"))
 def score_sets(
     network: Any,
     question: Question,
@@ -142,12 +171,51 @@ def score_sets(
     count: Int[Array, ""],
     *,
     batch_size: int,
+    mesh: Mesh | None = None,
 ) -> Float32[Array, "m t"]:
-    """Scores the first ``count`` sets, ``batch_size`` at a time; other rows are undefined."""
-    return _in_batches(network, question, lambda j: sets[j], sets.shape[0], count, batch_size)
+    """Scores the first ``count`` sets, ``batch_size`` at a time; other rows are undefined.
+
+    Args:
+      network: the model's modules.
+      question: from `ask`.
+      sets: one row per masked image, True for a visible region.
+      count: how many of the rows matter; the program's time follows it.
+      batch_size: masks per forward, over all devices; a multiple of the "data" axis.
+      mesh: the mesh the weights are on; each device along "data" scores its own masks, and
+        none hears of the others before all are done.
+
+    Returns:
+      Float32 probabilities, padding targets included.
+    """
+    (capacity, n), targets = sets.shape, question.targets.shape[0]
+    shards = 1 if mesh is None else mesh.shape["data"]
+    batches = -(-capacity // batch_size)
+    sets = jnp.pad(sets, ((0, batches * batch_size - capacity), (0, 0)))
+    sets = sets.reshape(batches, shards, batch_size // shards, n)
+
+    def score(network, question, sets, count):
+        def score_batch(i, scores):
+            batch = probabilities(network, question, sets[i, 0])
+            return jax.lax.dynamic_update_index_in_dim(scores, batch[None], i, axis=0)
+
+        room = jnp.zeros((*sets.shape[:3], targets), jnp.float32)
+        wanted = (count + batch_size - 1) // batch_size
+        return jax.lax.fori_loop(0, wanted, score_batch, room)
+
+    if mesh is not None:
+        everywhere, own = PartitionSpec(), PartitionSpec(None, "data")
+        score = jax.shard_map(
+            score,
+            mesh=mesh,
+            axis_names={"data"},
+            in_specs=(everywhere, everywhere, own, everywhere),
+            out_specs=own,
+            check_vma=False,
+        )
+    return score(network, question, sets, count).reshape(-1, targets)[:capacity]
 
 
-@functools.partial(jax.jit, static_argnames="batch_size")
+@functools.partial(jax.jit, static_argnames=("batch_size", "mesh"))
 def best_region(
     network: Any,
     question: Question,
@@ -157,6 +225,7 @@ def best_region(
     necessity_weight: Float[Array, ""],
     *,
     batch_size: int,
+    mesh: Mesh | None = None,
 ) -> tuple[Int32[Array, ""], Float32[Array, " t"], Float32[Array, " t"]]:
     """One greedy step as one program: masks, pixels, model, objective and argmax.
 
@@ -171,7 +240,8 @@ def best_region(
       candidates: regions that can be taken now, at least one.
       insight_weight: lambda 1.
       necessity_weight: lambda 2.
-      batch_size: masks per forward.
+      batch_size: masks per forward, over all devices; a multiple of the "data" axis.
+      mesh: the mesh the weights are on; None for a single device.
 
     Returns:
       The region that raises F most (the lowest number among equals), and the target
@@ -184,13 +254,15 @@ def best_region(
     remaining = candidates.sum()
     packed = jnp.nonzero(candidates, size=n, fill_value=0)[0]
 
-    def sets(j):
-        deletion = j >= remaining
-        region = packed[jnp.clip(jnp.where(deletion, j - remaining, j), 0, n - 1)]
-        inserted = chosen | (jnp.arange(n) == region[:, None])
-        return inserted ^ deletion[:, None]
+    # Row j inserts a candidate while j < remaining; the next rows remove one from the rest.
+    j = jnp.arange(2 * n)
+    deletion = j >= remaining
+    region = packed[jnp.clip(jnp.where(deletion, j - remaining, j), 0, n - 1)]
+    sets = (chosen | (jnp.arange(n) == region[:, None])) ^ deletion[:, None]
 
-    scores = _in_batches(network, question, sets, 2 * n, 2 * remaining, batch_size)
+    scores = score_sets(
+        network, question, sets, 2 * remaining, batch_size=batch_size, mesh=mesh
+    )
     inserted = scores[:n]
     removed = jax.lax.dynamic_slice_in_dim(scores, remaining, n)
     gain = insight_weight * inserted + necessity_weight * (1.0 - removed)
@@ -199,15 +271,14 @@ def best_region(
     return packed[best], inserted[best], removed[best]
 
 
-def _in_batches(network, question, sets, capacity, count, batch_size):
-    def score_batch(i, scores):
-        j = i * batch_size + jnp.arange(batch_size)
-        batch = probabilities(network, question, sets(jnp.minimum(j, capacity - 1)))
-        return jax.lax.dynamic_update_slice_in_dim(scores, batch, i * batch_size, axis=0)
+def filling_batch_size(tokens: int, devices: int = 1) -> int:
+    """Masks per forward that keep every device's matrix products busy, and no more.
 
-    room = jnp.zeros((capacity + batch_size, question.targets.shape[0]), jnp.float32)
-    batches = (count + batch_size - 1) // batch_size
-    return jax.lax.fori_loop(0, batches, score_batch, room)[:capacity]
+    Args:
+      tokens: length of the sequence or number of patches, whichever is larger.
+      devices: devices the masks are spread over.
+    """
+    return devices * max(1, _TOKENS_IN_FLIGHT // tokens)
 
 
 class MaskedImageScorer:
@@ -222,7 +293,7 @@ class MaskedImageScorer:
       labels: int32 (H, W), the region of each source pixel.
       regions: number of regions ``n``.
       tokens: text of each target token.
-      batch_size: masks per forward.
+      batch_size: masks per forward, over all devices.
     """
 
     def __init__(
@@ -239,8 +310,15 @@ class MaskedImageScorer:
         self._network = network
         self._question = question
         self._room = -(-self.regions // _REGION_BUCKET) * _REGION_BUCKET
+        self._mesh = mesh_of(network)
+        self._devices = 1 if self._mesh is None else self._mesh.shape["data"]
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; it must be at least 1")
+        if batch_size is not None and batch_size % self._devices:
+            raise InputError(
+                f"batch_size is {batch_size}; it must be a multiple of {self._devices}, the "
+                'devices along the mesh\'s "data" axis'
+            )
         self.batch_size = batch_size or self._fitting_batch_size()
 
     def __call__(self, visible: Bool[np.ndarray, "b n"]) -> Float32[np.ndarray, "b t"]:
@@ -272,6 +350,7 @@ class MaskedImageScorer:
                 sets,
                 np.int32(len(part)),
                 batch_size=self.batch_size,
+                mesh=self._mesh,
             )
             rows.append(np.asarray(scores)[: len(part), : len(self.tokens)])
         return np.concatenate(rows)
@@ -291,6 +370,7 @@ class MaskedImageScorer:
             best_region(
                 *self._step_arguments(chosen, insight_weight, necessity_weight),
                 batch_size=self.batch_size,
+                mesh=self._mesh,
             )
         )
         targets = len(self.tokens)
@@ -306,16 +386,19 @@ class MaskedImageScorer:
 
     def _fitting_batch_size(self) -> int:
         """Enough tokens to fill the matmuls, halved until the program fits in memory."""
-        tokens = self._question.plan.grid[0] * self._question.plan.grid[1]
-        batch_size = max(1, _TOKENS_IN_FLIGHT // max(tokens, len(self._question.ids)))
+        grid = self._question.plan.grid
+        tokens = max(grid[0] * grid[1], len(self._question.ids))
+        batch_size = filling_batch_size(tokens, self._devices)
         limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
         if limit is None:
             return batch_size
         arguments = self._step_arguments(np.zeros(self.regions, bool), 1.0, 1.0)
-        while batch_size > 1:
-            compiled = best_region.lower(*arguments, batch_size=batch_size).compile()
+        while batch_size > self._devices:
+            compiled = best_region.lower(
+                *arguments, batch_size=batch_size, mesh=self._mesh
+            ).compile()
             memory = compiled.memory_analysis()
             if memory.argument_size_in_bytes + memory.temp_size_in_bytes < 0.9 * limit:
                 break
-            batch_size //= 2
+            batch_size = max(1, batch_size // self._devices // 2) * self._devices
         return batch_size
