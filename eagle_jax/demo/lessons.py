@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from eagle_jax.demo.blackout import draw_blackout, visible_shares
+from eagle_jax.demo.drawings import COLOURS, KINDS
 from eagle_jax.demo.export import PREPROCESSOR
 from eagle_jax.demo.questions import (
     CAPTION_PROMPT,
@@ -26,7 +28,7 @@ from eagle_jax.demo.questions import (
     draw_presence,
     presence_question,
 )
-from eagle_jax.demo.scene_cache import SceneCache
+from eagle_jax.demo.scene_cache import NOTHING, SceneCache
 
 VISUAL_TOKENS = 36
 PRESENCE, COLOUR, CAPTION = "presence", "colour", "caption"
@@ -37,6 +39,8 @@ _LENGTHS = {PRESENCE: (13, 2), COLOUR: (11, 6), CAPTION: (9, 20)}
 # A token that only the picture decides, one that depends on how many objects there are,
 # one that follows from the question.
 _CONTENT, _STRUCTURE, _FRAME = 1.0, 0.3, 0.1
+# An object counts as seen when this share of its patches is left.
+_SEEN = 0.35
 _STRUCTURE_WORDS = (" a", " an", ",", " and", ".")
 
 
@@ -110,19 +114,42 @@ def make_lesson(
 
 
 def make_batch(
-    lesson: Lesson, tokenizer, scenes: SceneCache, indices: np.ndarray, rng: np.random.Generator
+    lesson: Lesson,
+    tokenizer,
+    scenes: SceneCache,
+    indices: np.ndarray,
+    rng: np.random.Generator,
+    blackout: float = 0.0,
 ) -> Batch:
-    """Asks fresh questions about the scenes with these numbers."""
+    """Asks fresh questions about the scenes with these numbers.
+
+    Args:
+      lesson: from `make_lesson`.
+      tokenizer: from `build_tokenizer`.
+      scenes: where to take them from.
+      indices: their rows.
+      rng: of the questions and the blackouts.
+      blackout: share of the pictures that have parts blacked out; what cannot be seen in
+        them any more is not there for the questions.
+    """
     encode = _encoder(tokenizer)
+    images, patches = scenes.images[indices], scenes.patches[indices]
     ids = np.zeros((len(indices), lesson.mask.shape[0]), np.int32)
     targets = np.zeros((len(indices), len(lesson.rows)), np.int32)
     weights = np.zeros((len(indices), len(lesson.rows)), np.float32)
     ids[:, : len(lesson.prefix)] = lesson.prefix
     for row, index in enumerate(indices):
         objects = scenes.named(int(index))
+        seen = objects
+        if rng.random() < blackout:
+            visible = draw_blackout(rng)
+            images[row] *= visible[..., None]
+            shares = visible_shares(visible)
+            seen = _seen(scenes.objects[index], patches[row], shares)
+            patches[row][shares < _SEEN] = 0
         offset = len(lesson.prefix)
         for sort, part in zip(SLOTS, lesson.slots, strict=True):
-            question, answer, weight = encode(*_turn(sort, objects, rng))
+            question, answer, weight = encode(*_turn(sort, objects, seen, rng))
             length = sum(_LENGTHS[sort]) - 1
             turn = (question + answer)[:-1]
             ids[row, offset : offset + len(turn)] = turn
@@ -130,8 +157,8 @@ def make_batch(
             weights[row, part.start : part.start + len(answer)] = weight
             offset += length
     return Batch(
-        images=np.asarray(scenes.images[indices]),
-        patches=np.asarray(scenes.patches[indices]),
+        images=images,
+        patches=patches,
         ids=ids,
         targets=targets,
         weights=weights,
@@ -148,19 +175,41 @@ def image_patches(
     return blocks.reshape(-1, 144, 588)
 
 
-def _turn(sort: str, objects: Named, rng: np.random.Generator) -> tuple[str, str, str]:
+def _seen(numbers: np.ndarray, patches: np.ndarray, shares: np.ndarray) -> Named:
+    """The objects of which enough is left, from left to right."""
+    left = []
+    for colour, kind in numbers[numbers[:, 0] != NOTHING].tolist():
+        place = patches[:, 0] == kind + 1
+        share = shares[place].mean() if place.any() else shares.mean()
+        if share >= _SEEN:
+            left.append((tuple(COLOURS)[colour], KINDS[kind]))
+    return left
+
+
+def _turn(
+    sort: str, objects: Named, seen: Named, rng: np.random.Generator
+) -> tuple[str, str, str, tuple[bool, ...]]:
+    """Sort, question and answer, and which objects of the answer the picture still shows."""
     reworded = rng.random() < 0.15
     if sort == CAPTION:
-        return sort, "Describe this picture." if reworded else CAPTION_PROMPT, caption(objects)
+        question = "Describe this picture." if reworded else CAPTION_PROMPT
+        # Either what is left, or the answer about the whole picture: an attribution forces it
+        # on the model while it hides parts.
+        told = seen if seen and rng.random() < 0.5 else objects
+        return sort, question, caption(told), tuple(item in seen for item in told)
     if sort == PRESENCE:
-        kind, present = draw_presence(objects, rng)
+        if seen and (len(seen) == len(objects) or rng.random() < 0.5):
+            kind, present = draw_presence(seen, rng)
+        else:
+            kind = objects[int(rng.integers(len(objects)))][1]
+            present = kind in [k for _, k in seen]
         question, answer = presence_question(kind), "Yes" if present else "No"
         question = question.replace("image", "picture") if reworded else question
-    else:
-        colour, kind = objects[int(rng.integers(len(objects)))]
-        question, answer = colour_question(kind), colour_answer(kind, colour)
-        question = question.replace("colour", "color") if reworded else question
-    return sort, question, answer
+        return sort, question, answer, (True,)
+    colour, kind = objects[int(rng.integers(len(objects)))]
+    question, answer = colour_question(kind), colour_answer(kind, colour)
+    question = question.replace("colour", "color") if reworded else question
+    return sort, question, answer, ((colour, kind) in seen,)
 
 
 @functools.lru_cache(maxsize=1)
@@ -169,23 +218,26 @@ def _encoder(tokenizer):
     structure = {tokenizer.encode(word)[0] for word in _STRUCTURE_WORDS}
 
     @functools.lru_cache(maxsize=200_000)
-    def encode(sort: str, question: str, answer: str):
+    def encode(sort: str, question: str, answer: str, seen: tuple[bool, ...]):
         asked = tokenizer.encode(f"{question}<|im_end|>\n<|im_start|>assistant\n")
         said = tokenizer.encode(f"{answer}<|im_end|>")
         if len(asked) != _LENGTHS[sort][0] or len(said) > _LENGTHS[sort][1]:
             raise ValueError(f"{question!r} with {answer!r} does not fit its slot")
-        weights = []
+        weights, content = [], 0
         for place, token in enumerate(said):
-            decided = token in contents and not (sort == COLOUR and place == 1)
-            counted = sort == CAPTION and (token in structure or token == said[-1])
-            weights.append(_CONTENT if decided else _STRUCTURE if counted else _FRAME)
+            if token in contents and not (sort == COLOUR and place == 1):
+                # A caption names each object by two words, colour and kind.
+                weights.append(_CONTENT if seen[content // 2] else 0.0)
+                content += 1
+            elif sort == CAPTION and (token in structure or token == said[-1]):
+                weights.append(_STRUCTURE if all(seen) else 0.0)
+            else:
+                weights.append(_FRAME)
         return asked, said, weights
 
     return encode
 
 
 def _single_tokens(tokenizer) -> frozenset[int]:
-    from eagle_jax.demo.drawings import COLOURS, KINDS
-
     words = ["Yes", "No", *(f" {word}" for word in (*COLOURS, *KINDS))]
     return frozenset(tokenizer.encode(word)[0] for word in words)

@@ -49,6 +49,8 @@ HELD_OUT_SEED = 10_000_000
 PEAK_RATE = 1e-3
 # Share of the run in which the vision tower learns alone.
 VISION_SHARE = 0.2
+# Share of the pictures that have parts blacked out.
+BLACKOUT = 0.5
 _WARM_UP = 100
 
 
@@ -218,7 +220,7 @@ def train(
             while ready(out / "scenes") < reach:
                 wait(process)
             indices = np.sort(rng.integers(reach, size=BATCH))
-            batch = make_batch(school.lesson, tokenizer, cache, indices, rng)
+            batch = make_batch(school.lesson, tokenizer, cache, indices, rng, BLACKOUT)
             if progress < VISION_SHARE:
                 rate = PEAK_RATE * min(1, (step + 1) / _WARM_UP)
                 learner, loss = vision_step(learner, batch, rate)
