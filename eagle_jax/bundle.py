@@ -15,6 +15,7 @@ from eagle_jax.image_settings import ImageSettings
 from eagle_jax.models import internvl, llava, qwen2_5_vl
 from eagle_jax.models.checkpoint import load_weights, read_config
 from eagle_jax.models.config_values import checked_config
+from eagle_jax.models.converted import is_converted, read_weights
 from eagle_jax.models.generate import generate
 from eagle_jax.models.tensor_files import read_json
 from eagle_jax.preprocess import ImagePlan, masked_patches
@@ -51,13 +52,17 @@ class Model:
     end_ids: tuple[int, ...]
 
 
-def load(source: str | Path = "demo", dtype: str | None = None) -> Model:
+def load(
+    source: str | Path = "demo", dtype: str | None = None, progress: bool = False
+) -> Model:
     """Loads a model.
 
     Args:
-      source: "demo" for the bundled storybook model, a folder in the Hugging Face layout, or
-        a hub id such as "Qwen/Qwen2.5-VL-3B-Instruct", which is downloaded once and cached.
+      source: "demo" for the bundled storybook model, a folder in the Hugging Face layout or
+        from `eagle-jax convert`, or a hub id such as "Qwen/Qwen2.5-VL-3B-Instruct", which is
+        downloaded once and cached.
       dtype: "float32", "bfloat16" or "float16"; None keeps the checkpoint's own.
+      progress: show a progress bar while weights in the Hugging Face layout are read.
 
     Returns:
       The model, with its weights on the default device.
@@ -68,7 +73,7 @@ def load(source: str | Path = "demo", dtype: str | None = None) -> Model:
     """
     if dtype is not None and dtype not in _DTYPES:
         raise InputError(f"dtype is {dtype!r}; it must be one of {', '.join(_DTYPES)}")
-    folder = _folder(str(source))
+    folder = find_folder(str(source))
     config = checked_config(read_config(folder), str(folder / "config.json"))
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in _FAMILIES:
@@ -94,7 +99,10 @@ def load(source: str | Path = "demo", dtype: str | None = None) -> Model:
             f"only {family.decoder.vocabulary}"
         )
     end_ids = _end_ids(folder, config, tokenizer)
-    network = load_weights(folder, skeleton, weight_keys(family), dtype)
+    if is_converted(folder):
+        network = read_weights(folder, skeleton, dtype)
+    else:
+        network = load_weights(folder, skeleton, weight_keys(family), dtype, progress)
     return Model(
         name=str(source),
         network=network,
@@ -153,7 +161,12 @@ def _generate(network, plan, layout, ids, positions, start, length, end_ids, *, 
 _generate = jax.jit(_generate, static_argnames="max_new_tokens")
 
 
-def _folder(source: str) -> Path:
+def find_folder(source: str) -> Path:
+    """The folder of a model: the bundled one, a local one, or the download of a hub id.
+
+    Raises:
+      InputError: the hub id cannot be downloaded.
+    """
     if source == "demo":
         from eagle_jax.demo import CHECKPOINT
 

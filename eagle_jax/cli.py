@@ -1,4 +1,4 @@
-"""The command line: ``eagle-jax explain``."""
+"""The command line: ``eagle-jax explain`` and ``eagle-jax convert``."""
 
 import argparse
 import io
@@ -12,6 +12,11 @@ from eagle_jax.errors import InputError
 _EXAMPLE = """\
 example:
   eagle-jax explain cat.jpg --prompt "Is there a cat in the image?"
+"""
+_CONVERT_EXAMPLE = """\
+example:
+  eagle-jax convert Qwen/Qwen2.5-VL-3B-Instruct qwen-3b --dtype bfloat16
+      then: eagle-jax explain street.jpg --prompt "Describe the image." --model qwen-3b
 """
 _EXPLAIN_EXAMPLES = """\
 examples:
@@ -112,7 +117,23 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="folder for figure.png and the saved attribution (default: explanation)",
     )
+    _add_convert(commands)
     return parser
+
+
+def _add_convert(commands: argparse._SubParsersAction) -> None:
+    convert = commands.add_parser(
+        "convert",
+        help="make a checkpoint that restores straight to its devices",
+        description="Converts a Hugging Face checkpoint to Orbax, and checks what was written.",
+        epilog=_CONVERT_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    convert.set_defaults(run=_convert)
+    add = convert.add_argument
+    add("source", metavar="SRC", help="a Hugging Face folder or hub id")
+    add("destination", metavar="DST", type=Path, help="the new folder")
+    add("--dtype", choices=["float32", "bfloat16", "float16"], help="default: the checkpoint's")
 
 
 def _text(text: str) -> str:
@@ -162,6 +183,15 @@ def _explain(options: argparse.Namespace) -> None:
     attribution.save(options.out, figure=True)
     print(attribution.summary())
     print(f"{'written':<12}{options.out / 'figure.png'} and the attribution beside it")
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from eagle_jax.convert import convert
+
+    size = convert(
+        options.source, options.destination, options.dtype, progress=sys.stderr.isatty()
+    )
+    print(f"{'written':<12}{options.destination}: {size / 1e9:.2f} GB of weights, verified")
 
 
 def _cache_compilations() -> None:

@@ -102,7 +102,7 @@ def require_free(folder: str | os.PathLike) -> None:
     """
     folder = Path(folder)
     with _one_line(f"cannot write {folder}", OSError, ValueError):
-        _require_writable(folder.resolve().parent)
+        require_writable(folder.resolve().parent)
         if not folder.exists():
             return
     if not folder.is_dir():
@@ -121,7 +121,12 @@ def require_free(folder: str | os.PathLike) -> None:
         )
 
 
-def _require_writable(folder: Path) -> None:
+def require_writable(folder: Path) -> None:
+    """Raise unless files can be made in a folder, or in the nearest one above that exists.
+
+    Raises:
+      InputError: they cannot.
+    """
     while not folder.exists():
         folder = folder.parent
     # Permission bits do not tell (root, read-only and special file systems): trying does.

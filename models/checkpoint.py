@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from safetensors.numpy import save_file
+from tqdm import tqdm
 
 from eagle_jax.errors import InputError
 from eagle_jax.models.tensor_files import (
@@ -91,7 +92,11 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 
 
 def load_weights(
-    folder: str | Path, skeleton: Module, keys: Keys, dtype: Any | None = None
+    folder: str | Path,
+    skeleton: Module,
+    keys: Keys,
+    dtype: Any | None = None,
+    progress: bool = False,
 ) -> Module:
     """Fills a module with a folder's weights.
 
@@ -109,6 +114,7 @@ def load_weights(
         skeleton must be covered, stacked ones slice by slice.
       dtype: dtype of all parameters; None keeps the checkpoint's (float64
         becomes float32).
+      progress: show a progress bar.
 
     Returns:
       A module like `skeleton` with its parameters on their devices.
@@ -124,7 +130,9 @@ def load_weights(
     tensors = stored_tensors(folder)
     _check_keys(folder, tensors, keys)
     _check_tensors(folder, tensors, variables, plan)
-    for path, targets in plan.items():
+    for path, targets in tqdm(
+        plan.items(), desc="reading", unit="parameter", disable=not progress
+    ):
         variable = variables[path]
         value = _assemble(tensors, variable.shape, targets, dtype)
         variables[path] = variable.replace(jax.device_put(value, variable.get_value().sharding))

@@ -1,0 +1,103 @@
+"""Hugging Face folders to converted ones, whose weights restore straight into any mesh."""
+
+import errno
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+import jax
+
+from eagle_jax.bundle import find_folder, load
+from eagle_jax.errors import InputError
+from eagle_jax.models.converted import MARKER, finish, verify_weights, write_weights
+from eagle_jax.storage import require_writable
+
+# All of a checkpoint but its weights: configuration, tokenizer, chat template, processor.
+_SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
+_INDEX = "model.safetensors.index.json"
+
+
+def convert(
+    source: str | Path,
+    destination: str | Path,
+    dtype: str | None = None,
+    progress: bool = False,
+) -> int:
+    """Converts a checkpoint into a folder that `load` restores straight to its devices.
+
+    The folder holds the weights as an Orbax checkpoint, stacked as the model wants them, and
+    copies of the small files. It is written under another name, read back, compared with the
+    source bit for bit and renamed only then, so that nothing half-written can be loaded. The
+    weights pass through the host's memory as a whole.
+
+    Args:
+      source: what `load` takes: a folder in the Hugging Face layout or a hub id.
+      destination: a folder that does not exist yet, or an empty one.
+      dtype: "float32", "bfloat16" or "float16"; None keeps the checkpoint's own.
+      progress: show progress bars.
+
+    Returns:
+      Bytes of weights written.
+
+    Raises:
+      InputError: the source cannot be loaded or the destination not be written.
+    """
+    destination = Path(destination).expanduser().absolute()
+    require_new(destination)
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        network = load(source, dtype, progress=progress).network
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(network))
+        free = shutil.disk_usage(destination.parent).free
+        if free < size:
+            raise InputError(
+                f"{destination} needs {size / 1e9:.1f} GB and {free / 1e9:.1f} GB are free "
+                "there; free some or choose another disk"
+            )
+        unfinished = destination.with_name(
+            f"{destination.name}.unfinished-{uuid.uuid4().hex[:8]}"
+        )
+        try:
+            unfinished.mkdir()
+            write_weights(unfinished, network)
+            verify_weights(unfinished, network, progress)
+            folder = find_folder(str(source))
+            for path in sorted(path for kind in _SMALL_FILES for path in folder.glob(kind)):
+                if path.name not in (_INDEX, MARKER):
+                    shutil.copyfile(path, unfinished / path.name)
+            finish(unfinished)
+            unfinished.rename(destination)
+        except InputError:
+            raise
+        # TensorStore reports a full or failing disk as a ValueError or a RuntimeError.
+        except (OSError, ValueError, RuntimeError) as error:
+            raise InputError(f"cannot write {destination}: {_reason(error)}") from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return size
+
+
+def require_new(destination: Path) -> None:
+    """Raise unless a folder can be made there; worth asking before a long load.
+
+    Args:
+      destination: must not exist, or be an empty folder, in a folder that can be written.
+
+    Raises:
+      InputError: it cannot.
+    """
+    if not destination.parent.is_dir():
+        raise InputError(f"{destination.parent} is not a folder; make it first")
+    require_writable(destination.parent)
+    if destination.is_dir():
+        require_writable(destination)
+        if any(destination.iterdir()):
+            raise InputError(f"{destination} is not empty; choose a new folder")
+    elif destination.exists():
+        raise InputError(f"{destination} is a file; choose a new folder")
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join((getattr(error, "strerror", None) or str(error)).split())
+    full = os.strerror(errno.ENOSPC)
+    return full if full in text else text[:200]
