@@ -22,13 +22,13 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flops import forward_flops
 from tqdm import tqdm
 
 import eagle_jax
 from eagle_jax import demo, search
 from eagle_jax.bundle import generate_answer
 from eagle_jax.images import read_image
+from eagle_jax.models.flops import forward_flops
 from eagle_jax.preprocess import plan_image
 from eagle_jax.prompt import build_prompt
 from eagle_jax.regions import segment
@@ -67,9 +67,7 @@ def main() -> int:
     prompt_ids = build_prompt(model.tokenizer, prompt, merged, image_token_id)
     answer_ids = generate_answer(model, plan, prompt_ids, 128)
     rows = len(prompt_ids) + np.arange(len(answer_ids)) - 1
-    flops = forward_flops(
-        model.network.config.vision, model.network.config.decoder, plan.grid, rows
-    )
+    flops = forward_flops(model.network.config, plan.grid, rows)
 
     scorer = eagle_jax.scorer(
         model, pixels, prompt, answer=answer_ids, regions=labels, batch_size=options.batch_size
