@@ -198,9 +198,14 @@ def _cache_compilations() -> None:
     """Compiled programs outlive the process, so the second run starts faster."""
     import jax
 
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    folder = home / "eagle-jax" / "xla"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return  # Nowhere to keep them: each run compiles, and JAX need not warn of it.
     if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(Path(home) / "eagle-jax" / "xla"))
+        jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 

@@ -326,6 +326,15 @@ def test_a_bad_path_in_a_process_of_its_own(place):
     assert process.returncode == 2
 
 
+def test_no_place_for_compilations_is_no_error(monkeypatch):
+    import jax
+
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/none")
+    before = jax.config.jax_compilation_cache_dir
+    cli._cache_compilations()
+    assert jax.config.jax_compilation_cache_dir == before
+
+
 @pytest.mark.slow
 def test_processes_of_their_own(place, untied):
     asked = (
