@@ -9,6 +9,7 @@ Importing this package is cheap; its names are loaded when first used.
 """
 
 import importlib
+from typing import Any
 
 _HOMES = {
     "Attribution": "eagle_jax.attribution",
@@ -22,7 +23,7 @@ __all__ = [*_HOMES, *_MODULES]
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
         globals()[name] = value
