@@ -204,7 +204,7 @@ def _cache_compilations() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return  # Nowhere to keep them: each run compiles, and JAX need not warn of it.
-    if jax.config.jax_compilation_cache_dir is None:
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
