@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from eagle_jax.demo.blackout import draw_blackout, visible_shares
 from eagle_jax.demo.drawings import COLOURS, KINDS
 from eagle_jax.demo.export import hugging_face_config, write_text_side
 from eagle_jax.demo.lessons import SLOTS, image_patches, make_batch
@@ -189,6 +190,37 @@ def test_a_slot_of_a_lesson_is_a_conversation_of_its_own(tokenizer, tiny):
             np.testing.assert_allclose(hidden[:, part], expected, rtol=1e-4, atol=1e-5)
         offset = end
     assert offset == lesson.mask.shape[0]
+
+
+def test_blackouts_reach_from_nothing_to_nearly_everything():
+    shares = [draw_blackout(np.random.default_rng(seed)).mean() for seed in range(200)]
+    assert 0.05 < np.mean(np.equal(shares, 0)) < 0.25
+    assert min(shares) == 0 and max(shares) > 0.9 and 0.3 < np.mean(shares) < 0.6
+
+
+def test_visible_shares_are_in_the_order_of_the_patches():
+    visible = np.zeros((168, 168), bool)
+    visible[14:28, 28:35] = True  # the left half of the patch in row 1, column 2
+    shares = visible_shares(visible)
+    assert shares[4 + 2] == 0.5 and shares.sum() == 0.5
+
+
+def test_a_blackout_takes_objects_out_of_the_answers(tokenizer, tiny):
+    school, _ = make_school(tokenizer, 0, tiny)
+    drawn = draw_scenes(5, 40)
+    rng = np.random.default_rng(0)
+    batch = make_batch(school.lesson, tokenizer, drawn, np.arange(40), rng, blackout=1.0)
+    black = (batch.images == 0).all(axis=3)
+    assert np.array_equal(batch.images[~black], drawn.images[~black])
+    alike = black.mean(axis=(1, 2)) == 1
+    assert alike.any()
+    assert (batch.patches[alike] == 0).all()
+    for sort, part in zip(SLOTS, school.lesson.slots, strict=True):
+        answers = batch.targets[alike, part.start]
+        if sort == "presence":
+            assert (answers == tokenizer.encode("No")[0]).all()
+        else:
+            assert (batch.weights[alike, part] < 1).all()
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ irregular cells blackened, and the answers are about what is left.
 import functools
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, UInt8
 
 _SIDE, _PATCH, _MERGE = 168, 14, 2
 _MAPS = 128
@@ -33,7 +33,7 @@ def visible_shares(visible: Bool[np.ndarray, "168 168"]) -> Float[np.ndarray, " 
 
 
 @functools.lru_cache(maxsize=1)
-def _divisions() -> Int[np.ndarray, "maps 168 168"]:
+def _divisions() -> UInt8[np.ndarray, "maps 168 168"]:
     """Divisions of the picture into cells around random points."""
     rng = np.random.default_rng(0)
     row, column = np.mgrid[:_SIDE, :_SIDE].astype(np.float32)
