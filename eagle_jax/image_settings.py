@@ -1,5 +1,6 @@
 """What a checkpoint's preprocessor_config.json asks for."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -79,10 +80,10 @@ class ImageSettings:
                 raise InputError(f"{_FILE}: {name}={value!r} must be a positive integer")
         for name in ("mean", "std"):
             found[name] = _per_channel(config.get(f"image_{name}"), f"image_{name}")
-        if 0 in (found["std"] or ()):
-            raise InputError(f"{_FILE}: image_std contains 0")
+        if any(one <= 0 for one in found["std"] or ()):
+            raise InputError(f"{_FILE}: image_std={found['std']!r} must be above 0")
         found["rescale_factor"] = config.get("rescale_factor")
-        if not isinstance(found["rescale_factor"], float | int | None):
+        if not (found["rescale_factor"] is None or _is_number(found["rescale_factor"])):
             raise InputError(
                 f"{_FILE}: rescale_factor={found['rescale_factor']!r} must be a number"
             )
@@ -185,9 +186,13 @@ def _check_bounds(settings: ImageSettings) -> None:
 def _per_channel(value: Any, name: str) -> tuple[float, ...] | None:
     if value is None:
         return None
-    values = [value] * 3 if isinstance(value, float | int) else value
+    values = [value] * 3 if _is_number(value) else value
     if not isinstance(values, list | tuple) or len(values) != 3:
         raise InputError(f"{_FILE}: {name}={value!r} must be three numbers")
-    if not all(isinstance(one, float | int) for one in values):
+    if not all(_is_number(one) for one in values):
         raise InputError(f"{_FILE}: {name}={value!r} must be three numbers")
     return tuple(float(one) for one in values)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float | int) and type(value) is not bool and math.isfinite(value)

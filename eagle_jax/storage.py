@@ -107,6 +107,8 @@ def require_free(folder: str | os.PathLike) -> None:
             return
     if not folder.is_dir():
         raise InputError(f"cannot write {folder}: it is a file; choose a new folder")
+    if os.path.ismount(folder):
+        raise InputError(f"cannot replace {folder}: it is a mount point; choose a folder in it")
     with _one_line(f"cannot read {folder}", OSError):
         held = {path.name for path in folder.iterdir()}
     if not held:

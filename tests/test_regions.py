@@ -134,3 +134,14 @@ def test_opencv_reproduces_the_published_counts(shape, count):
     pytest.importorskip("cv2.ximgproc", reason="needs the opencv extra", exc_type=ImportError)
     image = scene(*shape)
     assert check_labels(segment(image, "opencv:64"), image) == count
+
+
+def test_a_large_picture_is_divided_on_a_thinned_copy():
+    rng = np.random.default_rng(0)
+    tiles = rng.integers(0, 256, (25, 35, 3), np.uint8)
+    image = np.kron(tiles, np.ones((100, 100, 1), np.uint8))
+    labels = segment(image, 30)
+    assert labels.shape == image.shape[:2]
+    assert set(np.unique(labels)) == set(range(labels.max() + 1))
+    assert 20 <= labels.max() + 1 <= 45
+    np.testing.assert_array_equal(labels[::2, ::2], segment(image[::2, ::2].copy(), 30))
