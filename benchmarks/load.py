@@ -50,8 +50,8 @@ def main() -> int:
     free = shutil.disk_usage(options.folder).free
     if free < (needed := size * (2 if options.convert else 1) + 1e9):
         print(
-            f"benchmarks/load.py: {needed / 1e9:.1f} GB of disk are needed, {free / 1e9:.1f} GB "
-            f"are free in {options.folder}; choose another --folder",
+            f"benchmarks/load.py: {needed / 1e9:.1f} GB of disk are needed and "
+            f"{free / 1e9:.1f} GB are free in {options.folder}; choose another --folder",
             file=sys.stderr,
         )
         return 2
