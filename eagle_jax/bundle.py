@@ -8,15 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import Int32
 
 from eagle_jax.errors import InputError
 from eagle_jax.image_settings import ImageSettings
 from eagle_jax.models import internvl, llava, qwen2_5_vl
-from eagle_jax.models.checkpoint import load_weights, read_config
+from eagle_jax.models.checkpoint import Keys, load_weights, read_config
 from eagle_jax.models.config_values import checked_config
 from eagle_jax.models.converted import is_converted, read_weights
 from eagle_jax.models.generate import generate
+from eagle_jax.models.sharding import checked_mesh, place_skeleton
 from eagle_jax.models.tensor_files import read_json
 from eagle_jax.preprocess import ImagePlan, masked_patches
 from eagle_jax.prompt import load_tokenizer, require_context
@@ -53,7 +55,10 @@ class Model:
 
 
 def load(
-    source: str | Path = "demo", dtype: str | None = None, progress: bool = False
+    source: str | Path = "demo",
+    dtype: str | None = None,
+    mesh: Mesh | None = None,
+    progress: bool = False,
 ) -> Model:
     """Loads a model.
 
@@ -62,30 +67,28 @@ def load(
         from `eagle-jax convert`, or a hub id such as "Qwen/Qwen2.5-VL-3B-Instruct", which is
         downloaded once and cached.
       dtype: "float32", "bfloat16" or "float16"; None keeps the checkpoint's own.
+      mesh: devices to use, with the axes "data", over which masked images are spread, and
+        "model", over which weights are; None for the default device alone.
       progress: show a progress bar while weights in the Hugging Face layout are read.
 
     Returns:
-      The model, with its weights on the default device.
+      The model, with its weights on the default device or on those of the mesh.
 
     Raises:
       InputError: there is no such folder or hub id, or the checkpoint is incomplete, damaged
-        or of a family that is not supported.
+        or of a family that is not supported, or the mesh has other axes.
     """
+    if mesh is not None:
+        mesh = checked_mesh(mesh)
     if dtype is not None and dtype not in _DTYPES:
         raise InputError(f"dtype is {dtype!r}; it must be one of {', '.join(_DTYPES)}")
     folder = find_folder(str(source))
-    config = checked_config(read_config(folder), str(folder / "config.json"))
-    kind = config.get("model_type")
-    if not isinstance(kind, str) or kind not in _FAMILIES:
-        raise InputError(
-            f"{folder / 'config.json'} says model_type {kind!r}; "
-            f"supported are {', '.join(sorted(_FAMILIES))}"
-        )
-    read_family, build, weight_keys = _FAMILIES[kind]
-    family = read_family.from_hf(config)
-    skeleton = nnx.eval_shape(lambda: build(family, rngs=nnx.Rngs(0)))
+    where = str(folder / "config.json")
+    config = checked_config(read_config(folder), where)
+    skeleton, keys = abstract_network(config, where)
+    family = skeleton.config
     # The weights come last: they take long, and the small files can be wrong as well.
-    settings = _image_settings(folder)
+    settings = read_image_settings(folder)
     if (settings.patch_size, settings.merge_size) != (family.vision.patch, family.vision.merge):
         raise InputError(
             f"{folder}: the image processor cuts patches of {settings.patch_size} pixels "
@@ -99,10 +102,12 @@ def load(
             f"only {family.decoder.vocabulary}"
         )
     end_ids = _end_ids(folder, config, tokenizer)
+    if mesh is not None:
+        skeleton = place_skeleton(skeleton, family, mesh)
     if is_converted(folder):
         network = read_weights(folder, skeleton, dtype)
     else:
-        network = load_weights(folder, skeleton, weight_keys(family), dtype, progress)
+        network = load_weights(folder, skeleton, keys, dtype, progress)
     return Model(
         name=str(source),
         network=network,
@@ -110,6 +115,30 @@ def load(
         image_settings=settings,
         end_ids=end_ids,
     )
+
+
+def abstract_network(config: dict[str, Any], where: str) -> tuple[Any, Keys]:
+    """The modules a config.json asks for, with shapes in place of weights.
+
+    Args:
+      config: the parsed file.
+      where: what to call it in messages.
+
+    Returns:
+      The abstract modules, and where each tensor of a Hugging Face checkpoint goes in them.
+
+    Raises:
+      InputError: the family is not supported, or a field asks for something that is not.
+    """
+    config = checked_config(config, where)
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in _FAMILIES:
+        raise InputError(
+            f"{where} says model_type {kind!r}; supported are {', '.join(sorted(_FAMILIES))}"
+        )
+    read_family, build, weight_keys = _FAMILIES[kind]
+    family = read_family.from_hf(config)
+    return nnx.eval_shape(lambda: build(family, rngs=nnx.Rngs(0))), weight_keys(family)
 
 
 def generate_answer(
@@ -194,7 +223,12 @@ def _download(hub_id: str) -> Path:
         raise InputError(f"{hub_id} cannot be downloaded from the hub: {line}") from error
 
 
-def _image_settings(folder: Path) -> ImageSettings:
+def read_image_settings(folder: Path) -> ImageSettings:
+    """How a checkpoint's image processor treats pictures.
+
+    Raises:
+      InputError: the folder does not say, or something that is not supported.
+    """
     # transformers 5 writes one file for the whole processor, with the image part nested.
     nested = folder / "processor_config.json"
     path = folder / "preprocessor_config.json"

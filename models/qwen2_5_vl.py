@@ -126,11 +126,9 @@ def weight_keys(config: Qwen2_5_VLConfig) -> dict[str, Target | None]:
     """Names every tensor of a checkpoint and where it goes in `Qwen2_5_VL`."""
     keys = decoder_keys(config.decoder)
     vision = config.vision
-    for number, (_, layers) in enumerate(vision.runs):
+    for stack, layers in zip(("vision.windowed", "vision.full"), vision.kinds, strict=True):
         for index, layer in enumerate(layers):
-            keys |= module_keys(
-                f"visual.blocks.{layer}", f"vision.runs.{number}", index, _VISION_BLOCK
-            )
+            keys |= module_keys(f"visual.blocks.{layer}", stack, index, _VISION_BLOCK)
     keys |= module_keys("visual.merger", "vision.merger", None, _MERGER)
     kernel = (vision.embed, vision.channels, vision.frames, vision.patch, vision.patch)
     keys["visual.patch_embed.proj.weight"] = Target(

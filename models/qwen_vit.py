@@ -40,11 +40,28 @@ class VisionConfig:
     output: int
 
     @property
-    def runs(self) -> list[tuple[bool, range]]:
-        """Consecutive layers of one kind, as (full attention?, layer numbers)."""
-        kinds = itertools.groupby(range(self.layers), key=lambda i: i in self.full_layers)
-        groups = ((full, list(layers)) for full, layers in kinds)
-        return [(full, range(layers[0], layers[-1] + 1)) for full, layers in groups]
+    def kinds(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The layers that attend within windows, and the others."""
+        layers = range(self.layers)
+        full = tuple(i for i in layers if i in self.full_layers)
+        return tuple(i for i in layers if i not in full), full
+
+    @property
+    def blocks(self) -> tuple[tuple[int, int, int], ...]:
+        """The layers in order, as blocks of windowed layers and then full ones.
+
+        Returns:
+          How often a block comes in a row, its windowed and its full layers: ``((4, 7, 1),)``
+          for the published towers.
+        """
+        full = [i in self.full_layers for i in range(self.layers)]
+        runs = [(kind, len(list(run))) for kind, run in itertools.groupby(full)]
+        if runs[0][0]:
+            runs.insert(0, (False, 0))
+        if not runs[-1][0]:
+            runs.append((True, 0))
+        pairs = [(w, f) for (_, w), (_, f) in zip(runs[::2], runs[1::2], strict=True)]
+        return tuple((len(list(same)), *pair) for pair, same in itertools.groupby(pairs))
 
 
 @functools.partial(
@@ -202,12 +219,13 @@ class QwenVisionTower(nnx.Module):
     def __init__(self, config: VisionConfig, *, rngs: nnx.Rngs):
         self.config = config
         self.patch_embed = PatchEmbed(config, rngs=rngs)
-        self.runs = nnx.List(
-            [
-                stack(lambda rngs: VisionBlock(config, rngs=rngs), len(layers), rngs)
-                for _, layers in config.runs
-            ]
+        windowed, full = (
+            stack(lambda rngs: VisionBlock(config, rngs=rngs), len(layers), rngs)
+            if layers
+            else None
+            for layers in config.kinds
         )
+        self.windowed, self.full = windowed, full
         self.merger = Merger(config, rngs=rngs)
 
     def features(
@@ -215,12 +233,29 @@ class QwenVisionTower(nnx.Module):
     ) -> Float[Array, "b p e"]:
         """Features of every patch before the merger, in *window* order."""
         x = self.patch_embed(patches)[:, layout.order]
-        for (full, _), blocks in zip(self.config.runs, self.runs, strict=True):
 
-            def run(x, block, full=full):
-                return block(x, layout, full), None
+        # Scans over layer numbers: a nested scan over the layers themselves would copy each
+        # block's weights.
+        def run(x, layers, first, count, full):
+            def apply(x, i):
+                layer = jax.tree.map(
+                    lambda leaf: jax.lax.dynamic_index_in_dim(leaf, i, keepdims=False), layers
+                )
+                return layer(x, layout, full), None
 
-            x, _ = jax.lax.scan(run, x, blocks)
+            if count == 0:
+                return x
+            return jax.lax.scan(apply, x, first + jnp.arange(count))[0]
+
+        done = (0, 0)
+        for repeats, windowed, full in self.config.blocks:
+
+            def block(x, i, done=done, windowed=windowed, full=full):
+                x = run(x, self.windowed, done[0] + i * windowed, windowed, False)
+                return run(x, self.full, done[1] + i * full, full, True), None
+
+            x, _ = jax.lax.scan(block, x, jnp.arange(repeats))
+            done = (done[0] + repeats * windowed, done[1] + repeats * full)
         return x
 
     def __call__(

@@ -6,14 +6,17 @@ word from another device.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from flax import nnx
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from eagle_jax.errors import InputError
 
 AXES = ("data", "model")
+
+Module = TypeVar("Module", bound=nnx.Module)
 
 # Pairs of layers share a split: the first's outputs are the second's inputs, and only the
 # second's sums cross devices.
@@ -40,8 +43,33 @@ def checked_mesh(mesh: Mesh) -> Mesh:
     return Mesh(mesh.devices, mesh.axis_names)
 
 
+def place_skeleton(skeleton: Module, config: Any, mesh: Mesh) -> Module:
+    """Says of every parameter of an abstract module where it shall live.
+
+    Args:
+      skeleton: of `nnx.eval_shape`.
+      config: of the model, with its ``decoder`` and ``vision``.
+      mesh: from `checked_mesh`.
+
+    Returns:
+      The skeleton with a sharding in each of its `jax.ShapeDtypeStruct`.
+    """
+    graph, state = nnx.split(skeleton)
+    variables = dict(nnx.to_flat_state(state))
+    for path, variable in variables.items():
+
+        def place(inner, leaf, path=path):
+            names = (*path, *(getattr(key, "name", key) for key in inner))
+            sharding = parameter_sharding(names, leaf.shape, config, mesh)
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+        value = jax.tree_util.tree_map_with_path(place, variable.get_value())
+        variables[path] = variable.replace(value)
+    return nnx.merge(graph, nnx.from_flat_state(variables))
+
+
 def parameter_sharding(
-    path: Sequence[str | int], shape: Sequence[int], config: Any, mesh: Mesh
+    path: Sequence[str | int], shape: Sequence[int], config: Any, mesh: Mesh | AbstractMesh
 ) -> NamedSharding:
     """Where one parameter lives.
 
@@ -58,17 +86,20 @@ def parameter_sharding(
     Returns:
       The sharding.
     """
-    names = [str(name) for name in path]
-    size = mesh.shape["model"]
-    axis = _split_axis(names)
-    if axis is None or shape[axis] % size or _heads(names, config) % size:
-        return NamedSharding(mesh, PartitionSpec())
-    spec: list[str | None] = [None] * len(shape)
-    spec[axis] = "model"
+    spec: list[str | None] = []
+    if is_split(path, shape, config, mesh.shape["model"]):
+        spec = [None] * len(shape)
+        spec[_split_axis(path)] = "model"
     return NamedSharding(mesh, PartitionSpec(*spec))
 
 
-def _split_axis(names: list[str]) -> int | None:
+def is_split(path: Sequence[str | int], shape: Sequence[int], config: Any, parts: int) -> bool:
+    """Whether a parameter is split over ``parts`` devices; see `parameter_sharding`."""
+    axis = _split_axis(path)
+    return axis is not None and shape[axis] % parts == 0 and _heads(path, config) % parts == 0
+
+
+def _split_axis(names: Sequence[str | int]) -> int | None:
     if "embedding" in names:
         return -2
     if _SPLIT_OUTPUT.intersection(names):
@@ -78,7 +109,7 @@ def _split_axis(names: list[str]) -> int | None:
     return None
 
 
-def _heads(names: list[str], config: Any) -> int:
+def _heads(names: Sequence[str | int], config: Any) -> int:
     """What the model axis has to divide so that no head is cut; 0 divides by everything."""
     if not _HEADS.intersection(names):
         return 0

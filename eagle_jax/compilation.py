@@ -1,0 +1,112 @@
+"""The greedy step, compiled ahead of time for TPUs that are not there."""
+
+import importlib.util
+import os
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from eagle_jax.models.sharding import place_skeleton
+from eagle_jax.scoring import best_region
+
+# libtpu describes whole hosts; the devices of the smallest serve a program for fewer.
+_SMALLEST = "2x2"
+
+
+class Compiled(NamedTuple):
+    """What the compiler says of one program.
+
+    Attributes:
+      program: the compiled program.
+      argument_bytes: weights and the question, per device.
+      temporary_bytes: everything else it needs while it runs, per device.
+      seconds: compilation took.
+    """
+
+    program: Any
+    argument_bytes: int
+    temporary_bytes: int
+    seconds: float
+
+
+def compiler_missing() -> str | None:
+    """Why programs for TPUs cannot be compiled here; None when they can."""
+    if importlib.util.find_spec("libtpu") is None:
+        return 'libtpu is not installed (python -m pip install "eagle-jax[tpu]")'
+    return None
+
+
+def tpu_mesh(kind: str, shape: str, data: int, model: int) -> Mesh:
+    """Devices of a TPU slice that need not exist.
+
+    The process must not have used JAX on a TPU: the compiler's library is told that there is
+    none.
+
+    Args:
+      kind: "v5e" or "v6e".
+      shape: of the slice in chips, "2x4" for example.
+      data: size of the mesh axis over which masks are spread.
+      model: size of the mesh axis over which weights are split.
+    """
+    for name, value in (
+        ("TPU_SKIP_MDS_QUERY", "1"),
+        ("TPU_ACCELERATOR_TYPE", "v5litepod-8"),
+        ("TPU_WORKER_HOSTNAMES", "localhost"),
+    ):
+        os.environ.setdefault(name, value)
+    from jax.experimental import topologies
+
+    if data * model < 4:
+        shape = _SMALLEST
+    topology = topologies.get_topology_desc(platform="tpu", topology_name=f"{kind}:{shape}")
+    devices = np.array(topology.devices[: data * model]).reshape(data, model)
+    return Mesh(devices, ("data", "model"))
+
+
+def compile_step(
+    skeleton: Any, arguments: tuple[Any, ...], batch_size: int, mesh: Mesh
+) -> Compiled:
+    """Compiles one greedy step without weights.
+
+    Args:
+      skeleton: abstract modules, of `nnx.eval_shape`; floats become bfloat16, quantised
+        weights stay.
+      arguments: from `eagle_jax.scoring.step_shapes`.
+      batch_size: masks per forward, over all devices.
+      mesh: devices of the target.
+
+    Returns:
+      The program and its memory.
+
+    Raises:
+      jax.errors.JaxRuntimeError: it does not fit the devices' memory, among others.
+    """
+    network = place_skeleton(in_bfloat16(skeleton), skeleton.config, mesh)
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    arguments = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere),
+        arguments,
+    )
+    begin = time.perf_counter()
+    lowered = best_region.lower(
+        network, *arguments, batch_size=batch_size, mesh=mesh if mesh.size > 1 else None
+    )
+    program = lowered.compile()
+    seconds = time.perf_counter() - begin
+    memory = program.memory_analysis()
+    return Compiled(program, memory.argument_size_in_bytes, memory.temp_size_in_bytes, seconds)
+
+
+def in_bfloat16(skeleton: Any) -> Any:
+    """The abstract modules with bfloat16 in place of every other float."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(
+            leaf.shape,
+            jnp.bfloat16 if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf.dtype,
+        ),
+        skeleton,
+    )
