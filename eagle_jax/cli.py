@@ -1,4 +1,4 @@
-"""The command line: ``eagle-jax explain`` and ``eagle-jax convert``."""
+"""The command line: ``eagle-jax explain``, ``convert`` and ``plan``."""
 
 import argparse
 import io
@@ -17,6 +17,13 @@ _CONVERT_EXAMPLE = """\
 example:
   eagle-jax convert Qwen/Qwen2.5-VL-3B-Instruct qwen-3b --dtype bfloat16
       then: eagle-jax explain street.jpg --prompt "Describe the image." --model qwen-3b
+"""
+_PLAN_EXAMPLES = """\
+examples:
+  eagle-jax plan --model Qwen/Qwen2.5-VL-7B-Instruct --image 640x480 --topology v6e:2x4
+      memory, mesh, batch size and time on eight v6e chips; nothing is downloaded
+  eagle-jax plan --model llava-hf/llava-1.5-7b-hf --topology h200
+      the same on one GPU
 """
 _EXPLAIN_EXAMPLES = """\
 examples:
@@ -118,7 +125,41 @@ def _parser() -> argparse.ArgumentParser:
         help="folder for figure.png and the saved attribution (default: explanation)",
     )
     _add_convert(commands)
+    _add_plan(commands)
     return parser
+
+
+def _add_plan(commands: argparse._SubParsersAction) -> None:
+    plan = commands.add_parser(
+        "plan",
+        help="size a run: memory, mesh, batch size and time",
+        description="Says what an explanation costs on accelerators, before they are rented.",
+        epilog=_PLAN_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    plan.set_defaults(run=_plan)
+    add = plan.add_argument
+    add(
+        "--model",
+        default="demo",
+        help='"demo", a folder with its json files, or the hub id of a published checkpoint '
+        "(default: demo)",
+    )
+    add("--image", default="640x480", metavar="WxH", help="in pixels (default: 640x480)")
+    add("--regions", default=64, type=_positive, metavar="N", help="default: 64")
+    add("--targets", default=24, type=_positive, metavar="N", help="tokens (default: 24)")
+    add(
+        "--topology",
+        default="v6e:2x4",
+        help="v5e:2x2, v6e:2x4, ..., or a100, h100, h200, h200:8 (default: v6e:2x4)",
+    )
+    add("--quantize", choices=["int8"], help="weights and activations (default: bfloat16)")
+    add(
+        "--share",
+        default=0.5,
+        type=_number,
+        help="of the chips' peak rate that the time assumes (default: 0.5)",
+    )
 
 
 def _add_convert(commands: argparse._SubParsersAction) -> None:
@@ -147,6 +188,32 @@ def _positive(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
     return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+
+
+def _plan(options: argparse.Namespace) -> None:
+    import jax
+
+    # Nothing runs on a device: an accelerator of this machine stays free for others.
+    jax.config.update("jax_platforms", "cpu")
+    from eagle_jax.plan import plan
+
+    found = plan(
+        options.model,
+        image=options.image,
+        regions=options.regions,
+        topology=options.topology,
+        targets=options.targets,
+        quantize=options.quantize,
+        share=options.share,
+    )
+    print(found.page())
 
 
 def _explain(options: argparse.Namespace) -> None:

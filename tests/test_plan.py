@@ -1,0 +1,134 @@
+"""Plans: published figures, arithmetic, and one line for whatever cannot be planned."""
+
+import dataclasses
+import math
+
+import pytest
+
+from eagle_jax import cli, compilation
+from eagle_jax import plan as planning
+from eagle_jax.errors import InputError
+from eagle_jax.plan import CHIPS, parse_topology, plan, published_models
+
+
+@pytest.fixture(autouse=True)
+def _no_compiler(monkeypatch):
+    monkeypatch.setattr(planning, "compiler_missing", lambda: "libtpu is not installed")
+
+
+# Parameters that the model cards name, in units of 10**9.
+PARAMETERS = {
+    "llava-hf/llava-1.5-7b-hf": 7.06,
+    "Qwen/Qwen2.5-VL-3B-Instruct": 3.75,
+    "Qwen/Qwen2.5-VL-7B-Instruct": 8.29,
+    "OpenGVLab/InternVL3_5-4B-HF": 4.73,
+}
+# Visual tokens of a 640 x 480 image, and 10**12 operations of a forward.
+FORWARDS = {
+    "llava-hf/llava-1.5-7b-hf": (576, 8.9),
+    "Qwen/Qwen2.5-VL-3B-Instruct": (391, 4.7),
+    "Qwen/Qwen2.5-VL-7B-Instruct": (391, 8.3),
+    "OpenGVLab/InternVL3_5-4B-HF": (3328, 37.7),
+}
+
+
+@pytest.mark.parametrize("model", PARAMETERS)
+def test_published_checkpoints(model):
+    found = plan(model, topology="v6e:2x4")
+    # The last vision layer of LLaVA is not used and not loaded.
+    assert found.weights == pytest.approx(2e9 * PARAMETERS[model], rel=0.005)
+    visual, flops = FORWARDS[model]
+    assert found.tokens == (visual, planning.PROMPT_TOKENS, 24)
+    assert found.flops == pytest.approx(1e12 * flops, rel=0.06)
+    assert found.fits and found.mesh == (8, 1) and found.forwards == 64 * 65
+    assert 0.01e9 < found.program < 8e9
+
+
+def test_all_four_checkpoints_ship():
+    assert set(published_models()) == set(PARAMETERS)
+
+
+def test_time_is_operations_over_rate():
+    found = plan("Qwen/Qwen2.5-VL-3B-Instruct", topology="h200", share=0.4, regions=10)
+    scored = sum(math.ceil(2 * k / found.batch_size) * found.batch_size for k in range(1, 11))
+    assert found.seconds == pytest.approx(scored * found.flops / (0.4 * 989e12))
+    assert found.padding == pytest.approx(1 - 110 / scored)
+    eight = plan("Qwen/Qwen2.5-VL-3B-Instruct", topology="h200:8", share=0.4, regions=10)
+    assert eight.mesh == (8, 1) and eight.batch_size % 8 == 0
+    assert found.seconds / 8 <= eight.seconds < found.seconds
+
+
+def test_weights_are_split_where_they_do_not_fit():
+    found = plan("Qwen/Qwen2.5-VL-7B-Instruct", topology="v5e:2x4")
+    assert found.mesh == (4, 2) and found.fits
+    assert found.weights == pytest.approx(0.5 * 2e9 * 8.29, rel=0.02)
+    alone = plan("Qwen/Qwen2.5-VL-7B-Instruct", topology="v5e:1x1")
+    assert alone.mesh == (1, 1) and not alone.fits
+    assert "DOES NOT FIT" in alone.page() and ": fits" in found.page()
+
+
+def test_a_folder(untied):
+    found = plan(untied, image="84x112", regions=9, topology="a100", targets=3)
+    assert found.tokens == (12, planning.PROMPT_TOKENS, 3) and found.forwards == 90
+    assert found.weights < 1e6 and found.model == str(untied)
+    with pytest.raises(InputError, match="reads at most 4096"):
+        plan(untied, image="2000x2000")
+
+
+def test_page_on_the_command_line(capsys):
+    arguments = ["--model", "llava-hf/llava-1.5-7b-hf", "--topology", "h100", "--regions", "48"]
+    assert cli.main(["plan", *arguments]) == 0
+    page = capsys.readouterr().out
+    for text in ("14.10 GB per chip", "fits", "2352 forwards", "at 50% of peak", "analytic"):
+        assert text in page
+    assert max(map(len, page.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"topology": "v7x:2x4"}, "topology is 'v7x:2x4'; it must be v5e:SHAPE .* 16x16"),
+        ({"topology": "v6e"}, "topology is 'v6e'"),
+        ({"topology": "v6e:3x5"}, "topology is 'v6e:3x5'"),
+        ({"topology": "h100:9"}, "topology is 'h100:9'.*h100 or h200"),
+        ({"topology": ""}, "topology is ''"),
+        ({"image": "640"}, "image is '640'; it must be WIDTHxHEIGHT"),
+        ({"image": "0x480"}, "sides from 1 to 10000"),
+        ({"image": "20000x480"}, "sides from 1 to 10000"),
+        ({"image": "9000x10"}, "more than 200 times"),
+        ({"model": "Qwen/Qwen9"}, "model is 'Qwen/Qwen9'; it must be demo.*Qwen2.5-VL-7B"),
+        ({"regions": 0}, "regions is 0; it must be from 1"),
+        ({"targets": 10**9}, "targets is 1000000000; it must be from 1"),
+        ({"share": 0.0}, "share is 0.0; it must be above 0"),
+        ({"share": float("nan")}, "share is nan"),
+        ({"quantize": "int3"}, "quantize is 'int3'"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        plan(**{"model": "Qwen/Qwen2.5-VL-7B-Instruct"} | arguments)
+
+
+def test_bad_topology_on_the_command_line_is_one_line(capsys):
+    assert cli.main(["plan", "--topology", "tpu"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("eagle-jax: topology is 'tpu'; it must be v5e:SHAPE")
+    assert error.count("\n") == 1
+
+
+def test_topologies():
+    assert parse_topology("v6e:2x4") == ("v6e", "2x4", 8)
+    assert parse_topology("V5E:16x16") == ("v5e", "16x16", 256)
+    assert parse_topology("h200") == ("h200", "1", 1)
+    assert parse_topology("a100:16") == ("a100", "16", 16)
+    assert all(chip.memory > 1e10 for chip in CHIPS.values())
+
+
+def test_why_nothing_can_be_compiled(monkeypatch):
+    monkeypatch.setattr(compilation.importlib.util, "find_spec", lambda name: None)
+    assert "eagle-jax[tpu]" in compilation.compiler_missing()
+
+
+def test_a_plan_that_does_not_fit_is_told_by_its_bytes():
+    found = plan("llava-hf/llava-1.5-7b-hf", topology="h200")
+    assert not dataclasses.replace(found, program=found.memory).fits
