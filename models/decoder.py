@@ -142,7 +142,9 @@ class Decoder(nnx.Module):
 
     def embed(self, ids: Int[Array, "*b"]) -> Float[Array, "*b e"]:
         """Token embeddings of ``ids``."""
-        return self.embedding(ids)
+        # Not `self.embedding(ids)`: that has the dtype the module was built with, float32,
+        # whatever was loaded, and the whole decoder would follow.
+        return self.embedding.embedding[...][ids]
 
     def hidden_states(
         self,
