@@ -56,6 +56,8 @@ def tpu_mesh(kind: str, shape: str, data: int, model: int) -> Mesh:
         ("TPU_SKIP_MDS_QUERY", "1"),
         ("TPU_ACCELERATOR_TYPE", "v5litepod-8"),
         ("TPU_WORKER_HOSTNAMES", "localhost"),
+        # Nothing is held that another process could want.
+        ("ALLOW_MULTIPLE_LIBTPU_LOAD", "1"),
     ):
         os.environ.setdefault(name, value)
     from jax.experimental import topologies
