@@ -46,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
       arguments: without the program's name; None takes those of the process.
 
     Returns:
-      Exit code: 0, 2 for input that cannot be used, or 130 when interrupted.
+      Exit code: 0, 2 for input that cannot be used or does not fit in the device's memory,
+      or 130 when interrupted.
     """
     # A terminal that cannot show a character of an answer shows its number.
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -61,6 +62,15 @@ def main(arguments: list[str] | None = None) -> int:
         options.run(options)
     except InputError as error:
         print("eagle-jax:", " ".join(str(error).splitlines()), file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        print(
+            "eagle-jax: the device is out of memory: give a smaller --batch-size, or a smaller "
+            "image or model",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("eagle-jax: interrupted, nothing was written", file=sys.stderr)

@@ -290,6 +290,16 @@ def test_interrupted_search_writes_nothing(loaded, capsys, monkeypatch):
     assert everything(loaded) == ["cat.png"]
 
 
+def test_a_full_device_names_the_batch_size(loaded, capsys, monkeypatch):
+    def search(*_):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate")
+
+    monkeypatch.setitem(explanation._SEARCHES, "exact", search)
+    assert cli.main(["explain", "cat.png", *ASK, *ANSWER, "--out", "a/b"]) == 2
+    assert "give a smaller --batch-size" in capsys.readouterr().err
+    assert everything(loaded) == ["cat.png"]
+
+
 def test_interrupted_writing_leaves_what_was_there(loaded, monkeypatch):
     arguments = ["explain", "cat.png", *ASK, *ANSWER, "--out", "out"]
     assert cli.main(arguments) == 0
