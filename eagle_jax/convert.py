@@ -1,7 +1,5 @@
 """Hugging Face folders to converted ones, whose weights restore straight into any mesh."""
 
-import errno
-import os
 import shutil
 import uuid
 from pathlib import Path
@@ -67,11 +65,8 @@ def convert(
                     shutil.copyfile(path, unfinished / path.name)
             finish(unfinished)
             unfinished.rename(destination)
-        except InputError:
-            raise
-        # TensorStore reports a full or failing disk as a ValueError or a RuntimeError.
-        except (OSError, ValueError, RuntimeError) as error:
-            raise InputError(f"cannot write {destination}: {_reason(error)}") from error
+        except OSError as error:
+            raise InputError(f"cannot write {destination}: {error.strerror}") from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return size
@@ -95,9 +90,3 @@ def require_new(destination: Path) -> None:
             raise InputError(f"{destination} is not empty; choose a new folder")
     elif destination.exists():
         raise InputError(f"{destination} is a file; choose a new folder")
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join((getattr(error, "strerror", None) or str(error)).split())
-    full = os.strerror(errno.ENOSPC)
-    return full if full in text else text[:200]

@@ -1,7 +1,12 @@
 """Weights as an Orbax checkpoint: written once, restored straight to any devices."""
 
 import contextlib
+import errno
+import gc
+import io
 import json
+import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,8 +27,6 @@ _SCHEMA = 1
 # A device that needs a part of a parameter reads the chunks it lies in.
 _CHUNK_BYTES = 2**25
 _GROUP_BYTES = 2**28
-# What Orbax and TensorStore raise on files that are damaged or cannot be written.
-_DAMAGE = (OSError, ValueError, LookupError, TypeError)
 
 
 def is_converted(folder: Path) -> bool:
@@ -39,16 +42,24 @@ def write_weights(folder: Path, module: nnx.Module) -> None:
       module: filled module.
 
     Raises:
-      OSError, ValueError: the file system refuses.
+      InputError: the file system refuses.
     """
     import orbax.checkpoint as ocp
 
     tree = _tree({path: leaf.get_value() for path, leaf in _variables(module).items()})
     chunks = jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=_CHUNK_BYTES), tree)
-    with _checkpointer() as checkpointer:
-        checkpointer.save(
-            (folder / WEIGHTS).resolve(), args=ocp.args.PyTreeSave(tree, save_args=chunks)
-        )
+    failure = None
+    with _quiet():
+        try:
+            with _checkpointer(module) as checkpointer:
+                checkpointer.save(
+                    (folder / WEIGHTS).resolve(),
+                    args=ocp.args.PyTreeSave(tree, save_args=chunks),
+                )
+        except Exception as error:  # of any type: Orbax passes on what TensorStore throws
+            failure = _reason(error)
+    if failure is not None:
+        raise InputError(f"cannot write weights in {folder.parent}: {failure}")
 
 
 def verify_weights(folder: Path, module: nnx.Module, progress: bool = False) -> None:
@@ -64,21 +75,25 @@ def verify_weights(folder: Path, module: nnx.Module, progress: bool = False) -> 
     """
     written = {path: leaf.get_value() for path, leaf in _variables(module).items()}
     bar = tqdm(total=len(written), desc="checking", unit="parameter", disable=not progress)
-    with bar, _checkpointer() as checkpointer:
+    with bar, _checkpointer(module) as checkpointer:
         for group in _groups(written):
-            sharding = jax.device_put(0).sharding
-            targets = {
-                path: jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=sharding)
-                for path, value in group.items()
-            }
-            found = _restore(checkpointer, folder, targets)
-            for path, value in group.items():
-                if _bits(found[path]) != _bits(value):
-                    raise InputError(
-                        f"{'.'.join(_names(path))} came back from {folder / WEIGHTS} "
-                        "differently than it was written; check the disk"
-                    )
+            _compare(checkpointer, folder, group)
             bar.update(len(group))
+
+
+def _compare(checkpointer, folder: Path, written: dict[tuple, jax.Array]) -> None:
+    sharding = jax.device_put(0).sharding
+    targets = {
+        path: jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=sharding)
+        for path, value in written.items()
+    }
+    found = _restore(checkpointer, folder, targets)
+    for path, value in written.items():
+        if not _same_bits(found[path], value):
+            raise InputError(
+                f"{'.'.join(_names(path))} came back from {folder / WEIGHTS} differently "
+                "than it was written; check the disk"
+            )
 
 
 def _groups(values: dict[tuple, jax.Array]) -> Iterator[dict[tuple, jax.Array]]:
@@ -126,7 +141,7 @@ def read_weights(folder: str | Path, skeleton: Module, dtype: Any | None = None)
     graph, state = nnx.split(skeleton)
     variables = dict(nnx.to_flat_state(state))
     default = jax.device_put(0).sharding
-    with _checkpointer() as checkpointer, _damage_named(folder):
+    with _checkpointer(skeleton) as checkpointer, _damage_named(folder):
         metadata = checkpointer.metadata((folder / WEIGHTS).resolve()).item_metadata
         stored = flatten_dict(metadata.tree)
         _check_parameters(folder, stored, variables)
@@ -143,14 +158,32 @@ def read_weights(folder: str | Path, skeleton: Module, dtype: Any | None = None)
     return nnx.merge(graph, nnx.from_flat_state(filled))
 
 
-def _checkpointer():
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    # What fails in one of the threads that write is raised; the others print theirs.
+    loggers = {logging.getLogger(name): 0 for name in ("absl", "asyncio")}
+    for logger in loggers:
+        loggers[logger] = logger.level
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+            gc.collect()  # tasks that nobody waited for complain when they are collected
+    finally:
+        for logger, level in loggers.items():
+            logger.setLevel(level)
+
+
+def _checkpointer(module: nnx.Module):
     import orbax.checkpoint as ocp
 
-    # Uncompressed: random-looking mantissas shrink little and take long. At most 1 GB is
-    # between file and device at a time.
+    # Between file and device are few parameters at a time; a single one beyond the limit
+    # would be refused.
+    limit = 1 + max(4 * leaf.size for leaf in jax.tree.leaves(module)) // 10**9
+    # Uncompressed: mantissas look random, so they shrink little and take long.
     return ocp.Checkpointer(
         ocp.PyTreeCheckpointHandler(
-            use_compression=False, save_concurrent_gb=1, restore_concurrent_gb=1
+            use_compression=False, save_concurrent_gb=limit, restore_concurrent_gb=limit
         )
     )
 
@@ -183,8 +216,10 @@ def _tree(values: dict[tuple, Any]) -> dict[str, Any]:
     return unflatten_dict({_names(path): value for path, value in values.items()})
 
 
-def _bits(array: jax.Array) -> bytes | memoryview:
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+def _same_bits(one: jax.Array, other: jax.Array) -> bool:
+    a, b = (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (one, other))
+    strips = range(0, len(a), _CHUNK_BYTES)  # NumPy keeps a byte for each comparison
+    return all(np.array_equal(a[i : i + _CHUNK_BYTES], b[i : i + _CHUNK_BYTES]) for i in strips)
 
 
 def _check_files(folder: Path) -> None:
@@ -242,8 +277,18 @@ def _damage_named(folder: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except _DAMAGE as error:
-        line = " ".join(str(error).split())[:200]
+    except Exception as error:  # Orbax wraps what TensorStore says in bare exceptions
         raise InputError(
-            f"{folder / WEIGHTS} is damaged ({line}); convert the checkpoint again"
+            f"{folder / WEIGHTS} cannot be read: {_reason(error)}; convert it again"
         ) from error
+
+
+def _reason(error: BaseException) -> str:
+    # What the file system said is at the end of a chain of reports.
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = " ".join((getattr(error, "strerror", None) or str(error)).split())
+    for number in (errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO):
+        if os.strerror(number) in text:
+            return os.strerror(number)
+    return text[:200]
