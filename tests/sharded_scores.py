@@ -1,0 +1,83 @@
+"""Scores of one question on several meshes; run by test_sharding.py with 8 simulated devices.
+
+    python tests/sharded_scores.py FOLDER DATAxMODEL[,DATAxMODEL...]
+
+Prints JSON, for no mesh and for each: the scores of a few sets, the answer, the order of the
+exact search, the collectives inside the loop over batches, and the parameters that are split.
+"""
+
+import json
+import re
+import sys
+
+import jax
+import numpy as np
+
+import eagle_jax
+from eagle_jax import scoring
+
+COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
+REGIONS = 6
+
+
+def looped_collectives(program: str) -> list[str]:
+    """Collectives in the bodies of a compiled program's loops and in what these call."""
+    bodies: dict[str, str] = {}
+    for part in re.split(r"\n(?=\S)", program):
+        if named := re.match(r"(?:ENTRY )?%([\w.-]+) \(", part):
+            bodies[named[1]] = part
+    wanted = [name for text in bodies.values() for name in re.findall(r"body=%([\w.-]+)", text)]
+    assert wanted, "the program has no loop"
+    seen: set[str] = set()
+    while wanted:
+        name = wanted.pop()
+        if name not in seen:
+            seen.add(name)
+            wanted += [n for n in re.findall(r"%([\w.-]+)", bodies[name]) if n in bodies]
+    text = "\n".join(bodies[name] for name in seen)
+    return [name for name in COLLECTIVES if re.search(rf"\b{name}(-start)?\(", text)]
+
+
+def main(folder: str, meshes: list[tuple[int, int]]) -> list[dict]:
+    rng = np.random.default_rng(3)
+    image = np.kron(rng.integers(0, 256, (6, 8, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+    labels = (np.arange(96)[:, None] // 48 * 3 + np.arange(128) // 43).astype(np.int32)
+    sets = rng.random((11, REGIONS)) < 0.5
+    results = []
+    for data, parts in [(0, 0), *meshes]:
+        mesh = None
+        if data:
+            mesh = jax.make_mesh(
+                (data, parts), ("data", "model"), devices=jax.devices()[: data * parts]
+            )
+        model = eagle_jax.load(folder, mesh=mesh)
+        # The model's own answer: others have probabilities near zero.
+        scorer = eagle_jax.scorer(
+            model, image, "What is this?", regions=labels, batch_size=8, max_new_tokens=5
+        )
+        program = scoring.best_region.lower(
+            *scorer._step_arguments(np.zeros(REGIONS, bool), 1.0, 1.0),
+            batch_size=8,
+            mesh=scorer._mesh,
+        ).compile()
+        found = eagle_jax.search.greedy(scorer)
+        leaves = jax.tree_util.tree_leaves_with_path(model.network)
+        results.append(
+            {
+                "scores": scorer(sets).tolist(),
+                "answer": scorer.tokens,
+                "order": found.order.tolist(),
+                "collectives": looped_collectives(program.as_text()),
+                "split": [
+                    ".".join(str(getattr(key, "key", key)).strip(".") for key in path)
+                    for path, leaf in leaves
+                    if not leaf.sharding.is_fully_replicated
+                ],
+            }
+        )
+    return results
+
+
+if __name__ == "__main__":
+    shapes = [tuple(map(int, shape.split("x"))) for shape in sys.argv[2].split(",")]
+    print(json.dumps(main(sys.argv[1], shapes)))

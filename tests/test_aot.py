@@ -1,0 +1,111 @@
+"""The greedy step of the published checkpoints, compiled for TPUs at full shape.
+
+Needs libtpu, whose presence disturbs ordinary runs of JAX; keep it in a folder of its own:
+
+    python -m pip install --no-deps --target /tmp/libtpu "libtpu==0.0.42.*"
+    LIBTPU_FOLDER=/tmp/libtpu python -m pytest tests/test_aot.py
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend.core import jaxprs_in_params
+
+from eagle_jax.bundle import abstract_network
+from eagle_jax.compilation import in_bfloat16
+from eagle_jax.image_settings import ImageSettings
+from eagle_jax.plan import published_models
+from eagle_jax.preprocess import plan_image
+from eagle_jax.scoring import probabilities, step_shapes
+
+MODELS = sorted(published_models())
+PLAN = """
+import dataclasses, json, sys
+import jax
+jax.config.update("jax_platforms", "cpu")
+from eagle_jax.plan import plan
+print(json.dumps(dataclasses.asdict(plan(sys.argv[1], topology=sys.argv[2]))))
+"""
+
+
+@pytest.fixture(scope="module")
+def environment():
+    folder = os.environ.get("LIBTPU_FOLDER")
+    if folder:
+        paths = [folder, *filter(None, [os.environ.get("PYTHONPATH")])]
+        return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    if importlib.util.find_spec("libtpu") is None:
+        pytest.skip("libtpu is not installed and LIBTPU_FOLDER is not set")
+    return dict(os.environ)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("topology", ["v6e:1x1", "v5e:1x2"])
+@pytest.mark.parametrize("model", MODELS)
+def test_the_step_compiles_and_fits(model, topology, environment):
+    done = subprocess.run(
+        [sys.executable, "-c", PLAN, model, topology],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout)
+    assert found["compile_seconds"], found["note"]
+    assert found["weights"] + found["program"] <= found["memory"]
+    # A bound for busy machines; two idle cores need less than 60 s.
+    assert found["compile_seconds"] < 300
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_bfloat16_weights_are_multiplied_in_bfloat16(model):
+    published = published_models()[model]
+    skeleton = in_bfloat16(abstract_network(published["config"], model)[0])
+    settings = ImageSettings.from_hf(published["preprocessor_config"])
+    image = np.zeros((480, 640, 3), np.uint8)
+    plan = plan_image(image, np.zeros((480, 640), np.int32), settings)
+    question = step_shapes(skeleton, plan, 40, 24, 64)[0]
+    visible = jax.ShapeDtypeStruct((2, 64), bool)
+    program = jax.make_jaxpr(probabilities)(skeleton, question, visible)
+    biggest = {leaf.shape for leaf in jax.tree.leaves(skeleton) if leaf.ndim >= 2}
+    tails = {shape[-2:] for shape in biggest} | {shape[-2:][::-1] for shape in biggest}
+    products = [p for p in _products(program.jaxpr) if tuple(p[1].shape[-2:]) in tails]
+    assert len(products) >= 10
+    for operand, weight in products:
+        assert operand.dtype == weight.dtype == jnp.bfloat16, (operand, weight)
+
+
+def _products(jaxpr):
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            yield tuple(value.aval for value in equation.invars)
+        for inner in jaxprs_in_params(equation.params):
+            yield from _products(inner)
+
+
+def test_shapes_are_those_of_a_scorer(untied):
+    import questions
+
+    from eagle_jax.scoring import MaskedImageScorer, ask
+
+    network = questions.load_network(untied)
+    image = np.zeros((84, 112, 3), np.uint8)
+    labels = questions.cells(0, 84, 112, 6)
+    plan = plan_image(image, labels, ImageSettings())
+    visual = plan.grid[0] * plan.grid[1] // 4
+    token = network.config.image_token_id
+    prompt = np.array([1] + [token] * visual + [1] * 19, np.int32)
+    answer = np.arange(5, dtype=np.int32)
+    question = ask(network, plan, prompt, answer, np.arange(5), answer)
+    scorer = MaskedImageScorer(network, question, labels, ["x"] * 5, 4)
+    real = scorer._step_arguments(np.zeros(6, bool), 1.0, 1.0)[1:]
+    expected = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), real)
+    planned = step_shapes(network, plan, 20, 5, 6)
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), planned) == expected

@@ -1,0 +1,130 @@
+"""Meshes: the same scores and orders as on one device, and no collective between masks."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import tiny_internvl
+import tiny_llava
+
+import eagle_jax
+from eagle_jax.errors import InputError
+from eagle_jax.models.sharding import checked_mesh
+
+SCRIPT = Path(__file__).parent / "sharded_scores.py"
+
+
+def on_eight_devices(folder, *meshes):
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+    }
+    command = [sys.executable, str(SCRIPT), str(folder), ",".join(meshes)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+def assert_alike(alone, spread):
+    np.testing.assert_allclose(spread["scores"], alone["scores"], rtol=0, atol=1e-5)
+    assert spread["order"] == alone["order"] and spread["answer"] == alone["answer"]
+    assert np.ptp(alone["scores"], axis=0).max() > 0.05, "the masks do not matter"
+
+
+@pytest.mark.slow
+def test_any_mesh_gives_the_scores_of_one_device(untied):
+    alone, masks, both, weights = on_eight_devices(untied, "8x1", "4x2", "1x2")
+    for spread in (masks, both, weights):
+        assert_alike(alone, spread)
+    assert masks["collectives"] == [] and masks["split"] == []
+    # The reader of programs does see collectives where weights are split.
+    assert "all-reduce" in both["collectives"] and "all-reduce" in weights["collectives"]
+    assert both["split"] == weights["split"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["llava", "internvl"])
+def test_the_other_families_on_a_mesh(family, tmp_path):
+    make = {"llava": tiny_llava.make_llava, "internvl": tiny_internvl.make_internvl}[family]
+    alone, both = on_eight_devices(make(tmp_path / family), "4x2")
+    assert_alike(alone, both)
+    for module in ("query", "key", "gate", "down", "embedding"):
+        assert any(module in name for name in both["split"]), f"{module} is not split"
+
+
+def test_a_mesh_of_one_device(untied):
+    mesh = jax.make_mesh((1, 1), ("data", "model"), devices=jax.devices()[:1])
+    model = eagle_jax.load(untied, mesh=mesh)
+    image = np.arange(56 * 56 * 3, dtype=np.uint8).reshape(56, 56, 3)
+    scores = [
+        eagle_jax.scorer(one, image, "What?", "Yes.", regions="grid:2x2")(np.eye(4, dtype=bool))
+        for one in (model, eagle_jax.load(untied))
+    ]
+    np.testing.assert_allclose(*scores, rtol=0, atol=1e-6)
+
+
+def test_a_mesh_with_other_axes_is_refused(untied):
+    mesh = jax.make_mesh((1,), ("batch",), devices=jax.devices()[:1])
+    with pytest.raises(InputError, match='axes batch; it must have "data" and "model"'):
+        eagle_jax.load(untied, mesh=mesh)
+
+
+def test_heads_that_do_not_divide_are_on_every_device(untied):
+    from flax import nnx
+    from jax.sharding import AbstractMesh
+
+    from eagle_jax.models import sharding
+    from eagle_jax.models.checkpoint import read_config
+    from eagle_jax.models.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLConfig
+
+    config = Qwen2_5_VLConfig.from_hf(read_config(untied))
+    skeleton = nnx.eval_shape(lambda: Qwen2_5_VL(config, rngs=nnx.Rngs(0)))
+    variables = dict(nnx.to_flat_state(nnx.state(skeleton)))
+    mesh = AbstractMesh((2, 4), ("data", "model"))
+
+    def spec(path):
+        path = tuple(int(name) if name.isdigit() else name for name in path.split("."))
+        return tuple(
+            sharding.parameter_sharding(path, variables[path].shape, config, mesh).spec
+        )
+
+    # 4 query heads and 2 key/value heads over 4 devices; 3 vision heads.
+    assert spec("decoder.layers.attention.query.kernel") == (None, None, "model")
+    assert spec("decoder.layers.attention.query.bias") == (None, "model")
+    assert spec("decoder.layers.attention.output.kernel") == (None, "model", None)
+    assert spec("decoder.layers.attention.key.kernel") == ()
+    assert spec("decoder.last.attention.value.bias") == ()
+    assert spec("decoder.last.mlp.gate.kernel") == (None, "model")
+    assert spec("decoder.last.mlp.down.kernel") == ("model", None)
+    assert spec("decoder.embedding.embedding") == ("model", None)
+    assert spec("decoder.head.kernel") == (None, "model")
+    assert spec("decoder.norm.scale") == ()
+    assert spec("vision.windowed.attention.qkv.kernel") == ()
+    assert spec("vision.windowed.mlp.down.kernel") == (None, "model", None)
+    assert spec("vision.windowed.mlp.down.bias") == ()
+
+
+def test_checked_mesh_leaves_partitioning_to_the_compiler():
+    mesh = jax.make_mesh((1, 1), ("model", "data"), devices=jax.devices()[:1])
+    assert dict(checked_mesh(mesh).shape) == {"model": 1, "data": 1}
+    assert set(checked_mesh(mesh).axis_types) == {jax.sharding.AxisType.Auto}
+
+
+def test_a_batch_size_that_does_not_spread_is_refused(untied, monkeypatch):
+    from eagle_jax import scoring
+
+    class Mesh:
+        shape = {"data": 4, "model": 1}
+
+    monkeypatch.setattr(scoring, "mesh_of", lambda network: Mesh)
+    monkeypatch.setattr(scoring, "NamedSharding", lambda *_: None)
+    with pytest.raises(InputError, match="batch_size is 6; it must be a multiple of 4"):
+        eagle_jax.scorer(
+            eagle_jax.load(untied), np.zeros((56, 56, 3), np.uint8), "What?", "Yes.",
+            regions="grid:2x2", batch_size=6,
+        )  # fmt: skip
