@@ -197,6 +197,8 @@ def plan(
     name, skeleton, settings = _read_model(str(model))
     chip = CHIPS[kind]
     skeleton = in_bfloat16(skeleton)
+    if quantize == "int8":
+        skeleton = _in_int8(skeleton)
     pixels = np.zeros((height, width, 3), np.uint8)
     layout = plan_image(pixels, np.zeros((height, width), np.int32), settings)
     visual = layout.grid[0] * layout.grid[1] // layout.merge_size**2
@@ -210,6 +212,8 @@ def plan(
     compiled_in = None
     if not chip.tpu:
         note = f"analytic memory: programs are compiled in advance for TPUs only, not {kind}"
+    elif quantize:
+        note = f"analytic memory: {quantize} kernels at one byte a weight, not compiled"
     elif missing := compiler_missing():
         note = f"analytic memory: {missing}"
     else:
@@ -279,6 +283,16 @@ def parse_topology(topology: str) -> tuple[str, str, int]:
         f"topology is {topology!r}; it must be v5e:SHAPE or v6e:SHAPE with SHAPE one of "
         f"{slices}, or a100, h100 or h200, with :N for N of them on one host"
     )
+
+
+def _in_int8(skeleton: Any) -> Any:
+    """Kernels of linear layers as int8; their scales, one a column, weigh next to nothing."""
+
+    def convert(path, leaf):
+        kernel = any(getattr(key, "name", getattr(key, "key", "")) == "kernel" for key in path)
+        return jax.ShapeDtypeStruct(leaf.shape, np.int8) if kernel else leaf
+
+    return jax.tree_util.tree_map_with_path(convert, skeleton)
 
 
 def _choose(

@@ -67,6 +67,13 @@ def test_weights_are_split_where_they_do_not_fit():
     assert "DOES NOT FIT" in alone.page() and ": fits" in found.page()
 
 
+def test_int8_weights_fit_one_small_chip():
+    found = plan("Qwen/Qwen2.5-VL-7B-Instruct", topology="v5e:1x1", quantize="int8")
+    # All but the embedding, which is looked up and stays bfloat16.
+    assert found.weights == pytest.approx(1e9 * (8.29 + 0.545), rel=0.01)
+    assert found.fits and "int8" in found.page()
+
+
 def test_a_folder(untied):
     found = plan(untied, image="84x112", regions=9, topology="a100", targets=3)
     assert found.tokens == (12, planning.PROMPT_TOKENS, 3) and found.forwards == 90
