@@ -19,7 +19,7 @@ _HOMES = {
     "scorer": "eagle_jax.explanation",
 }
 _MODULES = ("demo", "kernels", "metrics", "models", "search")
-__all__ = [*_HOMES, *_MODULES]
+__all__ = [*_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 __version__ = "0.1.0"
 
 

@@ -100,6 +100,7 @@ def compile_step(
     program = lowered.compile()
     seconds = time.perf_counter() - begin
     memory = program.memory_analysis()
+    assert memory is not None  # compilers for TPUs report it
     return Compiled(program, memory.argument_size_in_bytes, memory.temp_size_in_bytes, seconds)
 
 

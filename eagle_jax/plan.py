@@ -338,8 +338,8 @@ def _duration(seconds: float) -> str:
 
 def _parse_image(image: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d{1,6})x(\d{1,6})", image.lower())
-    sides = tuple(map(int, found.groups())) if found else ()
-    if not sides or not all(1 <= side <= _MOST_PIXELS for side in sides):
+    sides = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not all(1 <= side <= _MOST_PIXELS for side in sides):
         raise InputError(
             f"image is {image!r}; it must be WIDTHxHEIGHT in pixels, such as 640x480, with "
             f"sides from 1 to {_MOST_PIXELS}"

@@ -414,6 +414,8 @@ class MaskedImageScorer:
                 *arguments, batch_size=batch_size, mesh=self._mesh
             ).compile()
             memory = compiled.memory_analysis()
+            if memory is None:
+                return batch_size
             if memory.argument_size_in_bytes + memory.temp_size_in_bytes < 0.9 * limit:
                 break
             batch_size = max(1, batch_size // self._devices // 2) * self._devices

@@ -143,7 +143,7 @@ def read_weights(folder: str | Path, skeleton: Module, dtype: Any | None = None)
     default = jax.device_put(0).sharding
     with _checkpointer(skeleton) as checkpointer, _damage_named(folder):
         metadata = checkpointer.metadata((folder / WEIGHTS).resolve()).item_metadata
-        stored = flatten_dict(metadata.tree)
+        stored: dict[tuple, Any] = flatten_dict(metadata.tree)
         _check_parameters(folder, stored, variables)
         targets = {
             path: jax.ShapeDtypeStruct(
@@ -200,7 +200,7 @@ def _restore(checkpointer, folder: Path, targets: dict[tuple, Any]) -> dict[tupl
             partial_restore=True,
         ),
     )
-    found = flatten_dict(found)
+    found: dict[tuple, Any] = flatten_dict(found)
     return {path: found[_names(path)] for path in targets}
 
 

@@ -87,9 +87,10 @@ def parameter_sharding(
       The sharding.
     """
     spec: list[str | None] = []
-    if is_split(path, shape, config, mesh.shape["model"]):
+    axis = _split_axis(path)
+    if axis is not None and is_split(path, shape, config, mesh.shape["model"]):
         spec = [None] * len(shape)
-        spec[_split_axis(path)] = "model"
+        spec[axis] = "model"
     return NamedSharding(mesh, PartitionSpec(*spec))
 
 
@@ -123,4 +124,6 @@ def _heads(names: Sequence[str | int], config: Any) -> int:
 def mesh_of(network: Any) -> Mesh | None:
     """The mesh a model was loaded to; None when it is on a single device."""
     sharding = getattr(jax.tree.leaves(network)[0], "sharding", None)
-    return sharding.mesh if isinstance(sharding, NamedSharding) else None
+    if isinstance(sharding, NamedSharding) and isinstance(sharding.mesh, Mesh):
+        return sharding.mesh
+    return None

@@ -49,8 +49,10 @@ HELD_OUT_SEED = 10_000_000
 PEAK_RATE = 1e-3
 # Share of the run in which the vision tower learns alone.
 VISION_SHARE = 0.2
-# Share of the pictures that have parts blacked out.
-BLACKOUT = 0.5
+# Share of the pictures that have parts blacked out; fewer at the end, or captions become
+# shy of naming what is hard to see.
+BLACKOUT, LATE_BLACKOUT = 0.5, 0.15
+_LATE = 0.9
 _WARM_UP = 100
 
 
@@ -219,8 +221,9 @@ def train(
             reach = min(scenes, 500 + 64 * step)
             while ready(out / "scenes") < reach:
                 wait(process)
+            blackout = BLACKOUT if progress < _LATE else LATE_BLACKOUT
             indices = np.sort(rng.integers(reach, size=BATCH))
-            batch = make_batch(school.lesson, tokenizer, cache, indices, rng, BLACKOUT)
+            batch = make_batch(school.lesson, tokenizer, cache, indices, rng, blackout)
             if progress < VISION_SHARE:
                 rate = PEAK_RATE * min(1, (step + 1) / _WARM_UP)
                 learner, loss = vision_step(learner, batch, rate)
