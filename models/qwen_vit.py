@@ -154,7 +154,7 @@ class VisionAttention(nnx.Module):
     def __call__(self, x, layout: VisionLayout, full: bool):
         b, p, e = x.shape
         q, k, v = jnp.split(self.qkv(x).reshape(b, p, 3 * self.heads, -1), 3, axis=2)
-        rotation = (layout.cos, layout.sin)
+        rotation = (jnp.asarray(layout.cos), jnp.asarray(layout.sin))
         q, k = rotate(q, rotation), rotate(k, rotation)
         attended = attention(q, k, v) if full else self._windowed(q, k, v, layout)
         return self.output(attended.reshape(b, p, e))

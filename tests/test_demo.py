@@ -3,6 +3,7 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -174,8 +175,10 @@ def test_a_slot_of_a_lesson_is_a_conversation_of_its_own(tokenizer, tiny):
     )
     model = nnx.merge(school.graph, learner.weights["model"])
     visual = model.visual_tokens(image_patches(batch.images), school.layout)
-    together = model.embed(batch.ids[0], visual, np.int32(lesson.image_start))
-    hidden = model.decoder.hidden_states(together, lesson.positions, lesson.rows, lesson.mask)
+    start = jnp.asarray(lesson.image_start)
+    together = model.embed(jnp.asarray(batch.ids[0]), visual, start)
+    positions, rows, mask = map(jnp.asarray, (lesson.positions, lesson.rows, lesson.mask))
+    hidden = model.decoder.hidden_states(together, positions, rows, mask)
     prefix = len(lesson.prefix)
     offset = prefix
     compared = set()
@@ -184,9 +187,10 @@ def test_a_slot_of_a_lesson_is_a_conversation_of_its_own(tokenizer, tiny):
         if sort not in compared:
             compared.add(sort)
             alone = np.concatenate([lesson.prefix, batch.ids[0, offset:end]])
-            x = model.embed(alone, visual, np.int32(lesson.image_start))
-            rows = lesson.rows[part] - offset + prefix
-            expected = model.hidden_states(x, model.positions(alone, (12, 12)), rows)
+            x = model.embed(jnp.asarray(alone), visual, start)
+            rows = jnp.asarray(lesson.rows[part] - offset + prefix)
+            positions = jnp.asarray(model.positions(alone, (12, 12)))
+            expected = model.hidden_states(x, positions, rows)
             np.testing.assert_allclose(hidden[:, part], expected, rtol=1e-4, atol=1e-5)
         offset = end
     assert offset == lesson.mask.shape[0]

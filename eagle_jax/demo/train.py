@@ -277,10 +277,11 @@ def _features(model, school: School, batch: Batch):
 
 def _logits(model, features, school: School, batch: Batch):
     lesson, layout = school.lesson, school.layout
+    positions, rows, mask = map(jnp.asarray, (lesson.positions, lesson.rows, lesson.mask))
     visual = model.vision.merger(features)[:, layout.inverse]
     x = model.decoder.embed(batch.ids)
     x = jax.lax.dynamic_update_slice_in_dim(x, visual, lesson.image_start, axis=1)
-    hidden = model.decoder.hidden_states(x, lesson.positions, lesson.rows, lesson.mask)
+    hidden = model.decoder.hidden_states(x, positions, rows, mask)
     return model.decoder.logits(hidden)
 
 
