@@ -52,6 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
     # A terminal that cannot show a character of an answer shows its number.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    # transformers serves the tokenizer alone here; that PyTorch is missing is as it should be.
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     if not arguments:
