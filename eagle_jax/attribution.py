@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, UInt8
 
+from eagle_jax.errors import InputError
+from eagle_jax.images import ImageSource, read_image
 from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
 from eagle_jax.reliance import token_reliance
 
@@ -19,7 +21,7 @@ class Attribution:
     """Which regions of an image carry an answer, and how far.
 
     Attributes:
-      image: the explained image, RGB.
+      image: the explained image, RGB; None when it was saved without.
       labels: region number of every pixel, 0 to n-1, each used at least once.
       order: region numbers, most important first.
       insertion: probability of each target token with the first k regions visible, for
@@ -43,7 +45,7 @@ class Attribution:
       EAGLE, arXiv 2509.22496, section 3.
     """
 
-    image: UInt8[np.ndarray, "H W 3"]
+    image: UInt8[np.ndarray, "H W 3"] | None
     labels: Int32[np.ndarray, "H W"]
     order: Int32[np.ndarray, "n"]
     insertion: Float32[np.ndarray, "n+1 t"]
@@ -151,12 +153,34 @@ class Attribution:
         return self.token_ids != self.answer_ids[self.target]
 
     def plot(self) -> "matplotlib.figure.Figure":
-        """Draw everything in one figure: regions, saliency, curves and tokens."""
+        """Draw everything in one figure: regions, saliency, curves and tokens.
+
+        Raises:
+          InputError: the attribution was saved without its image.
+        """
         from eagle_jax.figures import figure
 
         return figure(self)
 
-    def save(self, folder: str | os.PathLike, figure: bool = False) -> None:
+    def with_image(self, source: ImageSource) -> "Attribution":
+        """The attribution together with its image, if it was saved without.
+
+        Args:
+          source: the explained picture.
+
+        Raises:
+          InputError: the picture cannot be read or has another size.
+        """
+        image = read_image(source)
+        if image.shape[:2] != self.labels.shape:
+            (height, width), (own_height, own_width) = image.shape[:2], self.labels.shape
+            raise InputError(
+                f"the picture is {width} x {height} pixels, the attribution is of one of "
+                f"{own_width} x {own_height}"
+            )
+        return dataclasses.replace(self, image=image)
+
+    def save(self, folder: str | os.PathLike, figure: bool = False, image: bool = True) -> None:
         """Write attribution.json, arrays.npz and image.png to `folder`, all or nothing.
 
         Missing parents are created; an attribution that is there already is replaced.
@@ -164,6 +188,8 @@ class Attribution:
         Args:
           folder: where to write.
           figure: also draw figure.png.
+          image: write image.png, by far the largest of the files; without it `plot` needs
+            `with_image` first.
 
         Raises:
           InputError: the folder holds something else or cannot be written, or the fields
@@ -171,7 +197,7 @@ class Attribution:
         """
         from eagle_jax.storage import save
 
-        save(self, folder, figure)
+        save(self, folder, figure, image)
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "Attribution":

@@ -25,6 +25,7 @@ from eagle_jax.chips import (
     font,
     text_width,
 )
+from eagle_jax.errors import InputError
 
 INSERTION_COLOUR, DELETION_COLOUR, RANK_COLOUR = "#12807a", "#d2622a", "#ffd84a"
 RANKS = 5
@@ -69,7 +70,7 @@ def draw_regions(axes: Axes, attribution: Attribution) -> None:
       axes: where to draw; takes the image's pixel coordinates.
       attribution: what to draw.
     """
-    _show(axes, _resized(attribution.image), attribution)
+    _show(axes, _image(attribution), attribution)
     labels = attribution.labels
     step = max(1, max(labels.shape) // _RASTER)
     coarse = labels[::step, ::step]
@@ -109,7 +110,7 @@ def draw_overlay(axes: Axes, attribution: Attribution) -> None:
       axes: where to draw; takes the image's pixel coordinates.
       attribution: what to draw.
     """
-    image = _resized(attribution.image)
+    image = _image(attribution)
     saliency = Image.fromarray(attribution.saliency)
     saliency = saliency.resize(image.shape[1::-1], Image.Resampling.NEAREST)
     _show(axes, overlay(image, np.asarray(saliency)), attribution)
@@ -281,6 +282,15 @@ def _show(axes: Axes, image: np.ndarray, attribution: Attribution) -> None:
     axes.set(xticks=[], yticks=[], xlim=(0, width), ylim=(height, 0))
     for spine in axes.spines.values():
         spine.set(color=EDGE, linewidth=0.6)
+
+
+def _image(attribution: Attribution) -> np.ndarray:
+    if attribution.image is None:
+        raise InputError(
+            "the attribution was saved without its image; give it one with "
+            "attribution.with_image(path)"
+        )
+    return _resized(attribution.image)
 
 
 def _resized(image: np.ndarray) -> np.ndarray:

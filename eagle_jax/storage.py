@@ -13,7 +13,7 @@ import tempfile
 import uuid
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,18 +58,34 @@ _DAMAGE = (
 )
 
 
-def save(attribution: Attribution, folder: str | os.PathLike, figure: bool = False) -> None:
+def save(
+    attribution: Attribution,
+    folder: str | os.PathLike,
+    figure: bool = False,
+    image: bool = True,
+) -> None:
     """See `Attribution.save`."""
-    with _one_line("cannot save the attribution", ValueError):
-        _check_fields(vars(attribution))
-    files = _encode(attribution)
+    files = encode(attribution, image)
     if figure:
         picture = io.BytesIO()
         attribution.plot().savefig(picture, format="png", dpi=200)
         files[FIGURE] = picture.getvalue()
+    require_free(folder)
+    write_folder(folder, files)
+
+
+def write_folder(folder: str | os.PathLike, files: Mapping[str, bytes]) -> None:
+    """Writes a folder of files all or nothing, in place of what it held before.
+
+    Args:
+      folder: made if missing, with its parents.
+      files: content of each file by name.
+
+    Raises:
+      InputError: the file system refuses.
+    """
     with _one_line(f"cannot write {folder}", OSError):
         folder = Path(folder).resolve()
-        require_free(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         mark = uuid.uuid4().hex[:8]
         new = folder.with_name(f".{folder.name}-{mark}-new")
@@ -144,7 +160,7 @@ def load(folder: str | os.PathLike) -> Attribution:
         folder = Path(folder)
         record = _read_record(folder)
         content = {}
-        for name in (ARRAYS, IMAGE):
+        for name in {ARRAYS} | ({IMAGE} & record["sha256"].keys()):
             content[name] = (folder / name).read_bytes()
             if _digest(content[name]) != record["sha256"].get(name):
                 raise ValueError(f"{name} is damaged or belongs to another attribution")
@@ -154,7 +170,9 @@ def load(folder: str | os.PathLike) -> Attribution:
             if not all(isinstance(text, str) for text in fields[name]):
                 raise ValueError(f"{name!r} in {RECORD} must hold texts")
         fields |= _read_arrays(content[ARRAYS])
-        fields["image"] = _read_image(content[IMAGE], fields["labels"].shape)
+        fields["image"] = None
+        if IMAGE in content:
+            fields["image"] = _read_image(content[IMAGE], fields["labels"].shape)
         _check_fields(fields)
     return Attribution(**fields)
 
@@ -173,11 +191,25 @@ def _one_line(what: str, *errors: type[Exception]) -> Iterator[None]:
         raise InputError(f"{what}: {' '.join(reason.split())}") from error
 
 
-def _encode(attribution: Attribution) -> dict[str, bytes]:
-    arrays, picture = io.BytesIO(), io.BytesIO()
+def encode(attribution: Attribution, image: bool = True) -> dict[str, bytes]:
+    """The files of an attribution, by name, for `write_folder`.
+
+    Args:
+      attribution: what to save.
+      image: whether to save the image as well, if the attribution has it.
+
+    Raises:
+      InputError: the fields contradict each other.
+    """
+    with _one_line("cannot save the attribution", ValueError):
+        _check_fields(vars(attribution))
+    arrays = io.BytesIO()
     np.savez_compressed(arrays, **{name: getattr(attribution, name) for name in _NAMES})
-    Image.fromarray(attribution.image).save(picture, format="png")
-    files = {ARRAYS: arrays.getvalue(), IMAGE: picture.getvalue()}
+    files = {ARRAYS: arrays.getvalue()}
+    if image and attribution.image is not None:
+        picture = io.BytesIO()
+        Image.fromarray(attribution.image).save(picture, format="png")
+        files[IMAGE] = picture.getvalue()
     record: dict[str, Any] = {"schema": SCHEMA}
     record |= {name: kind(getattr(attribution, name)) for name, kind in _SCALARS.items()}
     record |= {name: list(getattr(attribution, name)) for name in _TEXTS}
@@ -253,15 +285,18 @@ def _check_fields(fields: dict[str, Any]) -> None:
     _require(order.dtype == np.int32 and order.ndim == 1, "order must be int32, 1-D", order)
     n, t, a = order.size, len(fields["tokens"]), len(fields["answer_tokens"])
     _require(n > 0 and t > 0, "there must be at least one region and one target token")
+    _require(labels.ndim == 2, "labels must be 2-D", labels)
+    image = fields["image"]
     expected = {
-        "labels": (np.int32, fields["image"].shape[:2]),
-        "image": (np.uint8, labels.shape + (3,)),
+        "labels": (np.int32, labels.shape if image is None else image.shape[:2]),
         "insertion": (np.float32, (n + 1, t)),
         "deletion": (np.float32, (n + 1, t)),
         "answer_ids": (np.int32, (a,)),
         "target": (np.int32, (t,)),
         "token_ids": (np.int32, (t,)),
     }
+    if image is not None:
+        expected["image"] = (np.uint8, (*labels.shape, 3))
     for name, (dtype, shape) in expected.items():
         array = fields[name]
         wanted = f"{name} must be {np.dtype(dtype)} of shape {shape}"

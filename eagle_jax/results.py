@@ -1,0 +1,161 @@
+"""Results of a run on disk: one small folder an item, written all or nothing.
+
+DIR/manifest.json            what was run; see `eagle_jax.run`
+DIR/items/NAME/              attribution.json, arrays.npz and
+               item.json     the question, its label and boxes, the regenerated answers
+               mask.png      where the object is, if that is known
+DIR/failures/NAME.json       why an item has no result
+"""
+
+import dataclasses
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+from PIL import Image
+
+from eagle_jax.attribution import Attribution
+from eagle_jax.errors import InputError
+from eagle_jax.storage import RECORD, encode, write_folder
+from eagle_jax.tasks.items import Item
+from eagle_jax.tasks.masks import read_mask
+
+ITEMS, ITEM, MASK = "items", "item.json", "mask.png"
+_PATHS = ("image", "mask")
+_LISTS = ("answer", "target", "target_ids", "prompt_ids")
+
+
+class Result(NamedTuple):
+    """A finished item.
+
+    Attributes:
+      item: the question, its label and boxes.
+      attribution: the explanation, without its image.
+      mask: where the object is; None when that is not known.
+      answers: the text the model gives with the first k regions visible, k = 0 (blank image)
+        to n (full image), None for a k that was not asked; None when answers were not
+        regenerated.
+    """
+
+    item: Item
+    attribution: Attribution
+    mask: Bool[np.ndarray, "H W"] | None = None
+    answers: tuple[str | None, ...] | None = None
+
+
+def result_folder(out: Path, name: str) -> Path:
+    """Where the result of an item is."""
+    return out / ITEMS / name
+
+
+def is_finished(out: Path, name: str) -> bool:
+    """Whether an item has a result."""
+    return (result_folder(out, name) / RECORD).is_file()
+
+
+def write_result(out: Path, result: Result) -> None:
+    """Writes one result, all or nothing.
+
+    Args:
+      out: folder of the run.
+      result: what was found.
+
+    Raises:
+      InputError: the file system refuses.
+    """
+    files = encode(result.attribution, image=False)
+    record = _to_json(result.item)
+    if result.answers is not None:
+        record["answers"] = list(result.answers)
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    files[ITEM] = text.encode("utf-8", "surrogatepass")
+    if result.mask is not None:
+        picture = io.BytesIO()
+        Image.fromarray(result.mask).save(picture, format="png")
+        files[MASK] = picture.getvalue()
+    write_folder(result_folder(out, result.item.name), files)
+
+
+def read_result(out: Path, name: str) -> Result:
+    """Reads one result, checked.
+
+    Args:
+      out: folder of the run.
+      name: of the item.
+
+    Raises:
+      InputError: a file of it is missing or damaged.
+    """
+    folder = result_folder(out, name)
+    attribution = Attribution.load(folder)
+    try:
+        text = (folder / ITEM).read_bytes().decode("utf-8", "surrogatepass")
+        record = json.loads(text)
+        answers = record.pop("answers", None)
+        item = _from_json(record)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder / ITEM} is missing or damaged: {error}") from error
+    mask = None
+    if (folder / MASK).exists():
+        mask = read_mask(folder / MASK, *attribution.labels.shape)
+    if answers is not None:
+        if len(answers) != attribution.order.size + 1:
+            raise InputError(
+                f"{folder / ITEM} holds {len(answers)} answers for {attribution.order.size} "
+                "regions; there must be one more"
+            )
+        answers = tuple(answers)
+    return Result(item, attribution, mask, answers)
+
+
+def read_results(out: Path) -> Iterator[Result]:
+    """All results of a run, by name.
+
+    Args:
+      out: folder of the run.
+
+    Raises:
+      InputError: there is no run, or one of its results is damaged.
+    """
+    for name in finished_names(out):
+        yield read_result(out, name)
+
+
+def finished_names(out: Path) -> list[str]:
+    """Names of the items that have a result, sorted.
+
+    Raises:
+      InputError: the folder holds no run.
+    """
+    folder = out / ITEMS
+    if not folder.is_dir():
+        raise InputError(f"{out} holds no run: give the --out folder of eagle-jax run")
+    # Folders that begin with a dot are unfinished.
+    names = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+    return sorted(name for name in names if is_finished(out, name))
+
+
+def _to_json(item: Item) -> dict[str, Any]:
+    record = {
+        name: value
+        for name, value in dataclasses.asdict(item).items()
+        if value is not None and value != ()
+    }
+    return record | {name: str(record[name]) for name in _PATHS if name in record}
+
+
+def _from_json(record: dict[str, Any]) -> Item:
+    for name in _PATHS:
+        if name in record:
+            record[name] = Path(record[name])
+    for name in _LISTS:
+        if isinstance(record.get(name), list):
+            record[name] = tuple(record[name])
+    for name in ("boxes", "polygons"):
+        if name in record:
+            record[name] = tuple(tuple(numbers) for numbers in record[name])
+    return Item(**record)
