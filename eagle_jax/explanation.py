@@ -20,8 +20,9 @@ from eagle_jax.errors import InputError
 from eagle_jax.images import ImageSource, read_image
 from eagle_jax.preprocess import plan_image
 from eagle_jax.prompt import build_prompt
+from eagle_jax.question import ask
 from eagle_jax.regions import segment
-from eagle_jax.scoring import MaskedImageScorer, ask
+from eagle_jax.scoring import MaskedImageScorer
 from eagle_jax.search import greedy
 
 _SEARCHES = {"exact": greedy}

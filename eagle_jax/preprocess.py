@@ -160,12 +160,22 @@ def masked_patches(plan: ImagePlan, visible: Bool[Array, "b n"]) -> Float32[Arra
     return jnp.concatenate(patches, axis=1)
 
 
+def images_at_once(plan: ImagePlan) -> int:
+    """How many images of a plan's size can be prepared at once without taking much memory."""
+    return min(_at_once(plan, view) for view in plan.views)
+
+
+def _at_once(plan: ImagePlan, view: View) -> int:
+    # A stack of plans has a leading axis, which is not looked at.
+    largest = max(math.prod(plan.image.shape[-3:]), 3 * math.prod(_shape(plan, view)))
+    return max(1, _CHUNK_VALUES // largest)
+
+
 def _view_patches(plan: ImagePlan, view: View, visible: Array) -> Array:
     if view.horizontal is None and view.vertical is None:
         patches = _select_patches(plan, view, visible)
     else:
-        largest = max(math.prod(plan.image.shape), 3 * math.prod(_shape(plan, view)))
-        at_once = max(1, _CHUNK_VALUES // largest)
+        at_once = _at_once(plan, view)
         if at_once >= len(visible):
             patches = _resize_patches(plan, view, visible)
         else:

@@ -1,6 +1,5 @@
 """Sets of visible regions to probabilities of the target tokens: one fused program."""
 
-import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -8,91 +7,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Float32, Int, Int32
 
 from eagle_jax.errors import InputError
 from eagle_jax.models.sharding import mesh_of
-from eagle_jax.preprocess import ImagePlan, masked_patches
-from eagle_jax.prompt import require_context
+from eagle_jax.preprocess import ImagePlan, images_at_once, masked_patches
+from eagle_jax.question import Question, lay_out, pick
 
-# Programs are compiled per bucket, not per length: a sequence, a number of targets or of
-# regions is padded to the next multiple.
-_SEQUENCE_BUCKET = 8
-_TARGET_BUCKET = 8
+# As in `eagle_jax.question`, programs are compiled per bucket.
 _REGION_BUCKET = 16
 # Beyond about this many tokens in flight a matmul gains nothing more, and the last batch of
 # each step is emptier. An accelerator has to compute for longer on what it reads.
 _TOKENS_IN_FLIGHT = {"cpu": 2048, "accelerator": 8192}
 # With 64 regions, batches of 16 waste a tenth of the forwards and batches of 32 a quarter.
 _MOST_SPREAD = 16
-
-
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["plan", "layout", "ids", "positions", "start", "rows", "targets", "weights"],
-    meta_fields=[],
-)
-@dataclasses.dataclass(frozen=True)
-class Question:
-    """All that stays the same while regions are hidden; a pytree of arrays.
-
-    Attributes:
-      plan: `ImagePlan`, the image and its regions.
-      layout: the vision tower's plan for the image's grid.
-      ids: int (s,), the sequence up to the token before the last target, padded.
-      positions: int (3, s), rotary positions of the sequence.
-      start: int, position of the first image token.
-      rows: int (t,), sequence position whose output predicts each target.
-      targets: int (t,), token id scored at each row.
-      weights: float (t,), share of each target in the mean; 0 for padding.
-    """
-
-    # Any: JAX also rebuilds questions that hold placeholders, shardings or axis numbers.
-    plan: Any
-    layout: Any
-    ids: Any
-    positions: Any
-    start: Any
-    rows: Any
-    targets: Any
-    weights: Any
-
-
-def ask(
-    network: Any,
-    plan: ImagePlan,
-    prompt_ids: Int[np.ndarray, " s"],
-    answer_ids: Int[np.ndarray, " a"],
-    target: Int[np.ndarray, " t"],
-    token_ids: Int[np.ndarray, " t"],
-) -> Question:
-    """Lays out prompt and answer around an image, and says which outputs are wanted.
-
-    Answer token ``i`` is predicted at position ``P + i - 1``, where ``P`` is the length of
-    the expanded prompt; nothing behind the last such row is kept.
-
-    Args:
-      network: the model's modules.
-      plan: the image and its regions.
-      prompt_ids: the expanded prompt.
-      answer_ids: the whole answer, teacher-forced.
-      target: positions in the answer, at least one.
-      token_ids: the id scored at each position.
-
-    Returns:
-      The question, with arrays on the default device or on all devices of the model's mesh.
-
-    Raises:
-      InputError: the answer contains the image token, or the sequence is too long.
-
-    References:
-      EAGLE, arXiv 2509.22496, section 3.1.
-    """
-    question = _lay_out(network, plan, prompt_ids, answer_ids, target, token_ids)
-    mesh = mesh_of(network)
-    everywhere = None if mesh is None else NamedSharding(mesh, PartitionSpec())
-    return jax.device_put(question, everywhere)
 
 
 def step_shapes(
@@ -116,7 +45,7 @@ def step_shapes(
     prompt_ids = np.full(prompt_tokens + visual, text)
     prompt_ids[1 : 1 + visual] = image_token
     answer = np.full(targets, text)
-    question = _lay_out(network, plan, prompt_ids, answer, np.arange(targets), answer)
+    question = lay_out(network, plan, prompt_ids, answer, np.arange(targets), answer)
     sets = np.zeros((2, _room(regions)), bool)
     arguments = question, *sets, np.float32(1), np.float32(1)
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), arguments)
@@ -126,28 +55,6 @@ def _room(regions: int) -> int:
     return -(-regions // _REGION_BUCKET) * _REGION_BUCKET
 
 
-def _lay_out(network, plan, prompt_ids, answer_ids, target, token_ids) -> Question:
-    image_token = network.config.image_token_id
-    if image_token in answer_ids:
-        raise InputError(f"the answer holds the image token (id {image_token})")
-    rows = len(prompt_ids) + target - 1
-    real = np.concatenate([prompt_ids, answer_ids])[: rows.max() + 1]
-    image_tokens = int(np.sum(real == image_token))
-    require_context(len(real), image_tokens, network.config.decoder.context)
-    ids = np.pad(real, (0, -len(real) % _SEQUENCE_BUCKET), mode="edge")
-    spare = (0, -len(target) % _TARGET_BUCKET)
-    return Question(
-        plan=plan,
-        layout=network.layout(plan.grid),
-        ids=ids.astype(np.int32),
-        positions=network.positions(ids, plan.grid),
-        start=np.int32(np.argmax(ids == image_token)),
-        rows=np.pad(rows, spare).astype(np.int32),
-        targets=np.pad(token_ids, spare).astype(np.int32),
-        weights=np.pad(np.full(len(target), 1 / len(target), np.float32), spare),
-    )
-
-
 def probabilities(
     network: Any, question: Question, visible: Bool[Array, "b n"]
 ) -> Float32[Array, "b t"]:
@@ -155,7 +62,7 @@ def probabilities(
 
     Args:
       network: the model's modules.
-      question: from `ask`.
+      question: from `eagle_jax.question.ask`.
       visible: one row per masked image, True for a visible region.
 
     Returns:
@@ -163,10 +70,54 @@ def probabilities(
     """
     patches = masked_patches(question.plan, visible)
     with jax.default_matmul_precision(_precision(network)):
-        visual = network.visual_tokens(patches, question.layout)
-        embeddings = network.embed(question.ids, visual, question.start)
-        hidden = network.hidden_states(embeddings, question.positions, question.rows)
+        visual = network.visual_tokens(_rounded(patches, question), question.layout)
+        return _read(network, question, visual)
+
+
+def lockstep_probabilities(
+    network: Any, questions: Question, which: Int[Array, " b"], visible: Bool[Array, "b n"]
+) -> Float32[Array, "b t"]:
+    """`probabilities` of masked images that belong to different questions.
+
+    Args:
+      network: the model's modules.
+      questions: from `eagle_jax.question.stack_questions`.
+      which: number of the question of each row.
+      visible: one row per masked image, True for a visible region of its own image.
+
+    Returns:
+      Float32 probabilities, padding targets included.
+    """
+
+    def pixels(row):
+        which, visible = row
+        return masked_patches(pick(questions, which).plan, visible[None])[0]
+
+    def read(which, visual):
+        return _read(network, pick(questions, which), visual[None])[0]
+
+    at_once = min(len(visible), images_at_once(questions.plan))
+    patches = jax.lax.map(pixels, (which, visible), batch_size=at_once)
+    with jax.default_matmul_precision(_precision(network)):
+        visual = network.visual_tokens(_rounded(patches, questions), questions.layout)
+        return jax.vmap(read)(which, visual)
+
+
+def _read(network, question: Question, visual) -> Array:
+    embeddings = network.embed(question.ids, visual, question.start)
+    hidden = network.hidden_states(embeddings, question.positions, question.rows)
+    if not question.published_rounding:
         return jnp.exp(network.log_probabilities(hidden, question.targets))
+    logits = network.decoder.logits(hidden).astype(hidden.dtype)
+    shares = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(hidden.dtype)
+    chosen = jnp.take_along_axis(shares, question.targets[None, :, None], axis=-1)
+    return chosen[..., 0].astype(jnp.float32)
+
+
+def _rounded(patches: Array, question: Question) -> Array:
+    if not question.published_rounding:
+        return patches
+    return patches.astype(jnp.bfloat16).astype(jnp.float32)
 
 
 def _precision(network: Any) -> str | None:
@@ -181,6 +132,7 @@ def score_sets(
     question: Question,
     sets: Bool[Array, "m n"],
     count: Int[Array, ""],
+    which: Int[Array, " m"] | None = None,
     *,
     batch_size: int,
     mesh: Mesh | None = None,
@@ -189,9 +141,10 @@ def score_sets(
 
     Args:
       network: the model's modules.
-      question: from `ask`.
+      question: from `eagle_jax.question.ask`, or a stack of several.
       sets: one row per masked image, True for a visible region.
       count: how many of the rows matter; the program's time follows it.
+      which: the question of each row, for a stack.
       batch_size: masks per forward, over all devices; a multiple of the "data" axis.
       mesh: the mesh the weights are on; each device along "data" scores its own masks, and
         none hears of the others before all are done.
@@ -199,15 +152,21 @@ def score_sets(
     Returns:
       Float32 probabilities, padding targets included.
     """
-    (capacity, n), targets = sets.shape, question.targets.shape[0]
+    (capacity, n), targets = sets.shape, question.targets.shape[-1]
     shards = 1 if mesh is None else mesh.shape["data"]
     batches = -(-capacity // batch_size)
-    sets = jnp.pad(sets, ((0, batches * batch_size - capacity), (0, 0)))
+    spare = batches * batch_size - capacity
+    sets = jnp.pad(sets, ((0, spare), (0, 0)))
     sets = sets.reshape(batches, shards, batch_size // shards, n)
+    if which is not None:
+        which = jnp.pad(which, (0, spare)).reshape(sets.shape[:3])
 
-    def score(network, question, sets, count):
+    def score(network, question, sets, which, count):
         def score_batch(i, scores):
-            batch = probabilities(network, question, sets[i, 0])
+            if which is None:
+                batch = probabilities(network, question, sets[i, 0])
+            else:
+                batch = lockstep_probabilities(network, question, which[i, 0], sets[i, 0])
             return jax.lax.dynamic_update_index_in_dim(scores, batch[None], i, axis=0)
 
         room = jnp.zeros((*sets.shape[:3], targets), jnp.float32)
@@ -220,36 +179,38 @@ def score_sets(
             score,
             mesh=mesh,
             axis_names={"data"},
-            in_specs=(everywhere, everywhere, own, everywhere),
+            in_specs=(everywhere, everywhere, own, own, everywhere),
             out_specs=own,
             check_vma=False,
         )
-    return score(network, question, sets, count).reshape(-1, targets)[:capacity]
+    return score(network, question, sets, which, count).reshape(-1, targets)[:capacity]
 
 
 @functools.partial(jax.jit, static_argnames=("batch_size", "mesh"))
 def best_region(
     network: Any,
     question: Question,
-    chosen: Bool[Array, " n"],
-    candidates: Bool[Array, " n"],
+    chosen: Bool[Array, "*q n"],
+    candidates: Bool[Array, "*q n"],
     insight_weight: Float[Array, ""],
     necessity_weight: Float[Array, ""],
     *,
     batch_size: int,
     mesh: Mesh | None = None,
-) -> tuple[Int32[Array, ""], Float32[Array, " t"], Float32[Array, " t"]]:
+) -> tuple[Int32[Array, "*q"], Float32[Array, "*q t"], Float32[Array, "*q t"]]:
     """One greedy step as one program: masks, pixels, model, objective and argmax.
 
-    The remaining candidates are packed to the front, so the loop runs
+    The sets to score are packed to the front, so the loop runs
     ``ceil(2 * remaining / batch_size)`` times; its trip count is data, and one compiled
-    program serves every step of every search of a shape.
+    program serves every step of every search of a shape. Several questions go in lockstep:
+    their sets share the batches, and stay apart otherwise.
 
     Args:
       network: the model's modules.
-      question: from `ask`.
+      question: from `eagle_jax.question.ask`; a stack of them when the sets have a leading
+        axis.
       chosen: regions taken so far.
-      candidates: regions that can be taken now, at least one.
+      candidates: regions that can be taken now; none where a search has ended.
       insight_weight: lambda 1.
       necessity_weight: lambda 2.
       batch_size: masks per forward, over all devices; a multiple of the "data" axis.
@@ -257,30 +218,40 @@ def best_region(
 
     Returns:
       The region that raises F most (the lowest number among equals), and the target
-      probabilities with it inserted and with it removed.
+      probabilities with it inserted and with it removed; anything where there was no
+      candidate.
 
     References:
       EAGLE, arXiv 2509.22496, section 3.2.
     """
-    n = candidates.shape[0]
-    remaining = candidates.sum()
-    packed = jnp.nonzero(candidates, size=n, fill_value=0)[0]
+    stacked, n = chosen.ndim == 2, chosen.shape[-1]
+    chosen, candidates = chosen.reshape(-1, n), candidates.reshape(-1, n)
+    k, t = len(chosen), question.targets.shape[-1]
 
-    # Row j inserts a candidate while j < remaining; the next rows remove one from the rest.
-    j = jnp.arange(2 * n)
-    deletion = j >= remaining
-    region = packed[jnp.clip(jnp.where(deletion, j - remaining, j), 0, n - 1)]
-    sets = (chosen | (jnp.arange(n) == region[:, None])) ^ deletion[:, None]
+    # For each question, first all insertions of a candidate, then all its deletions.
+    wanted = jnp.broadcast_to(candidates[:, None], (k, 2, n)).reshape(-1)
+    places = jnp.nonzero(wanted, size=2 * k * n, fill_value=2 * k * n)[0]
+    which, place = jnp.divmod(places, 2 * n)
+    deletion, region = jnp.divmod(place, n)
+    sets = chosen[which] | (jnp.arange(n) == region[:, None])
+    sets = sets ^ (deletion == 1)[:, None]
 
     scores = score_sets(
-        network, question, sets, 2 * remaining, batch_size=batch_size, mesh=mesh
+        network,
+        question,
+        sets,
+        wanted.sum(),
+        which if stacked else None,
+        batch_size=batch_size,
+        mesh=mesh,
     )
-    inserted = scores[:n]
-    removed = jax.lax.dynamic_slice_in_dim(scores, remaining, n)
+    scores = jnp.zeros((2 * k * n, t), jnp.float32).at[places].set(scores, mode="drop")
+    inserted, removed = jnp.moveaxis(scores.reshape(k, 2, n, t), 1, 0)
     gain = insight_weight * inserted + necessity_weight * (1.0 - removed)
-    objective = jnp.where(jnp.arange(n) < remaining, gain @ question.weights, -jnp.inf)
-    best = jnp.argmax(objective)
-    return packed[best], inserted[best], removed[best]
+    mean = jnp.matmul(gain, question.weights.reshape(k, t, 1))[..., 0]
+    best = jnp.argmax(jnp.where(candidates, mean, -jnp.inf), axis=1)
+    found = best, *(one[jnp.arange(k), best] for one in (inserted, removed))
+    return found if stacked else tuple(one[0] for one in found)
 
 
 def filling_batch_size(tokens: int, devices: int, platform: str) -> int:
@@ -309,6 +280,8 @@ class MaskedImageScorer:
       labels: int32 (H, W), the region of each source pixel.
       regions: number of regions ``n``.
       tokens: text of each target token.
+      network: the model's modules.
+      question: what is asked about the image.
       batch_size: masks per forward, over all devices.
     """
 
@@ -323,8 +296,8 @@ class MaskedImageScorer:
         self.labels = labels
         self.regions = int(labels.max()) + 1
         self.tokens = tuple(tokens)
-        self._network = network
-        self._question = question
+        self.network = network
+        self.question = question
         self._room = _room(self.regions)
         self._mesh = mesh_of(network)
         self._devices = 1 if self._mesh is None else self._mesh.shape["data"]
@@ -361,8 +334,8 @@ class MaskedImageScorer:
             sets = np.zeros((capacity, self._room), bool)
             sets[: len(part), : self.regions] = part
             scores = score_sets(
-                self._network,
-                self._question,
+                self.network,
+                self.question,
                 sets,
                 np.int32(len(part)),
                 batch_size=self.batch_size,
@@ -393,17 +366,18 @@ class MaskedImageScorer:
         return int(region), inserted[:targets], removed[:targets]
 
     def _step_arguments(self, chosen, insight_weight, necessity_weight):
-        taken = np.zeros(self._room, bool)
-        taken[: self.regions] = chosen
-        candidates = ~taken
-        candidates[self.regions :] = False
+        sets = self.padded(chosen), self.padded(~chosen)
         weights = np.float32(insight_weight), np.float32(necessity_weight)
-        return self._network, self._question, taken, candidates, *weights
+        return self.network, self.question, *sets, *weights
+
+    def padded(self, regions: Bool[np.ndarray, " n"]) -> Bool[np.ndarray, " m"]:
+        """A set of regions, as wide as the compiled programs take it."""
+        return np.pad(regions, (0, self._room - self.regions))
 
     def _fitting_batch_size(self) -> int:
         """Enough tokens to fill the matmuls, halved until the program fits in memory."""
-        grid = self._question.plan.grid
-        tokens = max(grid[0] * grid[1], len(self._question.ids))
+        grid = self.question.plan.grid
+        tokens = max(grid[0] * grid[1], len(self.question.ids))
         batch_size = filling_batch_size(tokens, self._devices, jax.default_backend())
         limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
         if limit is None:

@@ -12,7 +12,8 @@ from eagle_jax.models.checkpoint import load_weights, read_config
 from eagle_jax.models.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLConfig, weight_keys
 from eagle_jax.preprocess import plan_image
 from eagle_jax.prompt import build_prompt, load_tokenizer
-from eagle_jax.scoring import MaskedImageScorer, ask
+from eagle_jax.question import ask
+from eagle_jax.scoring import MaskedImageScorer
 
 
 def load_network(folder) -> Qwen2_5_VL:

@@ -93,7 +93,8 @@ def _products(jaxpr):
 def test_shapes_are_those_of_a_scorer(untied):
     import questions
 
-    from eagle_jax.scoring import MaskedImageScorer, ask
+    from eagle_jax.question import ask
+    from eagle_jax.scoring import MaskedImageScorer
 
     network = questions.load_network(untied)
     image = np.zeros((84, 112, 3), np.uint8)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import questions
 
+from eagle_jax import question as question_module
 from eagle_jax import scoring, search
 from eagle_jax.errors import InputError
 
@@ -81,8 +82,9 @@ def test_padding_changes_nothing(untied, network, references, make_image, monkey
     )
     sets = some_sets(9, 5)
     padded = question.scorer(network)(sets)
-    for bucket in ("_SEQUENCE_BUCKET", "_TARGET_BUCKET", "_REGION_BUCKET"):
-        monkeypatch.setattr(scoring, bucket, 1)
+    monkeypatch.setattr(question_module, "_SEQUENCE_BUCKET", 1)
+    monkeypatch.setattr(question_module, "_TARGET_BUCKET", 1)
+    monkeypatch.setattr(scoring, "_REGION_BUCKET", 1)
     exact = question.scorer(network)(sets)
     np.testing.assert_allclose(padded, exact, rtol=0, atol=2e-6)
 

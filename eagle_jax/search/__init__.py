@@ -2,3 +2,4 @@
 
 from eagle_jax.search.greedy import Found as Found
 from eagle_jax.search.greedy import greedy as greedy
+from eagle_jax.search.greedy import greedy_lockstep as greedy_lockstep

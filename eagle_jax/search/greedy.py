@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float32, Int32
 from tqdm import tqdm
 
+from eagle_jax.lockstep import Lockstep
+
 
 class Found(NamedTuple):
     """What a search returns.
@@ -50,24 +52,63 @@ def greedy(
     References:
       EAGLE, arXiv 2509.22496, section 3.2.
     """
-    n = scorer.regions
     step = getattr(scorer, "step", None) or functools.partial(_plain_step, scorer)
-    chosen = np.zeros(n, bool)
-    order, insertion, deletion = [], [], []
+
+    def steps(chosen, *weights):
+        return [step(chosen[0], *weights)]
+
+    n = scorer.regions
     with tqdm(total=n * (n + 1), unit="forward", desc="search", disable=not progress) as bar:
-        for remaining in range(n, 0, -1):
-            region, inserted, removed = step(chosen, insight_weight, necessity_weight)
-            chosen[region] = True
-            order.append(region)
-            insertion.append(inserted)
-            deletion.append(removed)
-            bar.update(2 * remaining)
+        return _search([n], steps, (insight_weight, necessity_weight), bar.update)[0]
+
+
+def greedy_lockstep(
+    lockstep: Lockstep,
+    insight_weight: float = 1.0,
+    necessity_weight: float = 1.0,
+    report: Callable[[int], Any] = lambda forwards: None,
+) -> list[Found]:
+    """The exact greedy search of several images at once; each finds what it finds alone.
+
+    Args:
+      lockstep: the images and what is asked about them.
+      insight_weight: lambda 1, of what the chosen regions suffice for.
+      necessity_weight: lambda 2, of what is lost without them.
+      report: called after each step with the number of masked images it scored.
+
+    Returns:
+      What `greedy` returns, for each image.
+    """
+    regions = [scorer.regions for scorer in lockstep.scorers]
+    return _search(regions, lockstep.step, (insight_weight, necessity_weight), report)
+
+
+def _search(regions, steps, weights, report) -> list[Found]:
+    chosen = [np.zeros(n, bool) for n in regions]
+    order, insertion, deletion = ([[] for _ in regions] for _ in range(3))
+    for _ in range(max(regions)):
+        found = steps(chosen, *weights)
+        scored = 0
+        for image, step in enumerate(found):
+            if step is None:
+                continue
+            scored += 2 * int(np.sum(~chosen[image]))
+            region, inserted, removed = step
+            chosen[image][region] = True
+            order[image].append(region)
+            insertion[image].append(inserted)
+            deletion[image].append(removed)
+        report(scored)
+    return [_found(*curves) for curves in zip(order, insertion, deletion, strict=True)]
+
+
+def _found(order, insertion, deletion) -> Found:
     # The last insertion shows the full image and the last deletion the blank one.
     return Found(
         order=np.array(order, np.int32),
         insertion=np.stack([deletion[-1], *insertion]).astype(np.float32),
         deletion=np.stack([insertion[-1], *deletion]).astype(np.float32),
-        forwards=n * (n + 1),
+        forwards=len(order) * (len(order) + 1),
     )
 
 
