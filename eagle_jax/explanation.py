@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int32
@@ -23,7 +23,7 @@ from eagle_jax.prompt import build_prompt
 from eagle_jax.question import ask
 from eagle_jax.regions import segment
 from eagle_jax.scoring import MaskedImageScorer
-from eagle_jax.search import greedy
+from eagle_jax.search import Found, greedy
 
 _SEARCHES = {"exact": greedy}
 
@@ -41,6 +41,7 @@ def explain(
     necessity_weight: float = 1.0,
     batch_size: int | None = None,
     max_new_tokens: int = 128,
+    published_rounding: bool = False,
     progress: bool = False,
 ) -> Attribution:
     """Finds which regions of an image an answer rests on.
@@ -66,6 +67,8 @@ def explain(
       necessity_weight: lambda 2, weight of indispensability.
       batch_size: masked images per forward; None chooses.
       max_new_tokens: limit of an answer the model gives itself.
+      published_rounding: round pixels, logits and probabilities as the published code does,
+        see `eagle_jax.question.ask`; only to compare with its figures.
       progress: show a progress bar.
 
     Returns:
@@ -77,6 +80,36 @@ def explain(
     References:
       EAGLE, arXiv 2509.22496, section 3.
     """
+    check_search(search, insight_weight, necessity_weight)
+    begin = time.perf_counter()
+    case = prepare(
+        model,
+        image,
+        prompt,
+        answer,
+        target,
+        target_ids,
+        regions,
+        batch_size,
+        max_new_tokens,
+        published_rounding,
+    )
+    found = _SEARCHES[search](case.scorer, insight_weight, necessity_weight, progress)
+    seconds = time.perf_counter() - begin
+    return conclude(model, case, found, search, insight_weight, necessity_weight, seconds)
+
+
+def check_search(search: str, insight_weight: float, necessity_weight: float) -> None:
+    """Refuses a search that does not exist or cannot be weighted so; worth asking early.
+
+    Args:
+      search: its name.
+      insight_weight: lambda 1.
+      necessity_weight: lambda 2.
+
+    Raises:
+      InputError: something is wrong with them.
+    """
     if search not in _SEARCHES:
         raise InputError(f"search is {search!r}; it must be one of {', '.join(_SEARCHES)}")
     weights = (insight_weight, necessity_weight)
@@ -85,11 +118,53 @@ def explain(
             f"insight_weight and necessity_weight are {weights[0]} and {weights[1]}; "
             "they must be 0 or more, and not both 0"
         )
-    begin = time.perf_counter()
-    case = _prepare(
-        model, image, prompt, answer, target, target_ids, regions, batch_size, max_new_tokens
-    )
-    found = _SEARCHES[search](case.scorer, insight_weight, necessity_weight, progress)
+
+
+class Case(NamedTuple):
+    """An image, a prompt and an answer, ready to be searched.
+
+    Attributes:
+      image: uint8 (H, W, 3).
+      prompt: the user's text.
+      prompt_ids: it in the chat template, around the image's tokens.
+      answer_ids: the whole answer.
+      target: positions in the answer that are scored.
+      token_ids: the ids scored there.
+      scorer: the set function.
+    """
+
+    image: np.ndarray
+    prompt: str
+    prompt_ids: Int32[np.ndarray, " s"]
+    answer_ids: Int32[np.ndarray, " a"]
+    target: Int32[np.ndarray, " t"]
+    token_ids: Int32[np.ndarray, " t"]
+    scorer: MaskedImageScorer
+
+
+def conclude(
+    model: Model,
+    case: Case,
+    found: Found,
+    search: str,
+    insight_weight: float,
+    necessity_weight: float,
+    seconds: float,
+) -> Attribution:
+    """The attribution that a search found.
+
+    Args:
+      model: from `eagle_jax.load`.
+      case: what was explained, from `prepare`.
+      found: what the search returned.
+      search: its name.
+      insight_weight: lambda 1.
+      necessity_weight: lambda 2.
+      seconds: that it took.
+
+    Returns:
+      The attribution, with its image.
+    """
     tokenizer = model.tokenizer
     return Attribution(
         image=case.image,
@@ -97,7 +172,7 @@ def explain(
         order=found.order,
         insertion=found.insertion,
         deletion=found.deletion,
-        prompt=prompt,
+        prompt=case.prompt,
         answer=decode_answer(tokenizer, case.answer_ids),
         answer_ids=case.answer_ids,
         answer_tokens=token_texts(tokenizer, case.answer_ids),
@@ -109,7 +184,7 @@ def explain(
         model=model.name,
         search=search,
         forwards=found.forwards,
-        seconds=time.perf_counter() - begin,
+        seconds=seconds,
     )
 
 
@@ -123,6 +198,7 @@ def scorer(
     regions: int | str | np.ndarray = 64,
     batch_size: int | None = None,
     max_new_tokens: int = 128,
+    published_rounding: bool = False,
 ) -> MaskedImageScorer:
     """The set function of one explanation, for people who bring their own search.
 
@@ -136,6 +212,7 @@ def scorer(
       regions: see `explain`.
       batch_size: see `explain`.
       max_new_tokens: see `explain`.
+      published_rounding: see `explain`.
 
     Returns:
       A callable from Bool[b, n] visible regions to Float32[b, t] probabilities.
@@ -143,30 +220,40 @@ def scorer(
     Raises:
       InputError: something in the arguments cannot be used; the message says what to do.
     """
-    return _prepare(
-        model, image, prompt, answer, target, target_ids, regions, batch_size, max_new_tokens
+    return prepare(
+        model,
+        image,
+        prompt,
+        answer,
+        target,
+        target_ids,
+        regions,
+        batch_size,
+        max_new_tokens,
+        published_rounding,
     ).scorer
 
 
-class _Case(NamedTuple):
-    image: np.ndarray
-    answer_ids: Int32[np.ndarray, " a"]
-    target: Int32[np.ndarray, " t"]
-    token_ids: Int32[np.ndarray, " t"]
-    scorer: MaskedImageScorer
-
-
-def _prepare(
+def prepare(
     model: Model,
     image: ImageSource,
     prompt: str,
-    answer: Any,
-    target: Any,
-    target_ids: Any,
-    regions: Any,
-    batch_size: int | None,
-    max_new_tokens: int,
-) -> _Case:
+    answer: str | Sequence[int] | np.ndarray | None = None,
+    target: str | Sequence[int] | np.ndarray | None = None,
+    target_ids: str | Sequence[int | str] | np.ndarray | None = None,
+    regions: int | str | np.ndarray = 64,
+    batch_size: int | None = None,
+    max_new_tokens: int = 128,
+    published_rounding: bool = False,
+) -> Case:
+    """All of an explanation that comes before the search; its arguments are `explain`'s.
+
+    Returns:
+      The case; its model has answered where no answer was given.
+
+    Raises:
+      InputError: something in the arguments cannot be used; the message says what to do.
+    """
     if max_new_tokens < 1:
         raise InputError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
     tokenizer, network = model.tokenizer, model.network
@@ -181,10 +268,14 @@ def _prepare(
         answer_ids = encode_answer(tokenizer, answer)
     positions = find_target(tokenizer, answer_ids, target)
     token_ids = find_target_ids(tokenizer, answer_ids, positions, target_ids)
-    question = ask(network, plan, prompt_ids, answer_ids, positions, token_ids)
+    question = ask(
+        network, plan, prompt_ids, answer_ids, positions, token_ids, published_rounding
+    )
     tokens = token_texts(tokenizer, token_ids)
-    return _Case(
+    return Case(
         image=pixels,
+        prompt=prompt,
+        prompt_ids=prompt_ids,
         answer_ids=answer_ids,
         target=positions,
         token_ids=token_ids,
