@@ -92,13 +92,7 @@ def read_result(out: Path, name: str) -> Result:
     """
     folder = result_folder(out, name)
     attribution = Attribution.load(folder)
-    try:
-        text = (folder / ITEM).read_bytes().decode("utf-8", "surrogatepass")
-        record = json.loads(text)
-        answers = record.pop("answers", None)
-        item = _from_json(record)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder / ITEM} is missing or damaged: {error}") from error
+    item, answers = _read_record(folder / ITEM)
     mask = None
     if (folder / MASK).exists():
         mask = read_mask(folder / MASK, *attribution.labels.shape)
@@ -110,6 +104,24 @@ def read_result(out: Path, name: str) -> Result:
             )
         answers = tuple(answers)
     return Result(item, attribution, mask, answers)
+
+
+def read_item(out: Path, name: str) -> Item:
+    """Reads only the question of a result.
+
+    Raises:
+      InputError: it is missing or damaged.
+    """
+    return _read_record(result_folder(out, name) / ITEM)[0]
+
+
+def _read_record(path: Path) -> tuple[Item, list[str | None] | None]:
+    try:
+        record = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
+        answers = record.pop("answers", None)
+        return _from_json(record), answers
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is missing or damaged: {error}") from error
 
 
 def read_results(out: Path) -> Iterator[Result]:

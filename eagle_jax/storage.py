@@ -213,7 +213,7 @@ def encode(attribution: Attribution, image: bool = True) -> dict[str, bytes]:
     record: dict[str, Any] = {"schema": SCHEMA}
     record |= {name: kind(getattr(attribution, name)) for name, kind in _SCALARS.items()}
     record |= {name: list(getattr(attribution, name)) for name in _TEXTS}
-    record["versions"] = _versions()
+    record["versions"] = library_versions()
     record["sha256"] = {name: _digest(content) for name, content in files.items()}
     record["sha256"][RECORD] = _seal(record)
     text = json.dumps(record, indent=2, ensure_ascii=False)
@@ -271,7 +271,8 @@ def _seal(record: dict[str, Any]) -> str:
     return _digest(json.dumps(record | {"sha256": digests}, sort_keys=True).encode("ascii"))
 
 
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Versions of this package and of the libraries its results depend on."""
     versions = {}
     for name in _LIBRARIES:
         # A checkout that was never installed has no metadata.

@@ -1,0 +1,137 @@
+"""What a run was begun with, so that a resumed one cannot mix two configurations."""
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from eagle_jax.errors import InputError
+from eagle_jax.storage import library_versions, require_writable
+
+MANIFEST = "manifest.json"
+_SCHEMA = 1
+# Seconds that other processes wait for the first.
+_PATIENCE = 300.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What every item of a run is explained with.
+
+    Attributes:
+      model: "demo", a folder or a hub id, see `eagle_jax.load`.
+      dtype: of the weights; None for the checkpoint's.
+      quantize: "int8" or None.
+      regions: about so many SLICO regions, or a form such as "grid:8x8".
+      search: name of the search.
+      insight_weight: lambda 1.
+      necessity_weight: lambda 2.
+      max_new_tokens: limit of an answer the model gives itself.
+      regenerate: how the answers to smaller and smaller pictures are found for items with a
+        label: "scan" asks with every prefix of the order, "bisect" with few, "no" with none.
+      controls: random orders whose curves are scored beside those of the search.
+      published_rounding: see `eagle_jax.explain`.
+    """
+
+    model: str = "demo"
+    dtype: str | None = None
+    quantize: str | None = None
+    regions: int | str = 64
+    search: str = "exact"
+    insight_weight: float = 1.0
+    necessity_weight: float = 1.0
+    max_new_tokens: int = 128
+    regenerate: str = "scan"
+    controls: int = 0
+    published_rounding: bool = False
+
+
+def begin_run(out: Path, settings: Settings, weights: str, process: int = 0) -> None:
+    """Makes the folder of a run, or checks that it was begun with the same settings.
+
+    Args:
+      out: folder of the run.
+      settings: of the run.
+      weights: fingerprint of the checkpoint, see `fingerprint`.
+      process: number of this process; the first makes the folder, the others wait for it.
+
+    Raises:
+      InputError: the folder cannot be written, holds something else, or holds a run with
+        other settings.
+    """
+    require_writable(out.resolve())
+    path = out / MANIFEST
+    wanted = dataclasses.asdict(settings) | {"weights": weights}
+    if path.exists() or process > 0:
+        _wait_for(path)
+        _require_same(path, wanted)
+        return
+    if out.is_dir() and any(out.iterdir()):
+        raise InputError(f"{out} holds other files and no {MANIFEST}; choose a new folder")
+    record = {
+        "schema": _SCHEMA,
+        "settings": wanted,
+        "begun": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": library_versions(),
+    }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        partial = out / f".{MANIFEST}"
+        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror}") from error
+
+
+def _wait_for(path: Path) -> None:
+    patience = _PATIENCE
+    while not path.exists():
+        if patience <= 0:
+            raise InputError(
+                f"{path} does not appear: the first process, which makes it, has not begun"
+            )
+        time.sleep(0.2)
+        patience -= 0.2
+
+
+def read_manifest(out: Path) -> dict[str, Any]:
+    """The manifest of a run: its settings, versions and when it was begun.
+
+    Raises:
+      InputError: it is missing or damaged.
+    """
+    path = out / MANIFEST
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        if record["schema"] != _SCHEMA or not isinstance(record["settings"], dict):
+            raise ValueError(f"schema {record['schema']!r}")
+    except FileNotFoundError:
+        raise InputError(f"{out} holds no run: it has no {MANIFEST}") from None
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise InputError(f"{path} is damaged or from another eagle-jax: {error}") from error
+    return record
+
+
+def fingerprint(folder: Path) -> str:
+    """A digest of a checkpoint's configuration and of the names and sizes of its files."""
+    digest = hashlib.sha256((folder / "config.json").read_bytes())
+    for path in sorted(folder.glob("*.safetensors")):
+        digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _require_same(path: Path, wanted: dict[str, Any]) -> None:
+    found = read_manifest(path.parent)["settings"]
+    others = [
+        f"{name} {found.get(name)!r}, now {wanted.get(name)!r}"
+        for name in sorted(found.keys() | wanted.keys())
+        if found.get(name) != wanted.get(name)
+    ]
+    if others:
+        raise InputError(
+            f"{path.parent} was begun with {'; '.join(others)}: give the same options, or "
+            "another folder"
+        )

@@ -1,0 +1,367 @@
+"""Explanations of a whole list: in lockstep, resumed after a kill, failures kept apart."""
+
+import dataclasses
+import json
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from eagle_jax.bundle import Model, find_folder, load
+from eagle_jax.errors import InputError
+from eagle_jax.explanation import Case, check_search, conclude, prepare
+from eagle_jax.images import read_image
+from eagle_jax.lockstep import Lockstep, lockstep_kind
+from eagle_jax.manifest import Settings, begin_run, fingerprint
+from eagle_jax.metrics.hallucination import yes_or_no
+from eagle_jax.models.sharding import local_mesh
+from eagle_jax.regeneration import correct_by_bisection, correct_by_scan, regenerate
+from eagle_jax.regions import segment
+from eagle_jax.results import ITEMS, Result, is_finished, read_item, write_result
+from eagle_jax.search import Found, greedy_lockstep
+from eagle_jax.tasks import Broken, Item, prompt_difference
+
+FAILURES = "failures"
+# Pictures that are read and divided while the devices are busy with others.
+_AHEAD = 4
+
+
+class Failure(NamedTuple):
+    """An item without a result.
+
+    Attributes:
+      name: of the item; its place where the list itself is broken.
+      place: where it stands in the list.
+      reason: what was wrong, one line.
+    """
+
+    name: str
+    place: str
+    reason: str
+
+
+class Report(NamedTuple):
+    """What one process did.
+
+    Attributes:
+      finished: items that have a result now.
+      before: items of these that had one already.
+      failures: items without a result.
+      forwards: masked images scored by the searches.
+      seconds: that the run took, loading included.
+    """
+
+    finished: int
+    before: int
+    failures: tuple[Failure, ...]
+    forwards: int
+    seconds: float
+
+
+def run_list(
+    entries: Sequence[Item | Broken],
+    out: Path,
+    settings: Settings = Settings(),
+    *,
+    batch_size: int | None = None,
+    together: int = 4,
+    parts: int = 1,
+    process: tuple[int, int] = (0, 1),
+    progress: bool = False,
+) -> Report:
+    """Explains every item of a list, each into a small folder of its own.
+
+    What is finished stays finished: a run that was ended in any way goes on where it stopped
+    when it is started again with the same settings, on as many processes as there are now.
+    An item that fails is recorded, and the others go on.
+
+    An item with a label but no target is asked for what speaks for that label: its first
+    answer token is scored as the label, whatever the model said. Items with a label also get
+    the model's answers to smaller and smaller pictures, see `Settings.regenerate`.
+
+    Args:
+      entries: from `eagle_jax.tasks.read_list`.
+      out: folder of the run.
+      settings: of the explanations.
+      batch_size: masks per forward, over all devices of the process; None chooses.
+      together: images that are searched in lockstep.
+      parts: devices over which the weights are split, for models that do not fit on one.
+      process: number of this process and of all; each takes its share of the list.
+      progress: show a progress bar.
+
+    Returns:
+      What this process did with its share.
+
+    Raises:
+      InputError: the settings, the folder or the model cannot be used at all.
+    """
+    begin = time.perf_counter()
+    _check(entries, settings, together, process)
+    folder = find_folder(settings.model)
+    begin_run(out, settings, fingerprint(folder), process[0])
+    _tidy(out, entries, process)
+
+    own = entries[process[0] :: process[1]]
+    failures = [Failure(_slug(one.place), *one) for one in own if isinstance(one, Broken)]
+    waiting, before = [], 0
+    for item in own:
+        if isinstance(item, Broken):
+            continue
+        if not is_finished(out, item.name):
+            waiting.append(item)
+        elif reason := _other_question(out, item):
+            failures.append(Failure(item.name, item.place, reason))
+        else:
+            before += 1
+    for failure in failures:
+        _record(out, failure)
+    work = _Work(out, settings, together, batch_size, failures)
+    if waiting:
+        mesh = local_mesh(parts)
+        model = load(
+            settings.model, settings.dtype, mesh, progress, quantize=settings.quantize
+        )
+        with tqdm(
+            total=len(waiting),
+            unit="item",
+            bar_format="{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}, {rate_fmt}{postfix}]",
+            disable=not progress,
+        ) as bar:
+            work.explain_all(model, waiting, bar)
+    return Report(
+        finished=before + work.finished,
+        before=before,
+        failures=tuple(work.failures),
+        forwards=work.forwards,
+        seconds=time.perf_counter() - begin,
+    )
+
+
+@dataclasses.dataclass
+class _Work:
+    """The state of a run that is going on."""
+
+    out: Path
+    settings: Settings
+    together: int
+    batch_size: int | None
+    failures: list[Failure]
+    finished: int = 0
+    forwards: int = 0
+
+    def explain_all(self, model: Model, items: Sequence[Item], bar: tqdm) -> None:
+        groups: dict[object, list[tuple[Item, Case]]] = {}
+        for item, pixels in _read_ahead(items, self.settings.regions):
+            try:
+                case = self._prepare(model, item, pixels)
+            except Exception as error:  # whatever it is, the other items go on
+                self._fail([item], error, bar)
+                continue
+            kind = lockstep_kind(case.scorer)
+            group = groups.setdefault(kind, [])
+            group.append((item, case))
+            if len(group) == self.together:
+                self._explain(model, groups.pop(kind), bar)
+        for group in groups.values():
+            self._explain(model, group, bar)
+
+    def _prepare(self, model: Model, item: Item, pixels: Future) -> Case:
+        settings, target, target_ids = self.settings, item.target, item.target_ids
+        if item.label is not None and target is None and target_ids is None:
+            target, target_ids = (0,), (item.label,)
+        image, labels = pixels.result()
+        case = prepare(
+            model,
+            image,
+            item.prompt,
+            item.answer,
+            target,
+            target_ids,
+            labels,
+            self.batch_size,
+            settings.max_new_tokens,
+            settings.published_rounding,
+        )
+        if item.prompt_ids is not None:
+            own = case.prompt_ids.tolist()
+            if reason := prompt_difference(item.prompt_ids, own, model.tokenizer):
+                raise InputError(reason)
+        return case
+
+    def _explain(self, model: Model, group: list[tuple[Item, Case]], bar: tqdm) -> None:
+        begin = time.perf_counter()
+        lockstep = Lockstep([case.scorer for _, case in group], self.together)
+        total = sum(scorer.regions * (scorer.regions + 1) for scorer in lockstep.scorers)
+
+        def report(forwards: int) -> None:
+            self.forwards += forwards
+            bar.update(len(group) * forwards / total)
+            rate = forwards / max(time.perf_counter() - last[0], 1e-9)
+            last[0] = time.perf_counter()
+            bar.set_postfix_str(f"{rate:.0f} forwards/s", refresh=False)
+
+        last = [begin]
+        weights = self.settings.insight_weight, self.settings.necessity_weight
+        reached = bar.n
+        try:
+            found = greedy_lockstep(lockstep, *weights, report)
+        except Exception as error:  # whatever it is, the other groups go on
+            bar.n = reached
+            self._fail([item for item, _ in group], error, bar)
+            return
+        seconds = (time.perf_counter() - begin) / len(group)
+        for (item, case), one in zip(group, found, strict=True):
+            try:
+                result = self._result(model, item, case, one, seconds)
+            except Exception as error:  # whatever it is, the other items go on
+                self._fail([item], error, bar, counted=True)
+                continue
+            # A disk that is full ends the run: the next result could not be written either.
+            write_result(self.out, result)
+            self.finished += 1
+            (self.out / FAILURES / f"{item.name}.json").unlink(missing_ok=True)
+
+    def _result(
+        self, model: Model, item: Item, case: Case, found: Found, seconds: float
+    ) -> Result:
+        settings = self.settings
+        mask = item.object_mask(*case.image.shape[:2])
+        weights = settings.insight_weight, settings.necessity_weight
+        attribution = conclude(model, case, found, settings.search, *weights, seconds)
+        answers = None
+        if item.label is not None and settings.regenerate != "no":
+
+            def ask(visible):
+                return regenerate(
+                    model, case.image, case.scorer.labels, item.prompt, visible
+                )
+
+            if settings.regenerate == "scan":
+                answers = correct_by_scan(ask, found.order)
+            else:
+                answers = correct_by_bisection(
+                    ask,
+                    found.order,
+                    lambda text: yes_or_no(text) == item.label,
+                    found.insertion.mean(axis=1),
+                )
+        controls = None
+        if settings.controls:
+            controls = _controls(case, settings.controls)
+        return Result(item, attribution, mask, answers, controls)
+
+    def _fail(
+        self, items: Sequence[Item], error: Exception, bar: tqdm, counted: bool = False
+    ) -> None:
+        if isinstance(error, InputError):
+            reason, trace = " ".join(str(error).split()), None
+        elif "RESOURCE_EXHAUSTED" in str(error):
+            reason, trace = "the device is out of memory: give a smaller batch size", None
+        else:
+            line = " ".join(str(error).split())[:200]
+            reason, trace = f"unexpected {type(error).__name__}: {line}", error
+        for item in items:
+            failure = Failure(item.name, item.place, reason)
+            self.failures.append(failure)
+            _record(self.out, failure, trace)
+            bar.write(f"{item.place} ({item.name}): {reason}", file=sys.stderr)
+            if not counted:
+                bar.update(1)
+
+
+def _read_ahead(
+    items: Sequence[Item], regions: int | str
+) -> Iterator[tuple[Item, Future]]:
+    """Items with their pictures and label maps, a few of which are made ahead of time."""
+
+    def read(item: Item) -> tuple[np.ndarray, np.ndarray]:
+        image = read_image(item.image)
+        return image, segment(image, regions)
+
+    with ThreadPoolExecutor(1) as reader:
+        ahead: list[tuple[Item, Future]] = []
+        try:
+            for item in items:
+                ahead.append((item, reader.submit(read, item)))
+                if len(ahead) > _AHEAD:
+                    yield ahead.pop(0)
+            while ahead:
+                yield ahead.pop(0)
+        finally:
+            for _, future in ahead:
+                future.cancel()
+
+
+def _check(entries, settings: Settings, together: int, process: tuple[int, int]) -> None:
+    check_search(settings.search, settings.insight_weight, settings.necessity_weight)
+    if together < 1:
+        raise InputError(f"together is {together}; it must be at least 1")
+    if settings.regenerate not in ("scan", "bisect", "no"):
+        raise InputError(
+            f"regenerate is {settings.regenerate!r}; it must be scan, bisect or no"
+        )
+    if settings.controls < 0:
+        raise InputError(f"controls is {settings.controls}; it must be 0 or more")
+    number, count = process
+    if not 0 <= number < count:
+        raise InputError(f"process is {number} of {count}; it must be from 0 to {count - 1}")
+    names = [item.name for item in entries if isinstance(item, Item)]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"two items have the name {repeated!r}; names must differ")
+
+
+def _other_question(out: Path, item: Item) -> str | None:
+    """Why a result is of another question than the item of its name; None when it is not."""
+    found = read_item(out, item.name)
+    for field in dataclasses.fields(Item):
+        # Lists grow, and pictures move.
+        if field.name in ("place", "image", "mask"):
+            continue
+        before, now = getattr(found, field.name), getattr(item, field.name)
+        if before != now:
+            return (
+                f"{out / ITEMS / item.name} is of another question ({field.name} "
+                f"{before!r}, now {now!r}): remove it or choose another folder"
+            )
+    return None
+
+
+def _tidy(out: Path, entries, process: tuple[int, int]) -> None:
+    """Removes what a killed run left of this process's share, and its old failures."""
+    number, count = process
+    own = {
+        one.name if isinstance(one, Item) else _slug(one.place)
+        for one in entries[number::count]
+    }
+    every = {one.name if isinstance(one, Item) else _slug(one.place) for one in entries}
+    for path in (out / FAILURES).glob("*.json"):
+        if path.stem in own or (number == 0 and path.stem not in every):
+            path.unlink()
+    for path in (out / ITEMS).glob(".*"):
+        # ".NAME-0123abcd-new", see `eagle_jax.storage.write_folder`.
+        if path.name[1:].rsplit("-", 2)[0] in own:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _record(out: Path, failure: Failure, trace: Exception | None = None) -> None:
+    record = failure._asdict()
+    if trace is not None:
+        record["traceback"] = "".join(traceback.format_exception(trace))
+    try:
+        (out / FAILURES).mkdir(exist_ok=True)
+        path = out / FAILURES / f"{failure.name}.json"
+        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror}") from error
+
+
+def _slug(place: str) -> str:
+    return place.replace(" ", "-")
