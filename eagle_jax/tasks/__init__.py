@@ -2,3 +2,5 @@
 
 from eagle_jax.tasks.items import Broken as Broken
 from eagle_jax.tasks.items import Item as Item
+from eagle_jax.tasks.lines import write_list as write_list
+from eagle_jax.tasks.reading import read_list as read_list

@@ -1,0 +1,43 @@
+"""Questions as data sets publish them, before any model has answered: MMVP and RePOPE."""
+
+from pathlib import Path
+
+from eagle_jax.errors import InputError
+from eagle_jax.tasks import entries
+from eagle_jax.tasks.entries import Entry, shown
+from eagle_jax.tasks.items import Item
+from eagle_jax.tasks.naming import Draft, plain_name
+from eagle_jax.tasks.prompts import yes_no_prompt
+
+
+def read_mmvp_question(entry: Entry, place: str, root: Path) -> Draft:
+    """Reads a row of MMVP's Questions.csv; the model is not shown the options."""
+    number = entries.text(entry, "index").strip()
+    if not (number.isascii() and number.isdigit()):
+        raise InputError(f"'Index' must be the number of a picture, not {shown(number)}")
+    prompt = entries.text(entry, "question")
+    written = f"{number}.jpg"
+    image = entries.picture({"image": written}, "image", root)
+    return Draft(Item(plain_name(number), place, image, prompt), written)
+
+
+def read_repope_label(entry: Entry, place: str, root: Path) -> Draft:
+    """Reads a question of POPE or RePOPE with its right answer."""
+    image = entries.picture(entry, "image", root)
+    question = entries.text(entry, "text" if "text" in entry else "question")
+    name = image.stem
+    if "question_id" in entry:
+        number = entry["question_id"]
+        if type(number) not in (int, str):
+            raise InputError(
+                f"'question_id' must be a whole number or text, not {shown(number)}"
+            )
+        name = f"{name}_{number}"
+    item = Item(
+        name=plain_name(name),
+        place=place,
+        image=image,
+        prompt=yes_no_prompt(question),
+        label=entries.yes_or_no(entry, "label"),
+    )
+    return Draft(item, entry["image"])
