@@ -1,4 +1,4 @@
-"""Insertion and deletion AUC, highest confidence and sensitive tokens, on plain arrays.
+"""Insertion and deletion AUC, highest confidence and their kin, on plain arrays.
 
 Every function takes NumPy or JAX arrays, batches over leading axes and returns the kind it
 was given. The last axis of a curve runs over its `k = n + 1` points, so curves stored as
@@ -13,6 +13,10 @@ from jaxtyping import Bool, Float
 
 # The published threshold on p(full image) - p(blank image) of a sensitive token.
 SENSITIVITY = 0.2
+# Probabilities below it are as good as none: their logarithms would swamp those of the rest.
+FLOOR = 1e-6
+# Smallest |p(full image) - p(blank image)| that an AUC is divided by.
+LEAST_RANGE = 0.05
 
 
 def insertion_auc(
@@ -115,3 +119,49 @@ def mean_over_tokens(
     count = chosen.sum(-1)
     total = xp.where(chosen, curves, 0).sum(-1)
     return xp.where(count > 0, total / xp.maximum(count, 1), xp.nan).astype(curves.dtype)
+
+
+def log_probability(
+    curves: Float[np.ndarray | jax.Array, "*b"], floor: float = FLOOR
+) -> Float[np.ndarray | jax.Array, "*b"]:
+    """Natural logarithm of probabilities, for curves that easy tokens do not dilute.
+
+    Take it per token and average over the tokens afterwards: a mean of probabilities hides
+    the one token that the image decides behind the many that it does not.
+
+    Args:
+      curves: probabilities.
+      floor: what smaller ones count as.
+
+    Returns:
+      Values from log(floor) to 0.
+    """
+    xp = curves.__array_namespace__()
+    return xp.log(xp.maximum(curves, xp.asarray(floor, dtype=curves.dtype)))
+
+
+def normalised_auc(
+    auc: Float[np.ndarray | jax.Array, "*b"],
+    full: Float[np.ndarray | jax.Array, "*b"],
+    blank: Float[np.ndarray | jax.Array, "*b"],
+    least: float = LEAST_RANGE,
+) -> Float[np.ndarray | jax.Array, "*b"]:
+    """An AUC on the scale where the blank image is 0 and the full image 1.
+
+    It takes the language prior out of an AUC: a curve that is flat at the blank level gives
+    0 at any level. It may leave [0, 1], as a few regions may say more than all of them.
+
+    Args:
+      auc: of insertion or deletion curves.
+      full: level of the full image.
+      blank: level of the blank image.
+      least: where `|full - blank|` is not larger the image hardly matters, the division
+        would blow up noise, and the result is NaN.
+
+    Returns:
+      `(auc - blank) / (full - blank)`, or NaN.
+    """
+    xp = auc.__array_namespace__()
+    span = full - blank
+    wide = xp.abs(span) > least
+    return xp.where(wide, (auc - blank) / xp.where(wide, span, 1), xp.nan).astype(auc.dtype)
