@@ -14,6 +14,7 @@ def generate(
     length: Int[Array, ""],
     end_ids: Int[Array, " x"],
     max_new_tokens: int,
+    settling: tuple[Int[Array, " y"], Int[Array, " z"]] | None = None,
 ) -> Int[Array, "b m"]:
     """Continues each prompt with its most likely token, until an end token or the limit.
 
@@ -24,9 +25,11 @@ def generate(
       length: number of real prompt tokens.
       end_ids: tokens that end an answer.
       max_new_tokens: static limit ``m``.
+      settling: tokens after which one more is enough, since it shows whether their word goes
+        on, and tokens that do not show it (hyphens). None for answers of any length.
 
     Returns:
-      The new token ids; the end token is kept, and what follows it is -1.
+      The new token ids; the last token of an answer is kept, and what follows it is -1.
     """
     decoder = model.decoder
     batch = embeddings.shape[0]
@@ -46,7 +49,10 @@ def generate(
         hidden, cache = decoder.step(x, next_position + count - 1, cache, length + count - 1)
         token = jnp.argmax(decoder.logits(hidden[:, 0]), axis=-1).astype(jnp.int32)
         ids = ids.at[:, count].set(jnp.where(done, -1, token))
-        return count + 1, token, ids, cache, done | jnp.isin(token, end_ids)
+        done = done | jnp.isin(token, end_ids)
+        if settling is not None:
+            done = done | (jnp.isin(last, settling[0]) & ~jnp.isin(token, settling[1]))
+        return count + 1, token, ids, cache, done
 
     state = (jnp.int32(1), first, ids, cache, done)
     return jax.lax.while_loop(unfinished, extend, state)[2]
