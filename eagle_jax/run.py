@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from tqdm import tqdm
 
 from eagle_jax.bundle import Model, find_folder, load
@@ -21,15 +22,18 @@ from eagle_jax.explanation import Case, check_search, conclude, prepare
 from eagle_jax.images import read_image
 from eagle_jax.lockstep import Lockstep, lockstep_kind
 from eagle_jax.manifest import Settings, begin_run, fingerprint
+from eagle_jax.metrics.controls import control_curves, control_orders
 from eagle_jax.metrics.hallucination import yes_or_no
-from eagle_jax.models.sharding import local_mesh
 from eagle_jax.regeneration import correct_by_bisection, correct_by_scan, regenerate
 from eagle_jax.regions import segment
 from eagle_jax.results import ITEMS, Result, is_finished, read_item, write_result
 from eagle_jax.search import Found, greedy_lockstep
-from eagle_jax.tasks import Broken, Item, prompt_difference
+from eagle_jax.tasks import Broken, Item
+from eagle_jax.tasks.prompts import prompt_difference
 
 FAILURES = "failures"
+_DEFAULTS = Settings()
+_BAR = "{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 # Pictures that are read and divided while the devices are busy with others.
 _AHEAD = 4
 
@@ -69,7 +73,7 @@ class Report(NamedTuple):
 def run_list(
     entries: Sequence[Item | Broken],
     out: Path,
-    settings: Settings = Settings(),
+    settings: Settings = _DEFAULTS,
     *,
     batch_size: int | None = None,
     together: int = 4,
@@ -125,15 +129,9 @@ def run_list(
         _record(out, failure)
     work = _Work(out, settings, together, batch_size, failures)
     if waiting:
-        mesh = local_mesh(parts)
-        model = load(
-            settings.model, settings.dtype, mesh, progress, quantize=settings.quantize
-        )
+        model = load(settings.model, settings.dtype, _own_mesh(parts), progress)
         with tqdm(
-            total=len(waiting),
-            unit="item",
-            bar_format="{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}, {rate_fmt}{postfix}]",
-            disable=not progress,
+            total=len(waiting), unit="item", bar_format=_BAR, disable=not progress
         ) as bar:
             work.explain_all(model, waiting, bar)
     return Report(
@@ -147,7 +145,7 @@ def run_list(
 
 @dataclasses.dataclass
 class _Work:
-    """The state of a run that is going on."""
+    """The state of a run that is going on; `ended` counts finished and failed items."""
 
     out: Path
     settings: Settings
@@ -155,6 +153,7 @@ class _Work:
     batch_size: int | None
     failures: list[Failure]
     finished: int = 0
+    ended: int = 0
     forwards: int = 0
 
     def explain_all(self, model: Model, items: Sequence[Item], bar: tqdm) -> None:
@@ -201,32 +200,34 @@ class _Work:
         lockstep = Lockstep([case.scorer for _, case in group], self.together)
         total = sum(scorer.regions * (scorer.regions + 1) for scorer in lockstep.scorers)
 
-        def report(forwards: int) -> None:
-            self.forwards += forwards
-            bar.update(len(group) * forwards / total)
-            rate = forwards / max(time.perf_counter() - last[0], 1e-9)
-            last[0] = time.perf_counter()
-            bar.set_postfix_str(f"{rate:.0f} forwards/s", refresh=False)
+        scored = 0
 
-        last = [begin]
+        def report(forwards: int) -> None:
+            nonlocal scored
+            scored += forwards
+            rate = scored / (time.perf_counter() - begin)
+            bar.set_postfix_str(f"{rate:.0f} forwards/s", refresh=False)
+            bar.update(self.ended + len(group) * scored / total - bar.n)
+
         weights = self.settings.insight_weight, self.settings.necessity_weight
-        reached = bar.n
         try:
             found = greedy_lockstep(lockstep, *weights, report)
         except Exception as error:  # whatever it is, the other groups go on
-            bar.n = reached
             self._fail([item for item, _ in group], error, bar)
             return
+        finally:
+            self.forwards += scored
         seconds = (time.perf_counter() - begin) / len(group)
         for (item, case), one in zip(group, found, strict=True):
             try:
                 result = self._result(model, item, case, one, seconds)
             except Exception as error:  # whatever it is, the other items go on
-                self._fail([item], error, bar, counted=True)
+                self._fail([item], error, bar)
                 continue
             # A disk that is full ends the run: the next result could not be written either.
             write_result(self.out, result)
             self.finished += 1
+            self.ended += 1
             (self.out / FAILURES / f"{item.name}.json").unlink(missing_ok=True)
 
     def _result(
@@ -240,9 +241,7 @@ class _Work:
         if item.label is not None and settings.regenerate != "no":
 
             def ask(visible):
-                return regenerate(
-                    model, case.image, case.scorer.labels, item.prompt, visible
-                )
+                return regenerate(model, case.image, case.scorer.labels, item.prompt, visible)
 
             if settings.regenerate == "scan":
                 answers = correct_by_scan(ask, found.order)
@@ -255,12 +254,13 @@ class _Work:
                 )
         controls = None
         if settings.controls:
-            controls = _controls(case, settings.controls)
+            orders = control_orders(
+                case.scorer.labels, found.order, settings.controls, item.name
+            )
+            controls = {name: control_curves(case.scorer, one) for name, one in orders.items()}
         return Result(item, attribution, mask, answers, controls)
 
-    def _fail(
-        self, items: Sequence[Item], error: Exception, bar: tqdm, counted: bool = False
-    ) -> None:
+    def _fail(self, items: Sequence[Item], error: Exception, bar: tqdm) -> None:
         if isinstance(error, InputError):
             reason, trace = " ".join(str(error).split()), None
         elif "RESOURCE_EXHAUSTED" in str(error):
@@ -273,13 +273,11 @@ class _Work:
             self.failures.append(failure)
             _record(self.out, failure, trace)
             bar.write(f"{item.place} ({item.name}): {reason}", file=sys.stderr)
-            if not counted:
-                bar.update(1)
+        self.ended += len(items)
+        bar.update(self.ended - bar.n)
 
 
-def _read_ahead(
-    items: Sequence[Item], regions: int | str
-) -> Iterator[tuple[Item, Future]]:
+def _read_ahead(items: Sequence[Item], regions: int | str) -> Iterator[tuple[Item, Future]]:
     """Items with their pictures and label maps, a few of which are made ahead of time."""
 
     def read(item: Item) -> tuple[np.ndarray, np.ndarray]:
@@ -298,6 +296,19 @@ def _read_ahead(
         finally:
             for _, future in ahead:
                 future.cancel()
+
+
+def _own_mesh(parts: int) -> Mesh | None:
+    """All devices of this process, which share nothing with those of another."""
+    devices = np.array(jax.local_devices())
+    if devices.size % parts:
+        raise InputError(
+            f"the weights cannot be split over {parts} of the {devices.size} devices of this "
+            "process evenly"
+        )
+    if devices.size == 1:
+        return None
+    return Mesh(devices.reshape(-1, parts), ("data", "model"))
 
 
 def _check(entries, settings: Settings, together: int, process: tuple[int, int]) -> None:

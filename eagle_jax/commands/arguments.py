@@ -1,0 +1,62 @@
+"""What several commands share: kinds of arguments, and the cache of compiled programs."""
+
+import argparse
+import os
+from pathlib import Path
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --model and --dtype."""
+    parser.add_argument(
+        "--model",
+        default="demo",
+        help='"demo", a Hugging Face folder, or a hub id (default: demo)',
+    )
+    parser.add_argument("--dtype", choices=DTYPES, help="default: the checkpoint's")
+
+
+def text(argument: str) -> str:
+    """Any text."""
+    # Python smuggles bytes that are no UTF-8 into arguments as lone surrogates.
+    if any("\ud800" <= character <= "\udfff" for character in argument):
+        raise argparse.ArgumentTypeError("the text is not valid UTF-8")
+    return argument
+
+
+def whole(argument: str) -> int:
+    """A whole number of at least 0."""
+    if not (argument.isascii() and argument.isdigit()):
+        raise argparse.ArgumentTypeError(f"{argument!r} is no whole number of at least 0")
+    return int(argument)
+
+
+def positive(argument: str) -> int:
+    """A whole number of at least 1."""
+    if not (argument.isascii() and argument.isdigit() and int(argument) > 0):
+        raise argparse.ArgumentTypeError(f"{argument!r} is no whole number of at least 1")
+    return int(argument)
+
+
+def number(argument: str) -> float:
+    """Any real number."""
+    try:
+        return float(argument)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{argument!r} is no number") from None
+
+
+def cache_compilations() -> None:
+    """Compiled programs outlive the process, so the second run starts faster."""
+    import jax
+
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    folder = home / "eagle-jax" / "xla"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return  # Nowhere to keep them: each run compiles, and JAX need not warn of it.
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -1,0 +1,39 @@
+"""``eagle-jax convert``: a checkpoint that restores straight to its devices."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from eagle_jax.commands.arguments import DTYPES
+
+_EXAMPLES = """\
+example:
+  eagle-jax convert Qwen/Qwen2.5-VL-3B-Instruct qwen-3b --dtype bfloat16
+      then: eagle-jax explain street.jpg --prompt "Describe the image." --model qwen-3b
+"""
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds the command's parser."""
+    parser = commands.add_parser(
+        "convert",
+        help="make a checkpoint that restores straight to its devices",
+        description="Converts a Hugging Face checkpoint to Orbax, and checks what was written.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=command)
+    add = parser.add_argument
+    add("source", metavar="SRC", help="a Hugging Face folder or hub id")
+    add("destination", metavar="DST", type=Path, help="the new folder")
+    add("--dtype", choices=DTYPES, help="default: the checkpoint's")
+
+
+def command(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    from eagle_jax.convert import convert
+
+    size = convert(
+        options.source, options.destination, options.dtype, progress=sys.stderr.isatty()
+    )
+    print(f"{'written':<12}{options.destination}: {size / 1e9:.2f} GB of weights, verified")

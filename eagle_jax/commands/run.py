@@ -1,0 +1,182 @@
+"""``eagle-jax run``: a whole list, resumable, on one process or many."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from eagle_jax.commands.arguments import (
+    add_model_arguments,
+    cache_compilations,
+    number,
+    positive,
+    whole,
+)
+from eagle_jax.errors import InputError
+
+_EXAMPLES = """\
+examples:
+  eagle-jax run questions.jsonl --model Qwen/Qwen2.5-VL-3B-Instruct --out results
+      one line an item: {"image": "cat.jpg", "prompt": "Is there a cat in the image?"}
+      the same command goes on where it was interrupted
+  eagle-jax run Qwen2.5-VL-3B-coco-caption.json --images val2017 --out captions \\
+      --model Qwen/Qwen2.5-VL-3B-Instruct --published-rounding
+      a list of the published evaluation, rounded as the published code does
+  srun --ntasks 4 eagle-jax run questions.jsonl --out results --distributed
+      four processes of a cluster (Slurm, Kubernetes and TPU pods are recognised)
+  then: eagle-jax evaluate results
+"""
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds the command's parser."""
+    parser = commands.add_parser(
+        "run",
+        help="explain every item of a list",
+        description="Explains a list of questions about pictures, each into a small folder. "
+        "What is finished stays finished; items that fail are named at the end.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=command)
+    add = parser.add_argument
+    add("list", metavar="LIST", type=Path, help="JSON lines, or a published list")
+    add("--out", required=True, type=Path, metavar="DIR", help="folder of the results")
+    add("--images", type=Path, metavar="DIR", help="where pictures are (default: the list's)")
+    add("--kind", metavar="NAME", help="format of the list (default: recognised)")
+    add_model_arguments(parser)
+    add(
+        "--regions",
+        default="64",
+        help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
+    )
+    add("--search", default="exact", choices=["exact"], help="how to search (default: exact)")
+    add("--insight-weight", default=1.0, type=number, metavar="X", help="default: 1")
+    add("--necessity-weight", default=1.0, type=number, metavar="X", help="default: 1")
+    add(
+        "--max-new-tokens",
+        default=128,
+        type=positive,
+        metavar="N",
+        help="limit of an answer the model gives itself (default: 128)",
+    )
+    add(
+        "--regenerate",
+        default="scan",
+        choices=["scan", "bisect", "no"],
+        help="answers to smaller and smaller pictures, for items with a label: with every "
+        "prefix of the order, with few of them, or with none (default: scan)",
+    )
+    add(
+        "--controls",
+        default=0,
+        type=whole,
+        metavar="N",
+        help="score N random and N area-matched orders beside each explanation (default: 0)",
+    )
+    add(
+        "--published-rounding",
+        action="store_true",
+        help="round pixels, logits and probabilities as the published code does",
+    )
+    add("--batch-size", type=positive, metavar="N", help="masked images per forward")
+    add(
+        "--together",
+        default=4,
+        type=positive,
+        metavar="N",
+        help="images searched in lockstep (default: 4)",
+    )
+    add(
+        "--split-weights",
+        default=1,
+        type=positive,
+        metavar="N",
+        help="devices that share one copy of the weights (default: 1)",
+    )
+    several = parser.add_argument_group("more than one process")
+    several.add_argument(
+        "--distributed",
+        action="store_true",
+        help="take part in a cluster that JAX recognises by itself",
+    )
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="where the first listens")
+    several.add_argument("--processes", type=positive, metavar="N", help="how many there are")
+    several.add_argument("--process", type=whole, metavar="I", help="which this is, from 0")
+
+
+def command(options: argparse.Namespace) -> int:
+    """Runs the command; 0 when every item of this process has a result, else 1."""
+    from eagle_jax.manifest import Settings
+    from eagle_jax.run import run_list
+    from eagle_jax.tasks import read_list
+
+    entries = read_list(options.list, options.images, options.kind)
+    settings = Settings(
+        model=options.model,
+        dtype=options.dtype,
+        regions=options.regions,
+        search=options.search,
+        insight_weight=options.insight_weight,
+        necessity_weight=options.necessity_weight,
+        max_new_tokens=options.max_new_tokens,
+        regenerate=options.regenerate,
+        controls=options.controls,
+        published_rounding=options.published_rounding,
+    )
+    process = _join(options)
+    cache_compilations()
+    try:
+        report = run_list(
+            entries,
+            options.out,
+            settings,
+            batch_size=options.batch_size,
+            together=options.together,
+            parts=options.split_weights,
+            process=process,
+            progress=sys.stderr.isatty(),
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"interrupted; what was finished is kept in {options.out}, and the same command "
+            "goes on from there"
+        ) from None
+    share = "" if process[1] == 1 else f" (process {process[0]} of {process[1]})"
+    count = report.finished + len(report.failures)
+    print(f"{'finished':<12}{report.finished} of {count} items{share}, {report.before} before")
+    rate = report.forwards / report.seconds
+    print(
+        f"{'cost':<12}{report.forwards:,} forwards in {report.seconds:.0f} s, "
+        f"{rate:.0f} forwards/s, loading and compiling included"
+    )
+    print(f"{'written':<12}{options.out}; next: eagle-jax evaluate {options.out}")
+    for failure in report.failures:
+        print(f"failed: {failure.place} ({failure.name}): {failure.reason}", file=sys.stderr)
+    return 1 if report.failures else 0
+
+
+def _join(options: argparse.Namespace) -> tuple[int, int]:
+    """Number of this process and of all, once they have found each other."""
+    named = (options.coordinator, options.processes, options.process)
+    if options.distributed and any(one is not None for one in named):
+        raise InputError(
+            "--distributed finds out by itself what --coordinator, --processes and --process "
+            "say; give the one or the others"
+        )
+    if not options.distributed:
+        if all(one is None for one in named):
+            return 0, 1
+        if any(one is None for one in named):
+            raise InputError("--coordinator, --processes and --process go together")
+        if options.process >= options.processes:
+            raise InputError(
+                f"--process is {options.process}; it must be from 0 to {options.processes - 1}"
+            )
+    import jax
+
+    try:
+        jax.distributed.initialize(*named)
+    except (RuntimeError, ValueError) as error:
+        line = " ".join(str(error).split())[:200]
+        raise InputError(f"the processes do not find each other: {line}") from error
+    return jax.process_index(), jax.process_count()
