@@ -15,6 +15,7 @@ from PIL import Image
 
 import eagle_jax
 from eagle_jax import Attribution, cli, explanation, storage
+from eagle_jax.commands import explain
 
 FILES = ["arrays.npz", "attribution.json", "figure.png", "image.png"]
 ASK = ("--prompt", "Is there a cat in the image?", "--regions", "grid:2x2")
@@ -31,7 +32,7 @@ def place(tmp_path, monkeypatch, make_image):
     """An empty working folder with one picture in it."""
     monkeypatch.chdir(tmp_path)
     # The compilation cache is a setting of the whole process; a subprocess tests it.
-    monkeypatch.setattr(cli, "_cache_compilations", lambda: None)
+    monkeypatch.setattr(explain, "cache_compilations", lambda: None)
     Image.fromarray(make_image(1, 56, 56)).save("cat.png")
     return tmp_path
 
@@ -341,7 +342,7 @@ def test_no_place_for_compilations_is_no_error(monkeypatch):
 
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/none")
     before = jax.config.jax_compilation_cache_dir
-    cli._cache_compilations()
+    explain.cache_compilations()
     assert jax.config.jax_compilation_cache_dir == before
 
 

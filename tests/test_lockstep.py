@@ -1,0 +1,93 @@
+"""Images in lockstep find what each finds alone."""
+
+import numpy as np
+import pytest
+import questions
+
+from eagle_jax import search
+from eagle_jax.lockstep import Lockstep, lockstep_kind
+
+
+@pytest.fixture(scope="module")
+def network(untied):
+    return questions.load_network(untied)
+
+
+@pytest.fixture(scope="module")
+def scorers(untied, network, references, make_image):
+    """Three pictures of one size with different regions, answers and targets."""
+    asked = [(1, 6, None), (2, 9, [0, 2]), (3, 1, None)]
+    return [
+        questions.make_question(
+            untied,
+            make_image(seed, 100, 90),
+            questions.cells(seed, 100, 90, regions),
+            reference=references["untied"],
+            target=target,
+        ).scorer(network)
+        for seed, regions, target in asked
+    ]
+
+
+@pytest.mark.parametrize("room", [None, 4])
+def test_each_image_finds_what_it_finds_alone(room, scorers):
+    assert len({lockstep_kind(scorer) for scorer in scorers}) == 1
+    scored = []
+    found = search.greedy_lockstep(Lockstep(scorers, room), 0.7, 1.3, scored.append)
+    for ours, scorer in zip(found, scorers, strict=True):
+        alone = search.greedy(scorer, 0.7, 1.3)
+        np.testing.assert_array_equal(ours.order, alone.order)
+        np.testing.assert_allclose(ours.insertion, alone.insertion, rtol=0, atol=2e-6)
+        np.testing.assert_allclose(ours.deletion, alone.deletion, rtol=0, atol=2e-6)
+        assert ours.forwards == alone.forwards
+    assert len(scored) == 9 and sum(scored) == sum(one.forwards for one in found)
+
+
+def test_other_sizes_and_lengths_are_of_another_kind(untied, network, scorers, make_image):
+    kind = lockstep_kind(scorers[0])
+    for size, answer in (((60, 150), "Yes, a cat."), ((100, 90), "Yes, a cat. " * 9)):
+        labels = questions.cells(1, *size, 6)
+        other = questions.make_question(untied, make_image(1, *size), labels, answer=answer)
+        assert lockstep_kind(other.scorer(network)) != kind
+
+
+def test_published_rounding_makes_probabilities_those_of_the_model_s_precision(
+    untied, references, make_image
+):
+    import jax
+    import jax.numpy as jnp
+
+    from eagle_jax.question import ask
+    from eagle_jax.scoring import MaskedImageScorer
+
+    question = questions.make_question(
+        untied,
+        make_image(1, 84, 112),
+        questions.cells(1, 84, 112, 6),
+        reference=references["untied"],
+    )
+    network = jax.tree.map(
+        lambda leaf: leaf.astype(jnp.bfloat16), questions.load_network(untied)
+    )
+    plain = question.scorer(network)
+    rounded = MaskedImageScorer(
+        network,
+        ask(
+            network,
+            plain.question.plan,
+            question.prompt_ids,
+            question.answer_ids,
+            question.target,
+            question.token_ids,
+            published_rounding=True,
+        ),
+        question.labels,
+        plain.tokens,
+        8,
+    )
+    sets = np.random.default_rng(0).random((9, 6)) < 0.5
+    ours, exact = rounded(sets), plain(sets)
+    np.testing.assert_array_equal(ours, ours.astype(jnp.bfloat16).astype(np.float32))
+    assert np.any(exact != exact.astype(jnp.bfloat16).astype(np.float32))
+    # Logits of a few units are rounded to their third digit.
+    np.testing.assert_allclose(ours, exact, rtol=0.05, atol=1e-3)
