@@ -1,6 +1,7 @@
-"""The command line: ``eagle-jax explain``, ``convert`` and ``plan``."""
+"""The command line: ``eagle-jax explain``, ``build``, ``convert`` and ``plan``."""
 
 import argparse
+import collections
 import io
 import os
 import sys
@@ -25,6 +26,15 @@ examples:
   eagle-jax plan --model llava-hf/llava-1.5-7b-hf --topology h200
       the same on one GPU
 """
+_BUILD_EXAMPLES = """\
+examples:
+  eagle-jax build coco_repope_random.json --images val2014 --model qwen-3b --out wrong.jsonl
+      asks every question and keeps the wrong answers, each with the opposite word to score
+  eagle-jax build instances_val2017.json --images val2017 --model qwen-3b --out objects.jsonl \\
+      --count 300
+      keeps captions that name an object that is in their picture once
+      then: eagle-jax run objects.jsonl --model qwen-3b --out objects
+"""
 _EXPLAIN_EXAMPLES = """\
 examples:
   eagle-jax explain
@@ -37,6 +47,8 @@ examples:
       --model Qwen/Qwen2.5-VL-3B-Instruct --regions 64 --out street
       explains a whole caption of a real model
 """
+# Reasons why items are left out of a list that is built.
+_LISTED = 10
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,8 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
       arguments: without the program's name; None takes those of the process.
 
     Returns:
-      Exit code: 0, 2 for input that cannot be used or does not fit in the device's memory,
-      or 130 when interrupted.
+      Exit code: 0, 1 when some items of a list failed, 2 for input that cannot be used or
+      does not fit in the device's memory, or 130 when interrupted.
     """
     # A terminal that cannot show a character of an answer shows its number.
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -61,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         options = parser.parse_args(arguments)
-        options.run(options)
+        return options.run(options) or 0
     except InputError as error:
         print("eagle-jax:", " ".join(str(error).splitlines()), file=sys.stderr)
         return 2
@@ -77,7 +89,6 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("eagle-jax: interrupted, nothing was written", file=sys.stderr)
         return 130
-    return 0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -136,6 +147,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="folder for figure.png and the saved attribution (default: explanation)",
     )
+    _add_build(commands)
     _add_convert(commands)
     _add_plan(commands)
     return parser
@@ -172,6 +184,45 @@ def _add_plan(commands: argparse._SubParsersAction) -> None:
         type=_number,
         help="of the chips' peak rate that the time assumes (default: 0.5)",
     )
+
+
+def _add_build(commands: argparse._SubParsersAction) -> None:
+    build = commands.add_parser(
+        "build",
+        help="make a list for a model from its own answers",
+        description="Lets a model answer a list of questions, and writes what there is to "
+        "explain in its answers as a new list: the wrong Yes and No answers, the words for "
+        "objects, and all other answers whole.",
+        epilog=_BUILD_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    build.set_defaults(run=_build)
+    add = build.add_argument
+    add("list", metavar="LIST", type=Path, help="a list that eagle-jax run can read")
+    add(
+        "--model",
+        default="demo",
+        help='"demo", a Hugging Face or converted folder, or a hub id (default: demo)',
+    )
+    add("--out", required=True, metavar="NEW.jsonl", type=Path, help="the new list")
+    add("--images", metavar="DIR", type=Path, help="of the pictures (default: the list's own)")
+    add("--kind", help="the format of LIST (default: by its content)")
+    add("--count", type=_positive, metavar="N", help="stop when so many items are kept")
+    add(
+        "--keep",
+        default="wrong",
+        choices=["wrong", "all"],
+        help="which Yes and No answers (default: wrong)",
+    )
+    add("--plurals", action="store_true", help="an object's plural names it as well")
+    add(
+        "--max-new-tokens",
+        default=128,
+        type=_positive,
+        metavar="N",
+        help="limit of an answer (default: 128)",
+    )
+    add("--dtype", choices=["float32", "bfloat16", "float16"], help="default: the checkpoint's")
 
 
 def _add_convert(commands: argparse._SubParsersAction) -> None:
@@ -262,6 +313,47 @@ def _explain(options: argparse.Namespace) -> None:
     attribution.save(options.out, figure=True)
     print(attribution.summary())
     print(f"{'written':<12}{options.out / 'figure.png'} and the attribution beside it")
+
+
+def _build(options: argparse.Namespace) -> int:
+    import eagle_jax
+    from eagle_jax.tasks import Item, read_list
+    from eagle_jax.tasks.build import build_list, require_new
+
+    entries = read_list(options.list, options.images, options.kind)
+    require_new(options.out)
+    if not any(isinstance(entry, Item) for entry in entries):
+        raise InputError(
+            f"none of the {len(entries)} entries of {options.list} can be used; "
+            f"{entries[0].place}: {entries[0].reason}"
+        )
+    _cache_compilations()
+    model = eagle_jax.load(options.model, dtype=options.dtype)
+    built = build_list(
+        model,
+        entries,
+        options.out,
+        count=options.count,
+        keep=options.keep,
+        plurals=options.plurals,
+        max_new_tokens=options.max_new_tokens,
+        progress=sys.stderr.isatty(),
+    )
+    for failure in built.failures:
+        print(f"{failure.place}: {failure.reason}", file=sys.stderr)
+    reasons = collections.Counter(left.reason for left in built.left_out).most_common()
+    for reason, count in reasons[:_LISTED]:
+        print(f"{'left out':<12}{count}: {reason}")
+    if rest := sum(count for _, count in reasons[_LISTED:]):
+        print(f"{'left out':<12}{rest}: for {len(reasons) - _LISTED} other reasons")
+    if built.failures:
+        print(f"{'failed':<12}{len(built.failures)}, named above")
+    kept = f"{len(built.items)} of {len(entries)} items"
+    print(f"{'written':<12}{f'{options.out}: {kept}' if built.items else 'nothing'}")
+    if built.interrupted:
+        print("eagle-jax: interrupted; what was done is written", file=sys.stderr)
+        return 130
+    return 1 if built.failures or not built.items else 0
 
 
 def _convert(options: argparse.Namespace) -> None:

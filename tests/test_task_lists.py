@@ -186,6 +186,11 @@ def test_files_that_are_not_there(folder):
         read_list(write(folder, GOOD), kind="x")
 
 
+def test_a_field_that_every_entry_misspells_is_named(folder):
+    (bad,) = read_list(write(folder, {"image": "cat.jpg", "promt": "x"}))
+    assert bad.reason.startswith("it has the unknown field 'promt'")
+
+
 def test_a_kind_can_be_forced(folder):
     (bad,) = read_list(write(folder, GOOD), kind="caption")
     assert bad == Broken("line 1", "it has no 'image_path'")

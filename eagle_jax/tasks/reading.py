@@ -194,6 +194,9 @@ def _recognise(found: list[tuple[str, Any]], path: Path) -> str:
     }
     kind = max(counts, key=lambda kind: counts[kind])
     if not counts[kind]:
+        # A field that every entry lacks, or misspells, is better named entry by entry.
+        if any(isinstance(entry, dict) and "image" in entry for _, entry in found):
+            return "lines"
         entry = next((entry for _, entry in found if isinstance(entry, dict)), None)
         has = "no objects" if entry is None else f"the fields {', '.join(map(str, entry))}"
         raise InputError(
