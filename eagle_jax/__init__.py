@@ -15,10 +15,11 @@ _HOMES = {
     "Attribution": "eagle_jax.attribution",
     "InputError": "eagle_jax.errors",
     "explain": "eagle_jax.explanation",
+    "generate": "eagle_jax.generation",
     "load": "eagle_jax.bundle",
     "scorer": "eagle_jax.explanation",
 }
-_MODULES = ("demo", "kernels", "metrics", "models", "search")
+_MODULES = ("demo", "kernels", "metrics", "models", "search", "tasks")
 __all__ = [*_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 __version__ = "0.1.0"
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from eagle_jax.errors import InputError
 from eagle_jax.tasks import Broken, Item, read_list, write_list
+from eagle_jax.tasks.reading import KINDS
 
 GOOD = {"image": "cat.jpg", "prompt": "Is there a cat in the image?"}
 WHOLE = GOOD | {
@@ -185,6 +186,11 @@ def test_files_that_are_not_there(folder):
         read_list(write(folder, GOOD), kind="x")
 
 
+def test_a_field_that_every_entry_misspells_is_named(folder):
+    (bad,) = read_list(write(folder, {"image": "cat.jpg", "promt": "x"}))
+    assert bad.reason.startswith("it has the unknown field 'promt'")
+
+
 def test_a_kind_can_be_forced(folder):
     (bad,) = read_list(write(folder, GOOD), kind="caption")
     assert bad == Broken("line 1", "it has no 'image_path'")
@@ -273,18 +279,6 @@ def test_written_lists_read_back(folder):
         write_list(folder / "file" / "new.jsonl", items)
 
 
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(
-            st.sampled_from([*WHOLE, "x"]) | st.text(max_size=3), inner, max_size=4
-        )
-    ),
-    max_leaves=12,
-)
-
-
 def only_items_and_reasons(path, **options):
     try:
         found = read_list(path, **options)
@@ -297,6 +291,18 @@ def only_items_and_reasons(path, **options):
             assert entry.reason and "\n" not in entry.reason
     held = [entry.name for entry in found if isinstance(entry, Item)]
     assert len(set(held)) == len(held)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from([*WHOLE, "x"]) | st.text(max_size=3), inner, max_size=4
+        )
+    ),
+    max_leaves=12,
+)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -313,4 +319,62 @@ def test_any_content_gives_items_reasons_or_one_line(folder, content):
     path.write_bytes(content)
     only_items_and_reasons(path)
     path.write_bytes(json.dumps(GOOD).encode() + b"\n" + content)
+    only_items_and_reasons(path)
+
+
+PUBLISHED = {
+    "image_path": "cat.jpg",
+    "image_filename": "cat.jpg",
+    "image_name": "cat.jpg",
+    "question": "Is there a cat?",
+    "label": "no",
+    "id": 1,
+    "generated_ids": [[9, 9, 1, 2]],
+    "words": ["a", ""],
+    "selected_interpretation_token_id": [0],
+    "selected_interpretation_token_word_id": [1],
+    "counter_word_id": [5],
+    "output_word_id": [1, 2],
+    "select_category": "cat",
+    "location": [0, 0, 5, 5],
+    "segmentation": [[0, 0, 5, 5, 0, 5]],
+    "target_generated_index": 0,
+    "target_generated_id": 1,
+    "index": "1",
+    "image": "cat.jpg",
+    "text": "Is there a cat?",
+    "question_id": 3,
+    "file_name": "cat.jpg",
+    "category": "cat",
+    "bbox": [0, 0, 5, 5],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50
+)
+@given(entries=st.lists(st.tuples(st.sampled_from(sorted(PUBLISHED)), values), max_size=3))
+def test_any_value_of_any_published_field(folder, kind, entries):
+    path = folder / "list.json"
+    path.write_text(json.dumps([PUBLISHED, *[PUBLISHED | {k: v} for k, v in entries]]))
+    only_items_and_reasons(path, kind=kind)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    one=values,
+    name=st.sampled_from(["id", "image_id", "category_id", "caption", "file_name", "name"]),
+    categories=values,
+)
+def test_any_value_in_annotations_of_coco(folder, one, name, categories):
+    good = {"id": 1, "file_name": "cat.jpg"}, {"image_id": 1, "category_id": 1, "bbox": [1] * 4}
+    named = [{"id": 1, "name": "cat"}, {"id": 1} | {name: one}]
+    document = {
+        "images": [good[0], one, good[0] | {name: one}],
+        "annotations": [good[1], one, good[1] | {name: one}],
+        "categories": categories if name == "name" else named,
+    }
+    path = folder / "list.json"
+    path.write_text(json.dumps(document))
     only_items_and_reasons(path)

@@ -11,8 +11,10 @@ from typing import NamedTuple
 from eagle_jax.errors import InputError
 from eagle_jax.tasks.items import Broken, Item
 
-# Folders of results are written beside their final place, under a longer name.
+# In bytes. Folders of results are written beside their final place, under a longer name; and
+# a digest may follow a proposed name.
 _LONGEST = 180
+_LONGEST_PROPOSAL = 170
 
 
 class Draft(NamedTuple):
@@ -35,7 +37,7 @@ def checked_name(name: str) -> str:
     Raises:
       InputError: it is no plain file name.
     """
-    if plain_name(name) != name:
+    if _plain(name, _LONGEST) != name:
         raise InputError(
             f"'name' must be a plain file name of at most {_LONGEST} bytes that does not "
             f"begin with a dot, not {name[:60]!r}"
@@ -44,11 +46,8 @@ def checked_name(name: str) -> str:
 
 
 def plain_name(text: str) -> str:
-    """The nearest text that can name a file on any system."""
-    kept = "".join("_" if c in '<>:"/\\|?*' or not c.isprintable() else c for c in text)
-    kept = kept.encode("utf-8", "replace")[:_LONGEST].decode("utf-8", "ignore")
-    kept = kept.strip(" ").rstrip(".")
-    return "_" + kept[1:] if kept.startswith(".") else kept or "_"
+    """The nearest text that can name a file on any system, as a proposal."""
+    return _plain(text, _LONGEST_PROPOSAL)
 
 
 def name_items(drafts: Sequence[Draft | Broken]) -> list[Item | Broken]:
@@ -101,6 +100,13 @@ def name_items(drafts: Sequence[Draft | Broken]) -> list[Item | Broken]:
         else draft
         for number, draft in enumerate(drafts)
     ]
+
+
+def _plain(text: str, longest: int) -> str:
+    kept = "".join("_" if c in '<>:"/\\|?*' or not c.isprintable() else c for c in text)
+    kept = kept.encode("utf-8", "replace")[:longest].decode("utf-8", "ignore")
+    kept = kept.strip(" ").rstrip(".")
+    return "_" + kept[1:] if kept.startswith(".") else kept or "_"
 
 
 def _key(name: str) -> str:

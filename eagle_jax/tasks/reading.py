@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from eagle_jax.errors import InputError
-from eagle_jax.tasks import lines, published, questions
+from eagle_jax.tasks import coco, lines, published, questions
 from eagle_jax.tasks.entries import shown
 from eagle_jax.tasks.items import Broken, Item
 from eagle_jax.tasks.naming import Draft, name_items
@@ -35,6 +35,8 @@ _FORMATS = {
         ({"image", "text", "label"}, {"image", "question", "label"}),
         questions.read_repope_label,
     ),
+    "coco-captions": _Format(({"file_name", "captions"},), coco.read_captioned),
+    "coco-instances": _Format(({"file_name", "category"},), coco.read_instance),
 }
 KINDS = tuple(_FORMATS)
 """The formats that `read_list` knows, by name."""
@@ -52,8 +54,9 @@ def read_list(
 
     Args:
       path: our own JSON lines ("lines"); the published JSON lists ("caption", "mmvp",
-        "repope", "object"); the Questions.csv of MMVP ("mmvp-questions") or the labels of
-        RePOPE ("repope-labels").
+        "repope", "object"); the Questions.csv of MMVP ("mmvp-questions"); the labels of POPE
+        or RePOPE ("repope-labels"); the annotations of COCO ("coco-captions",
+        "coco-instances"), of which the objects that occur once in their picture are read.
       images: the folder that pictures are named from; None for the list's own.
       kind: the format, by one of the names above; None recognises it by the content.
 
@@ -97,6 +100,8 @@ def _entries(content: bytes, path: Path) -> list[tuple[str, Any]]:
             document, damage = None, str(error)
         if isinstance(document, list):
             return [(f"entry {n}", entry) for n, entry in enumerate(document, 1)]
+        if coco.is_annotations(document):
+            return list(coco.join(document))
         if b"\n" in content.strip() and document is not None:
             return [("entry 1", document)]
     elif _is_table(content):
@@ -189,6 +194,9 @@ def _recognise(found: list[tuple[str, Any]], path: Path) -> str:
     }
     kind = max(counts, key=lambda kind: counts[kind])
     if not counts[kind]:
+        # A field that every entry lacks, or misspells, is better named entry by entry.
+        if any(isinstance(entry, dict) and "image" in entry for _, entry in found):
+            return "lines"
         entry = next((entry for _, entry in found if isinstance(entry, dict)), None)
         has = "no objects" if entry is None else f"the fields {', '.join(map(str, entry))}"
         raise InputError(

@@ -1,0 +1,98 @@
+"""``eagle-jax build``: a list made from a model's own answers."""
+
+import argparse
+import collections
+import sys
+from pathlib import Path
+
+from eagle_jax.commands.arguments import add_model_arguments, cache_compilations, positive
+from eagle_jax.errors import InputError
+
+_EXAMPLES = """\
+examples:
+  eagle-jax build coco_repope_random.json --images val2014 --model qwen-3b --out wrong.jsonl
+      asks every question and keeps the wrong answers, each with the opposite word to score
+  eagle-jax build instances_val2017.json --images val2017 --model qwen-3b --out objects.jsonl \\
+      --count 300
+      keeps captions that name an object that is in their picture once
+      then: eagle-jax run objects.jsonl --model qwen-3b --out objects
+"""
+# Reasons why items are left out that are named.
+_LISTED = 10
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds the command's parser."""
+    parser = commands.add_parser(
+        "build",
+        help="make a list for a model from its own answers",
+        description="Lets a model answer a list of questions, and writes what there is to "
+        "explain in its answers as a new list: the wrong Yes and No answers, the words for "
+        "objects, and all other answers whole.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=command)
+    add = parser.add_argument
+    add("list", metavar="LIST", type=Path, help="a list that eagle-jax run can read")
+    add_model_arguments(parser)
+    add("--out", required=True, metavar="NEW.jsonl", type=Path, help="the new list")
+    add("--images", metavar="DIR", type=Path, help="of the pictures (default: the list's own)")
+    add("--kind", help="the format of LIST (default: by its content)")
+    add("--count", type=positive, metavar="N", help="stop when so many items are kept")
+    add(
+        "--keep",
+        default="wrong",
+        choices=["wrong", "all"],
+        help="which Yes and No answers (default: wrong)",
+    )
+    add("--plurals", action="store_true", help="an object's plural names it as well")
+    add(
+        "--max-new-tokens",
+        default=128,
+        type=positive,
+        metavar="N",
+        help="limit of an answer (default: 128)",
+    )
+
+
+def command(options: argparse.Namespace) -> int:
+    """Runs the command."""
+    import eagle_jax
+    from eagle_jax.tasks import Item, read_list
+    from eagle_jax.tasks.build import build_list, require_new
+
+    entries = read_list(options.list, options.images, options.kind)
+    require_new(options.out)
+    if not any(isinstance(entry, Item) for entry in entries):
+        raise InputError(
+            f"none of the {len(entries)} entries of {options.list} can be used; "
+            f"{entries[0].place}: {entries[0].reason}"
+        )
+    cache_compilations()
+    model = eagle_jax.load(options.model, dtype=options.dtype)
+    built = build_list(
+        model,
+        entries,
+        options.out,
+        count=options.count,
+        keep=options.keep,
+        plurals=options.plurals,
+        max_new_tokens=options.max_new_tokens,
+        progress=sys.stderr.isatty(),
+    )
+    for failure in built.failures:
+        print(f"{failure.place}: {failure.reason}", file=sys.stderr)
+    reasons = collections.Counter(left.reason for left in built.left_out).most_common()
+    for reason, count in reasons[:_LISTED]:
+        print(f"{'left out':<12}{count}: {reason}")
+    if rest := sum(count for _, count in reasons[_LISTED:]):
+        print(f"{'left out':<12}{rest}: for {len(reasons) - _LISTED} other reasons")
+    if built.failures:
+        print(f"{'failed':<12}{len(built.failures)}, named above")
+    kept = f"{len(built.items)} of {len(entries)} items"
+    print(f"{'written':<12}{f'{options.out}: {kept}' if built.items else 'nothing'}")
+    if built.interrupted:
+        print("eagle-jax: interrupted; what was done is written", file=sys.stderr)
+        return 130
+    return 1 if built.failures or not built.items else 0
