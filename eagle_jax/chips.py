@@ -16,6 +16,7 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.textpath import text_to_path
 
 from eagle_jax.attribution import Attribution
+from eagle_jax.reliance import sentence_range
 
 # Clean faces first, then ones that have Chinese, Japanese and Korean glyphs.
 _FACES = (
@@ -71,8 +72,7 @@ def reliance_scale(attribution: Attribution) -> Normalize:
 
     The ends are raw values, so the colour bar stays comparable between answers.
     """
-    low, high = attribution.reliance.min(), attribution.reliance.max()
-    return Normalize(float(low), float(high)) if high > low else Normalize(0, 1)
+    return Normalize(*sentence_range(attribution.reliance))
 
 
 class ChipRows:

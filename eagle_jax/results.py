@@ -4,12 +4,15 @@ DIR/manifest.json            what was run; see `eagle_jax.run`
 DIR/items/NAME/              attribution.json, arrays.npz and
                item.json     the question, its label and boxes, the regenerated answers
                mask.png      where the object is, if that is known
+               controls.npz  curves along orders that know nothing of the answer, if asked for
 DIR/failures/NAME.json       why an item has no result
 """
 
 import dataclasses
 import io
 import json
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,11 +23,12 @@ from PIL import Image
 
 from eagle_jax.attribution import Attribution
 from eagle_jax.errors import InputError
+from eagle_jax.metrics.controls import Curves
 from eagle_jax.storage import RECORD, encode, write_folder
 from eagle_jax.tasks.items import Item
 from eagle_jax.tasks.masks import read_mask
 
-ITEMS, ITEM, MASK = "items", "item.json", "mask.png"
+ITEMS, ITEM, MASK, CONTROLS = "items", "item.json", "mask.png", "controls.npz"
 _PATHS = ("image", "mask")
 _LISTS = ("answer", "target", "target_ids", "prompt_ids")
 
@@ -39,12 +43,15 @@ class Result(NamedTuple):
       answers: the text the model gives with the first k regions visible, k = 0 (blank image)
         to n (full image), None for a k that was not asked; None when answers were not
         regenerated.
+      controls: curves along other orders by name, from `eagle_jax.metrics.controls`; None
+        when they were not asked for.
     """
 
     item: Item
     attribution: Attribution
     mask: Bool[np.ndarray, "H W"] | None = None
     answers: tuple[str | None, ...] | None = None
+    controls: dict[str, Curves] | None = None
 
 
 def result_folder(out: Path, name: str) -> Path:
@@ -71,6 +78,9 @@ def write_result(out: Path, result: Result) -> None:
     record = _to_json(result.item)
     if result.answers is not None:
         record["answers"] = list(result.answers)
+    if result.controls is not None:
+        record["controls"] = list(result.controls)
+        files[CONTROLS] = _encode_controls(result.controls)
     text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
     files[ITEM] = text.encode("utf-8", "surrogatepass")
     if result.mask is not None:
@@ -92,7 +102,7 @@ def read_result(out: Path, name: str) -> Result:
     """
     folder = result_folder(out, name)
     attribution = Attribution.load(folder)
-    item, answers = _read_record(folder / ITEM)
+    item, answers, names = _read_record(folder / ITEM)
     mask = None
     if (folder / MASK).exists():
         mask = read_mask(folder / MASK, *attribution.labels.shape)
@@ -103,7 +113,10 @@ def read_result(out: Path, name: str) -> Result:
                 "regions; there must be one more"
             )
         answers = tuple(answers)
-    return Result(item, attribution, mask, answers)
+    controls = None
+    if names is not None:
+        controls = _read_controls(folder / CONTROLS, names, attribution)
+    return Result(item, attribution, mask, answers, controls)
 
 
 def read_item(out: Path, name: str) -> Item:
@@ -115,13 +128,17 @@ def read_item(out: Path, name: str) -> Item:
     return _read_record(result_folder(out, name) / ITEM)[0]
 
 
-def _read_record(path: Path) -> tuple[Item, list[str | None] | None]:
+def _read_record(path: Path) -> tuple[Item, list[str | None] | None, list[str] | None]:
     try:
         record = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
-        answers = record.pop("answers", None)
-        return _from_json(record), answers
+        answers, controls = record.pop("answers", None), record.pop("controls", None)
+        for texts in (answers, controls):
+            if not all(isinstance(text, str | None) for text in texts or []):
+                raise ValueError("answers and controls must be texts")
+        item = _from_json(record)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is missing or damaged: {error}") from error
+    return item, answers, controls
 
 
 def read_results(out: Path) -> Iterator[Result]:
@@ -151,6 +168,35 @@ def finished_names(out: Path) -> list[str]:
     return sorted(name for name in names if is_finished(out, name))
 
 
+def _encode_controls(controls: dict[str, Curves]) -> bytes:
+    arrays = {
+        f"{name}/{field}": array
+        for name, curves in controls.items()
+        for field, array in curves._asdict().items()
+    }
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    return content.getvalue()
+
+
+def _read_controls(path: Path, names: list[str], attribution: Attribution) -> dict[str, Curves]:
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            found = {
+                name: Curves(*(arrays[f"{name}/{field}"] for field in Curves._fields))
+                for name in names
+            }
+        for name, curves in found.items():
+            if not np.array_equal(np.sort(curves.order), np.arange(attribution.order.size)):
+                raise ValueError(f"the order of {name!r} must name each region once")
+            for curve in (curves.insertion, curves.deletion):
+                if curve.shape != attribution.insertion.shape or not np.isfinite(curve).all():
+                    raise ValueError(f"{name!r} needs one finite value per point and token")
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} is missing or damaged: {error}") from error
+    return found
+
+
 def _to_json(item: Item) -> dict[str, Any]:
     record = {
         name: value
@@ -170,4 +216,10 @@ def _from_json(record: dict[str, Any]) -> Item:
     for name in ("boxes", "polygons"):
         if name in record:
             record[name] = tuple(tuple(numbers) for numbers in record[name])
-    return Item(**record)
+    item = Item(**record)
+    texts = (item.name, item.place, item.prompt, item.label or "", item.category or "")
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("name, place, prompt, label and category must be texts")
+    if not all(len(box) == 4 and {*map(type, box)} == {int} for box in item.boxes):
+        raise ValueError("each box must be four whole numbers")
+    return item

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import rankdata
 
 LEVEL = 0.95
 RESAMPLES = 5000
@@ -138,10 +137,10 @@ def auroc(positive: Float[np.ndarray, "items"], negative: Float[np.ndarray, "oth
     """
     if not (positive.size and negative.size):
         return float("nan")
-    ranks = rankdata(np.concatenate([positive, negative]).astype(np.float64))
-    least = positive.size * (positive.size + 1) / 2
-    above = ranks[: positive.size].sum() - least
-    return float(above / (positive.size * negative.size))
+    ordered = np.sort(negative)
+    below = np.searchsorted(ordered, positive, "left")
+    not_above = np.searchsorted(ordered, positive, "right")
+    return float((below + not_above).sum() / 2 / (positive.size * negative.size))
 
 
 def _resampled_means(values: np.ndarray, resamples: int, rng: np.random.Generator):

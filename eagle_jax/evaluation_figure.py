@@ -1,0 +1,215 @@
+"""An evaluation in one picture: mean curves, reliance by word class, corrections."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from eagle_jax.chips import EDGE, FAINT, INK, drawable, font
+from eagle_jax.evaluation import Evaluation, Group
+from eagle_jax.figures import DELETION_COLOUR, INSERTION_COLOUR
+from eagle_jax.measures import GRID
+from eagle_jax.metrics.hallucination import BUDGET
+from eagle_jax.word_classes import PERCEPTION, PRIOR
+
+# Blue and red as in the chips of one answer, and a grey for what is on neither side.
+PRIOR_COLOUR, PERCEPTION_COLOUR, NEITHER_COLOUR = "#3b7cc4", "#d9473a", "#8a9099"
+_WIDTH, _ROW, _PANEL = 9.0, 3.5, 2.45
+
+
+def evaluation_figure(evaluation: Evaluation, baseline: Evaluation | None = None) -> Figure:
+    """Draws a run on one page, a row of panels for each kind of item.
+
+    Each row has the mean insertion and deletion curves; beside them is the share of wrong
+    answers that small removals correct, where answers were regenerated, or else the reliance
+    of the answers' words by class.
+
+    Args:
+      evaluation: of the run.
+      baseline: another run, whose means are drawn dashed.
+
+    Returns:
+      A figure nine inches wide; save it with `savefig`, no tight box needed.
+    """
+    tall = 0.5 + _ROW * len(evaluation.groups)
+    figure = Figure(figsize=(_WIDTH, tall), dpi=200, facecolor="white")
+
+    def text(left: float, bottom: float, words: str, size: float, colour: str, **style) -> None:
+        figure.text(
+            left / _WIDTH,
+            bottom / tall,
+            drawable(words),
+            fontproperties=font(size, style.pop("bold", False)),
+            color=colour,
+            parse_math=False,
+        )
+
+    for number, (kind, group) in enumerate(evaluation.groups.items()):
+        low = tall - 0.55 - _PANEL - number * _ROW
+        other = None if baseline is None else baseline.groups.get(kind)
+        curves = figure.add_axes((0.75 / _WIDTH, low / tall, 3.3 / _WIDTH, _PANEL / tall))
+        draw_mean_curves(curves, group, other)
+        items = "1 item" if len(group.rows) == 1 else f"{len(group.rows):,} items"
+        text(0.3, low + _PANEL + 0.3, f"{kind.capitalize()}, {items}", 10, INK, bold=True)
+        corrected = "correction" in group.measures
+        if not (corrected or group.classes):
+            continue
+        left = 5.1 if corrected else 5.75
+        beside = figure.add_axes(
+            (left / _WIDTH, low / tall, (_WIDTH - 0.35 - left) / _WIDTH, _PANEL / tall)
+        )
+        draw = draw_corrections if corrected else draw_word_classes
+        draw(beside, group, other)
+        title = "Answers corrected" if corrected else "Reliance by word class"
+        text(4.75, low + _PANEL + 0.3, title, 10, INK, bold=True)
+    facts = [str(evaluation.out)]
+    if baseline is not None:
+        facts.append(f"dashed: {baseline.out}")
+    if evaluation.published_rules:
+        facts.append("published rules")
+    text(0.3, 0.2, "    ".join(facts), 7.5, FAINT)
+    return figure
+
+
+def draw_mean_curves(axes: Axes, group: Group, baseline: Group | None = None) -> None:
+    """Draws the mean insertion and deletion curves with the band of the middle half of items.
+
+    Args:
+      axes: where to draw; needs room for a legend above.
+      group: items of one kind.
+      baseline: the same kind of another run, dashed.
+    """
+    curves = np.stack([row.curves for row in group.rows])
+    names = (("insertion", INSERTION_COLOUR), ("deletion", DELETION_COLOUR))
+    top = 0.0
+    for index, (name, colour) in enumerate(names):
+        low, high = np.quantile(curves[:, index], [0.25, 0.75], axis=0)
+        axes.fill_between(GRID, low, high, color=colour, alpha=0.16, linewidth=0)
+        mean = curves[:, index].mean(axis=0)
+        axes.plot(GRID, mean, color=colour, linewidth=1.8, label=name, clip_on=False, zorder=3)
+        top = max(top, float(high.max()), float(mean.max()))
+        if baseline is not None:
+            other = np.mean([row.curves[index] for row in baseline.rows], axis=0)
+            axes.plot(GRID, other, color=colour, linewidth=1.2, linestyle=(0, (4, 2)))
+            top = max(top, float(other.max()))
+    axes.set(xlim=(0, 1), ylim=(0, 1.02 if top > 0.5 else max(1.08 * top, 1e-6)))
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1.0),
+        ncols=2,
+        frameon=False,
+        prop=font(8),
+        labelcolor=INK,
+        handlelength=1.2,
+        handletextpad=0.5,
+        columnspacing=1.2,
+        borderaxespad=0.1,
+    )
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    _style(axes, "image area inserted or deleted", "probability of the target")
+
+
+def draw_word_classes(axes: Axes, group: Group, baseline: Group | None = None) -> None:
+    """Draws the raw reliance of every word, one strip for each class, with its quartiles.
+
+    Args:
+      axes: where to draw; needs room for class names on the left.
+      group: items of one kind, with words.
+      baseline: the same kind of another run, whose medians are dashed lines.
+    """
+    rng = np.random.default_rng(0)
+    for place, kind in enumerate(group.classes):
+        colour = NEITHER_COLOUR
+        if kind in PERCEPTION:
+            colour = PERCEPTION_COLOUR
+        elif kind in PRIOR:
+            colour = PRIOR_COLOUR
+        values = _raw(group, kind)
+        aside = place + rng.uniform(-0.27, 0.27, values.size)
+        axes.scatter(
+            values,
+            aside,
+            s=5,
+            color=colour,
+            alpha=float(np.clip(40 / values.size, 0.06, 0.5)),
+            linewidths=0,
+            clip_on=False,
+            rasterized=True,
+        )
+        low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+        axes.plot([low, high], [place, place], color=INK, linewidth=1.2, zorder=3)
+        axes.plot(
+            middle,
+            place,
+            marker="o",
+            markersize=5.5,
+            color=colour,
+            markeredgecolor="white",
+            markeredgewidth=0.9,
+            clip_on=False,
+            zorder=4,
+        )
+        if baseline is not None and (others := _raw(baseline, kind)).size:
+            median = float(np.median(others))
+            axes.plot(
+                [median, median],
+                [place - 0.36, place + 0.36],
+                color=INK,
+                linestyle=(0, (2, 1.5)),
+            )
+    axes.set(xlim=(0, 1), ylim=(max(len(group.classes), 4) - 0.4, -0.6))
+    _style(axes, "raw reliance, 0 for language prior", "")
+    axes.set_yticks(range(len(group.classes)), labels=list(group.classes))
+    for label in axes.get_yticklabels():
+        label.set_fontproperties(font(8))
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x", color=EDGE, linewidth=0.5)
+    axes.set_axisbelow(True)
+
+
+def draw_corrections(axes: Axes, group: Group, baseline: Group | None = None) -> None:
+    """Draws the share of answers that are right after removing at most a share of the image.
+
+    Args:
+      axes: where to draw.
+      group: items with regenerated answers; the others of its items are left out.
+      baseline: the same kind of another run, dashed.
+    """
+    styles = [(group, {"linewidth": 1.8})]
+    if baseline is not None and "correction" in baseline.measures:
+        styles.append((baseline, {"linewidth": 1.2, "linestyle": (0, (4, 2))}))
+    for some, style in styles:
+        values = [row.values for row in some.rows if "correction" in row.values]
+        removed = np.sort([v["correction"] for v in values if not v["unresolved"]])
+        steps = np.concatenate([[0], removed, [1]])
+        shares = np.concatenate([[0], np.arange(1, removed.size + 1), [removed.size]])
+        axes.step(
+            steps,
+            shares / len(values),
+            where="post",
+            color=INSERTION_COLOUR,
+            clip_on=False,
+            **style,
+        )
+    axes.axvline(BUDGET, color=EDGE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    _style(axes, "image area removed, at most", "answers corrected")
+
+
+def _raw(group: Group, kind: str) -> np.ndarray:
+    found = [word.highest for row in group.rows for word in row.words if word.kind == kind]
+    return np.array(found, np.float64)
+
+
+def _style(axes: Axes, below: str, beside: str) -> None:
+    axes.set_xlabel(below, fontproperties=font(8.5), color=INK)
+    axes.set_ylabel(beside, fontproperties=font(8.5), color=INK)
+    axes.tick_params(length=2.5, width=0.6, color=FAINT, labelcolor=INK)
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set_fontproperties(font(7.5))
+    for side, spine in axes.spines.items():
+        spine.set(visible=side in ("left", "bottom"), color=FAINT, linewidth=0.6)
+    axes.set_facecolor("none")

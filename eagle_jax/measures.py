@@ -1,0 +1,234 @@
+"""All measures of one result of a run."""
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64
+
+from eagle_jax.attribution import Attribution
+from eagle_jax.metrics.controls import Curves
+from eagle_jax.metrics.faithfulness import (
+    deletion_auc,
+    highest_confidence,
+    insertion_auc,
+    log_probability,
+    mean_over_tokens,
+    normalised_auc,
+    sensitive_tokens,
+)
+from eagle_jax.metrics.hallucination import (
+    average_minimal_correction,
+    correction_success_rate,
+    minimal_correction,
+    right_answers,
+    yes_or_no,
+)
+from eagle_jax.metrics.localisation import (
+    average_precision,
+    best_iou,
+    box_mask,
+    expected_hit,
+    pointing_game,
+    published_map,
+    published_pointing_game,
+    relevance_mass,
+)
+from eagle_jax.reliance import WordReliance, word_reliance
+from eagle_jax.results import Result
+
+Kind = Literal["word", "sentence", "presence"]
+KINDS: tuple[Kind, ...] = ("word", "sentence", "presence")
+# Areas at which the curves of different items are averaged.
+GRID = np.linspace(0, 1, 101)
+
+
+class Measure(NamedTuple):
+    """What a number of an item is.
+
+    Attributes:
+      title: for tables.
+      better: which way is better; empty where neither is.
+    """
+
+    title: str
+    better: Literal["higher", "lower", ""]
+
+
+MEASURES = {
+    "insertion_auc": Measure("insertion AUC", "higher"),
+    "deletion_auc": Measure("deletion AUC", "lower"),
+    "insertion_minus_deletion": Measure("insertion - deletion", "higher"),
+    "highest_confidence": Measure("highest confidence", "higher"),
+    "sensitive_insertion_auc": Measure("insertion AUC, sensitive tokens", "higher"),
+    "sensitive_deletion_auc": Measure("deletion AUC, sensitive tokens", "lower"),
+    "sensitive_highest_confidence": Measure("highest confidence, sensitive", "higher"),
+    "normalised_insertion_auc": Measure("insertion AUC, normalised", "higher"),
+    "normalised_deletion_auc": Measure("deletion AUC, normalised", "lower"),
+    "log_insertion_auc": Measure("insertion AUC of log p", "higher"),
+    "log_deletion_auc": Measure("deletion AUC of log p", "lower"),
+    "random_insertion_auc": Measure("insertion AUC, random order", ""),
+    "random_deletion_auc": Measure("deletion AUC, random order", ""),
+    "gain_over_random": Measure("gain over random order", "higher"),
+    "matched_insertion_auc": Measure("insertion AUC, area-matched order", ""),
+    "matched_deletion_auc": Measure("deletion AUC, area-matched order", ""),
+    "gain_over_matched": Measure("gain over area-matched order", "higher"),
+    "area_insertion_auc": Measure("insertion AUC, largest first", ""),
+    "area_deletion_auc": Measure("deletion AUC, largest first", ""),
+    "gain_over_area": Measure("gain over largest first", "higher"),
+    "box_pointing": Measure("pointing game, box", "higher"),
+    "box_expected_hit": Measure("expected hit, box", "higher"),
+    "box_mass": Measure("relevance mass, box", "higher"),
+    "box_iou": Measure("best IoU, box", "higher"),
+    "box_precision": Measure("average precision, box", "higher"),
+    "mask_pointing": Measure("pointing game, mask", "higher"),
+    "mask_expected_hit": Measure("expected hit, mask", "higher"),
+    "mask_mass": Measure("relevance mass, mask", "higher"),
+    "mask_iou": Measure("best IoU, mask", "higher"),
+    "mask_precision": Measure("average precision, mask", "higher"),
+    "correction": Measure("AMCR", "lower"),
+    "success": Measure("CSR@10%", "higher"),
+    "success_of_corrected": Measure("CSR@10% of the corrected", "higher"),
+    "unresolved": Measure("never corrected", "lower"),
+}
+
+
+class Row(NamedTuple):
+    """The measures of one item.
+
+    Attributes:
+      name: of the item.
+      kind: "presence" for a question with a right answer Yes or No, "word" where part of the
+        answer was explained, "sentence" where all of it was.
+      prompt: the question.
+      values: the measures that apply, by their names in `MEASURES`; NaN where one applies
+        but has no value, as the sensitive-token measures without a sensitive token.
+      words: reliance of the explained words.
+      curves: insertion and deletion, mean over tokens, at the areas `GRID`.
+    """
+
+    name: str
+    kind: Kind
+    prompt: str
+    values: dict[str, float]
+    words: list[WordReliance]
+    curves: Float64[np.ndarray, "2 points"]
+
+
+def measure(result: Result, published_rules: bool = False) -> Row:
+    """Computes every measure that applies to a result.
+
+    Args:
+      result: of a run.
+      published_rules: what the published evaluation does otherwise. The pointing game is hit
+        by any pixel of a float16 map's largest value; answers are told by their first letters
+        with their case; the scan for corrections ends at one region; items never corrected
+        leave the denominator of CSR@10%.
+    """
+    item, attribution = result.item, result.attribution
+    label = yes_or_no(item.label or "")
+    if label is not None:
+        kind = "presence"
+    else:
+        kind = "word" if attribution.target.size < attribution.answer_ids.size else "sentence"
+    area = attribution.area.astype(np.float64)
+    values = _faithfulness(area, attribution)
+    if result.controls is not None:
+        values |= _gains(attribution, result.controls, values["insertion_minus_deletion"])
+    if item.boxes:
+        box = box_mask(item.boxes, *attribution.labels.shape)
+        values |= _localisation("box", attribution, box, published_rules)
+    if result.mask is not None:
+        values |= _localisation("mask", attribution, result.mask, published_rules)
+    if label is not None and result.answers is not None:
+        right = right_answers(result.answers, label, published_rules)
+        values |= _correction(
+            minimal_correction(area, right, blank=not published_rules), published_rules
+        )
+    own = ~attribution.counterfactual
+    curves = (attribution.insertion, attribution.deletion)
+    return Row(
+        name=item.name,
+        kind=kind,
+        prompt=item.prompt,
+        values={name: float(value) for name, value in values.items()},
+        words=word_reliance(
+            attribution.answer_tokens, attribution.target[own], attribution.reliance[own]
+        ),
+        curves=np.stack(
+            [np.interp(GRID, area, curve.mean(axis=1, dtype=np.float64)) for curve in curves]
+        ),
+    )
+
+
+def _faithfulness(area: Float[np.ndarray, "k"], attribution: Attribution) -> dict[str, float]:
+    insertion = attribution.insertion.astype(np.float64)
+    deletion = attribution.deletion.astype(np.float64)
+    inserted, deleted = insertion.mean(axis=1), deletion.mean(axis=1)
+    blank, full = inserted[0], inserted[-1]
+    aucs = insertion_auc(area, inserted), deletion_auc(area, deleted)
+    tokens = sensitive_tokens(insertion[-1], insertion[0])
+    chosen = mean_over_tokens(insertion, tokens), mean_over_tokens(deletion, tokens)
+    logs = log_probability(insertion).mean(axis=1), log_probability(deletion).mean(axis=1)
+    return {
+        "insertion_auc": aucs[0],
+        "deletion_auc": aucs[1],
+        "insertion_minus_deletion": aucs[0] - aucs[1],
+        "highest_confidence": highest_confidence(inserted),
+        "sensitive_insertion_auc": insertion_auc(area, chosen[0]),
+        "sensitive_deletion_auc": deletion_auc(area, chosen[1]),
+        "sensitive_highest_confidence": highest_confidence(chosen[0]),
+        "normalised_insertion_auc": normalised_auc(np.array(aucs[0]), full, blank),
+        "normalised_deletion_auc": normalised_auc(np.array(aucs[1]), full, blank),
+        "log_insertion_auc": insertion_auc(area, logs[0]),
+        "log_deletion_auc": deletion_auc(area, logs[1]),
+    }
+
+
+def _gains(
+    attribution: Attribution, controls: dict[str, Curves], reached: float
+) -> dict[str, float]:
+    values = {}
+    for family in ("random", "matched", "area"):
+        others = [
+            dataclasses.replace(attribution, **curves._asdict())
+            for name, curves in controls.items()
+            if name.split("-")[0] == family
+        ]
+        if others:
+            insertion = float(np.mean([other.insertion_auc for other in others]))
+            deletion = float(np.mean([other.deletion_auc for other in others]))
+            values[f"{family}_insertion_auc"] = insertion
+            values[f"{family}_deletion_auc"] = deletion
+            values[f"gain_over_{family}"] = reached - (insertion - deletion)
+    return values
+
+
+def _localisation(
+    what: str, attribution: Attribution, mask: Bool[np.ndarray, "H W"], published_rules: bool
+) -> dict[str, float]:
+    labels, order, saliency = attribution.labels, attribution.order, attribution.saliency
+    if published_rules:
+        # The published start value takes both weights as 1.
+        start = 1 - attribution.insertion[-1].mean() + attribution.insertion[0].mean()
+        coarse = published_map(labels, order, attribution.objective, float(start))
+        hit = published_pointing_game(coarse, mask)
+    else:
+        hit = pointing_game(labels, order, mask)
+    return {
+        f"{what}_pointing": hit,
+        f"{what}_expected_hit": expected_hit(saliency, mask),
+        f"{what}_mass": relevance_mass(saliency, mask),
+        f"{what}_iou": best_iou(labels, order, mask)[0],
+        f"{what}_precision": average_precision(labels, order, mask),
+    }
+
+
+def _correction(correction: float, published_rules: bool) -> dict[str, float]:
+    alone = np.array([correction])
+    return {
+        "correction": average_minimal_correction(alone),
+        "success": correction_success_rate(alone, published=published_rules),
+        "success_of_corrected": correction_success_rate(alone, published=True),
+        "unresolved": np.isnan(correction),
+    }

@@ -1,0 +1,140 @@
+"""Words of an English answer and their classes, from lists of closed-class words.
+
+There is no tagger here. Determiners, pronouns, prepositions, conjunctions and auxiliaries are
+closed classes, so a list finds nearly all of them, and colours and numbers are short lists too;
+every other word is "content". A word that belongs to several classes gets one of them wherever
+it stands: "that" is always a determiner, "like" always a preposition, "orange" always a colour.
+In another language every word is content.
+"""
+
+import re
+from typing import Literal, NamedTuple, get_args
+
+WordClass = Literal[
+    "content",
+    "colour",
+    "number",
+    "polarity",
+    "determiner",
+    "pronoun",
+    "preposition",
+    "conjunction",
+    "auxiliary",
+    "punctuation",
+    "end",
+]
+CLASSES: tuple[WordClass, ...] = get_args(WordClass)
+# Yes, No and not are claims about the picture in some answers and figures of speech in others,
+# so "polarity" is on neither side.
+PERCEPTION: tuple[WordClass, ...] = ("content", "colour", "number")
+PRIOR: tuple[WordClass, ...] = CLASSES[CLASSES.index("determiner") :]
+
+_WORDS: dict[WordClass, str] = {
+    "colour": """
+        beige black blue bronze brown crimson cyan cream gold golden gray green grey indigo
+        ivory khaki lavender lime magenta maroon navy olive orange pink purple red scarlet
+        silver tan teal turquoise violet white yellow
+    """,
+    "number": """
+        zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
+        fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy
+        eighty ninety hundred thousand million dozen
+    """,
+    "polarity": "yes no not",
+    "determiner": """
+        a all an another any both each either enough every few many more most much neither
+        other several some such that the these this those what which whose
+        her his its my our their your
+    """,
+    "pronoun": """
+        anybody anyone anything everybody everyone everything he hers herself him himself i it
+        itself me mine myself nobody none nothing ours ourselves she somebody someone something
+        theirs them themselves there they us we who whom you yours yourself
+    """,
+    "preposition": """
+        about above across after against along alongside amid among around at atop before behind
+        below beneath beside besides between beyond by down during for from in inside into like
+        near of off on onto out outside over past per through throughout to toward towards under
+        underneath until up upon via with within without
+    """,
+    "conjunction": """
+        although and as because but if nor or since so than though unless when where whether
+        while yet
+    """,
+    "auxiliary": """
+        am are be been being can cannot could did do does had has have having is may might must
+        shall should was were will would
+    """,
+}
+_CLASS_OF: dict[str, WordClass] = {
+    word: kind for kind, words in _WORDS.items() for word in words.split()
+}
+# The end of the answer by name, a number, a word with its inner marks, or a mark.
+_PIECES = re.compile(
+    r"<\|[^|>]+\|>|</s>|<(?:eos|end_of_turn)>"
+    r"|\d+(?:[.,]\d+)*(?![^\W_])"
+    r"|[^\W_]+(?:['\u2019-][^\W_]+)*"
+    r"|[^\w\s]|_"
+)
+
+
+class Word(NamedTuple):
+    """A word, mark or end-of-answer token.
+
+    Attributes:
+      text: as it stands in the answer.
+      kind: its class.
+      tokens: positions of the tokens that spell it.
+    """
+
+    text: str
+    kind: WordClass
+    tokens: tuple[int, ...]
+
+
+def words(tokens: tuple[str, ...]) -> list[Word]:
+    """Cuts an answer into words and classes them.
+
+    "don't" and "half-open" are one word each; a token that spells parts of two words belongs
+    to both, and one of nothing but blanks to none.
+
+    Args:
+      tokens: texts of the answer's tokens; joined they are the answer.
+
+    Returns:
+      The words in their order.
+    """
+    ends = [0]
+    for token in tokens:
+        ends.append(ends[-1] + len(token))
+    found, first = [], 0
+    for piece in _PIECES.finditer("".join(tokens)):
+        while ends[first + 1] <= piece.start():
+            first += 1
+        last = first
+        while ends[last + 1] < piece.end():
+            last += 1
+        # A token of an empty text spells nothing.
+        spelt = [i for i in range(first, last + 1) if ends[i] < ends[i + 1]]
+        found.append(Word(piece[0], word_class(piece[0]), tuple(spelt)))
+    return found
+
+
+def word_class(word: str) -> WordClass:
+    """The class of a word, a mark or an end-of-answer token.
+
+    Args:
+      word: one piece of `words`, in any case.
+    """
+    plain = word.lower().replace("\u2019", "'")
+    if len(word) > 1 and not word[0].isalnum():
+        return "end"
+    if not plain[0].isalnum():
+        return "punctuation"
+    if plain[0].isdigit() and plain[-1].isdigit():
+        return "number"
+    if plain.endswith("n't"):
+        return "auxiliary"
+    stem = plain.split("'")[0]
+    # "it's" is classed as "it", "dog's" as "dog".
+    return _CLASS_OF.get(plain) or _CLASS_OF.get(stem, "content")
