@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 
 import eagle_jax
 from eagle_jax import InputError, cli, explanation
+from eagle_jax.commands import build as command
 from eagle_jax.answer import encode_answer, token_texts
 from eagle_jax.demo import MISTAKES
 from eagle_jax.demo.questions import CAPTION_PROMPT, presence_question
@@ -155,7 +156,7 @@ def run(*arguments):
 
 
 def test_the_command(model, questions, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "_cache_compilations", lambda: None)
+    monkeypatch.setattr(command, "cache_compilations", lambda: None)
     monkeypatch.setattr(eagle_jax, "load", lambda *_, **__: model)
     out = tmp_path / "new.jsonl"
     assert run(questions, "--out", out) == 1
@@ -185,7 +186,7 @@ def test_an_interrupted_command(model, questions, tmp_path, monkeypatch, capsys)
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_cache_compilations", lambda: None)
+    monkeypatch.setattr(command, "cache_compilations", lambda: None)
     monkeypatch.setattr(eagle_jax, "load", lambda *_, **__: model)
     monkeypatch.setattr(build, "generate", interrupt)
     assert run(questions, "--out", tmp_path / "new.jsonl") == 130

@@ -123,7 +123,7 @@ def test_failures_are_named_and_the_rest_finishes(tmp_path, capsys, monkeypatch)
         1: "{not json",
         3: json.dumps({"image": "missing.png", "prompt": "What?"}),
         4: json.dumps({"image": "text.png", "prompt": "What?"}),
-        5: json.dumps({"image": "scene-0.png", "prompt": "What?", "target": "unicorn"}),
+        5: json.dumps({"image": "scene-5.png", "prompt": "What?", "target": "unicorn"}),
     }
     path = storybook_list.write_list(tmp_path, 6, broken)
     (tmp_path / "text.png").write_text("no picture")
