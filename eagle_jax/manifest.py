@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from eagle_jax.errors import InputError
+from eagle_jax.models.checkpoint import read_config
+from eagle_jax.models.converted import MARKER
 from eagle_jax.storage import library_versions, require_writable
 
 MANIFEST = "manifest.json"
@@ -116,10 +118,16 @@ def read_manifest(out: Path) -> dict[str, Any]:
 
 
 def fingerprint(folder: Path) -> str:
-    """A digest of a checkpoint's configuration and of the names and sizes of its files."""
-    digest = hashlib.sha256((folder / "config.json").read_bytes())
+    """A digest of a checkpoint's configuration and of the names and sizes of its weights.
+
+    Raises:
+      InputError: the folder holds no checkpoint.
+    """
+    digest = hashlib.sha256(json.dumps(read_config(folder), sort_keys=True).encode())
     for path in sorted(folder.glob("*.safetensors")):
         digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+    if (folder / MARKER).is_file():
+        digest.update((folder / MARKER).read_bytes())
     return digest.hexdigest()[:16]
 
 

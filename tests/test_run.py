@@ -129,6 +129,7 @@ def test_failures_are_named_and_the_rest_finishes(tmp_path, capsys, monkeypatch)
     (tmp_path / "text.png").write_text("no picture")
     out = tmp_path / "out"
     arguments = ["run", str(path), "--out", str(out), "--regions", "grid:2x2"]
+    arguments += ["--max-new-tokens", "8", "--together", "2"]
     assert cli.main(arguments) == 1
     said = capsys.readouterr()
     assert "2 of 6 items" in said.out
