@@ -34,7 +34,9 @@ def evaluation_figure(evaluation: Evaluation, baseline: Evaluation | None = None
     tall = 0.5 + _ROW * len(evaluation.groups)
     figure = Figure(figsize=(_WIDTH, tall), dpi=200, facecolor="white")
 
-    def text(left: float, bottom: float, words: str, size: float, colour: str, **style) -> None:
+    def text(
+        left: float, bottom: float, words: str, size: float | int, colour, **style
+    ) -> None:
         figure.text(
             left / _WIDTH,
             bottom / tall,
