@@ -34,7 +34,9 @@ def evaluation_figure(evaluation: Evaluation, baseline: Evaluation | None = None
     tall = 0.5 + _ROW * len(evaluation.groups)
     figure = Figure(figsize=(_WIDTH, tall), dpi=200, facecolor="white")
 
-    def text(left: float, bottom: float, words: str, size: float, colour: str, **style) -> None:
+    def text(
+        left: float, bottom: float, words: str, size: float | int, colour, **style
+    ) -> None:
         figure.text(
             left / _WIDTH,
             bottom / tall,
@@ -176,10 +178,10 @@ def draw_corrections(axes: Axes, group: Group, baseline: Group | None = None) ->
       group: items with regenerated answers; the others of its items are left out.
       baseline: the same kind of another run, dashed.
     """
-    styles = [(group, {"linewidth": 1.8})]
+    groups = [group]
     if baseline is not None and "correction" in baseline.measures:
-        styles.append((baseline, {"linewidth": 1.2, "linestyle": (0, (4, 2))}))
-    for some, style in styles:
+        groups.append(baseline)
+    for some in groups:
         values = [row.values for row in some.rows if "correction" in row.values]
         removed = np.sort([v["correction"] for v in values if not v["unresolved"]])
         steps = np.concatenate([[0], removed, [1]])
@@ -189,8 +191,9 @@ def draw_corrections(axes: Axes, group: Group, baseline: Group | None = None) ->
             shares / len(values),
             where="post",
             color=INSERTION_COLOUR,
+            linewidth=1.8 if some is group else 1.2,
+            linestyle="-" if some is group else (0, (4, 2)),
             clip_on=False,
-            **style,
         )
     axes.axvline(BUDGET, color=EDGE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     axes.set(xlim=(0, 1), ylim=(0, 1.02))

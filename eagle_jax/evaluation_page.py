@@ -73,7 +73,9 @@ def _classes(title: str, group: Group) -> str:
 
 
 def _differences(title: str, differences: dict[str, Paired]) -> str:
-    rows = [(title, "mean", "95 % interval", "pairs", "better in", "worse in")]
+    rows: list[Sequence[str]] = [
+        (title, "mean", "95 % interval", "pairs", "better in", "worse in")
+    ]
     for name, value in differences.items():
         better = MEASURES[name].better
         wins, losses = value.higher, value.lower

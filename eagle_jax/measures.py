@@ -151,7 +151,7 @@ def measure(result: Result, published_rules: bool = False) -> Row:
         name=item.name,
         kind=kind,
         prompt=item.prompt,
-        values={name: float(value) for name, value in values.items()},
+        values=values,
         words=word_reliance(
             attribution.answer_tokens, attribution.target[own], attribution.reliance[own]
         ),
@@ -165,12 +165,12 @@ def _faithfulness(area: Float[np.ndarray, "k"], attribution: Attribution) -> dic
     insertion = attribution.insertion.astype(np.float64)
     deletion = attribution.deletion.astype(np.float64)
     inserted, deleted = insertion.mean(axis=1), deletion.mean(axis=1)
-    blank, full = inserted[0], inserted[-1]
-    aucs = insertion_auc(area, inserted), deletion_auc(area, deleted)
+    aucs = np.array([insertion_auc(area, inserted), deletion_auc(area, deleted)])
+    normalised = normalised_auc(aucs, full=inserted[-1:], blank=inserted[:1])
     tokens = sensitive_tokens(insertion[-1], insertion[0])
     chosen = mean_over_tokens(insertion, tokens), mean_over_tokens(deletion, tokens)
     logs = log_probability(insertion).mean(axis=1), log_probability(deletion).mean(axis=1)
-    return {
+    values = {
         "insertion_auc": aucs[0],
         "deletion_auc": aucs[1],
         "insertion_minus_deletion": aucs[0] - aucs[1],
@@ -178,11 +178,12 @@ def _faithfulness(area: Float[np.ndarray, "k"], attribution: Attribution) -> dic
         "sensitive_insertion_auc": insertion_auc(area, chosen[0]),
         "sensitive_deletion_auc": deletion_auc(area, chosen[1]),
         "sensitive_highest_confidence": highest_confidence(chosen[0]),
-        "normalised_insertion_auc": normalised_auc(np.array(aucs[0]), full, blank),
-        "normalised_deletion_auc": normalised_auc(np.array(aucs[1]), full, blank),
+        "normalised_insertion_auc": normalised[0],
+        "normalised_deletion_auc": normalised[1],
         "log_insertion_auc": insertion_auc(area, logs[0]),
         "log_deletion_auc": deletion_auc(area, logs[1]),
     }
+    return {name: float(value) for name, value in values.items()}
 
 
 def _gains(
@@ -216,7 +217,7 @@ def _localisation(
     else:
         hit = pointing_game(labels, order, mask)
     return {
-        f"{what}_pointing": hit,
+        f"{what}_pointing": float(hit),
         f"{what}_expected_hit": expected_hit(saliency, mask),
         f"{what}_mass": relevance_mass(saliency, mask),
         f"{what}_iou": best_iou(labels, order, mask)[0],
@@ -230,5 +231,5 @@ def _correction(correction: float, published_rules: bool) -> dict[str, float]:
         "correction": average_minimal_correction(alone),
         "success": correction_success_rate(alone, published=published_rules),
         "success_of_corrected": correction_success_rate(alone, published=True),
-        "unresolved": np.isnan(correction),
+        "unresolved": float(np.isnan(correction)),
     }

@@ -141,9 +141,9 @@ def log_probability(
 
 
 def normalised_auc(
-    auc: Float[np.ndarray | jax.Array, "*b"],
-    full: Float[np.ndarray | jax.Array, "*b"],
-    blank: Float[np.ndarray | jax.Array, "*b"],
+    auc: Float[np.ndarray | jax.Array, "*#b"],
+    full: Float[np.ndarray | jax.Array, "*#b"],
+    blank: Float[np.ndarray | jax.Array, "*#b"],
     least: float = LEAST_RANGE,
 ) -> Float[np.ndarray | jax.Array, "*b"]:
     """An AUC on the scale where the blank image is 0 and the full image 1.
