@@ -11,6 +11,7 @@ from transformers import AutoTokenizer
 import eagle_jax
 from eagle_jax import InputError, cli, explanation
 from eagle_jax.answer import encode_answer, token_texts
+from eagle_jax.commands import build as command
 from eagle_jax.demo import MISTAKES
 from eagle_jax.demo.questions import CAPTION_PROMPT, presence_question
 from eagle_jax.demo.scenes import draw_scene
@@ -115,6 +116,18 @@ def test_a_built_list_reads_back_and_is_the_same_again(model, questions, tmp_pat
     assert (tmp_path / "new.jsonl").read_bytes() == (tmp_path / "second.jsonl").read_bytes()
 
 
+def test_a_picture_is_asked_the_same_once(model, questions, monkeypatch):
+    asked = []
+
+    def generate(model, image, prompt, max_new_tokens):
+        asked.append((image.name, prompt))
+        return eagle_jax.generate(model, image, prompt, max_new_tokens)
+
+    monkeypatch.setattr(build, "generate", generate)
+    list(build_items(model, read_list(questions)))
+    assert len(asked) == len(set(asked)) == 4
+
+
 def test_count_ends_the_work(model, questions, tmp_path):
     built = build_list(model, read_list(questions), tmp_path / "new.jsonl", count=1)
     assert [item.name for item in built.items] == ["wrong"] and not built.failures
@@ -155,7 +168,7 @@ def run(*arguments):
 
 
 def test_the_command(model, questions, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "_cache_compilations", lambda: None)
+    monkeypatch.setattr(command, "cache_compilations", lambda: None)
     monkeypatch.setattr(eagle_jax, "load", lambda *_, **__: model)
     out = tmp_path / "new.jsonl"
     assert run(questions, "--out", out) == 1
@@ -185,7 +198,7 @@ def test_an_interrupted_command(model, questions, tmp_path, monkeypatch, capsys)
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_cache_compilations", lambda: None)
+    monkeypatch.setattr(command, "cache_compilations", lambda: None)
     monkeypatch.setattr(eagle_jax, "load", lambda *_, **__: model)
     monkeypatch.setattr(build, "generate", interrupt)
     assert run(questions, "--out", tmp_path / "new.jsonl") == 130
