@@ -116,6 +116,18 @@ def test_a_built_list_reads_back_and_is_the_same_again(model, questions, tmp_pat
     assert (tmp_path / "new.jsonl").read_bytes() == (tmp_path / "second.jsonl").read_bytes()
 
 
+def test_a_picture_is_asked_the_same_once(model, questions, monkeypatch):
+    asked = []
+
+    def generate(model, image, prompt, max_new_tokens):
+        asked.append((image.name, prompt))
+        return eagle_jax.generate(model, image, prompt, max_new_tokens)
+
+    monkeypatch.setattr(build, "generate", generate)
+    list(build_items(model, read_list(questions)))
+    assert len(asked) == len(set(asked)) == 4
+
+
 def test_count_ends_the_work(model, questions, tmp_path):
     built = build_list(model, read_list(questions), tmp_path / "new.jsonl", count=1)
     assert [item.name for item in built.items] == ["wrong"] and not built.failures

@@ -91,6 +91,13 @@ def test_objects_that_occur_once(folder):
     ]
 
 
+def test_a_box_is_the_published_one(folder):
+    # The extreme corners of a person in image 385029, whose published box is asserted.
+    corners = [3.24, 399.1, 231.91, 308.49, 272.9, 348.4, 37.75, 478.92, 0.0, 478.92]
+    (item,) = objects(folder, instance(1, 1, segmentation=[corners]))
+    assert item.boxes == ((0, 308, 273, 479),)
+
+
 def test_an_object_of_no_size_has_a_box_of_one_pixel(folder):
     (item,) = objects(folder, instance(1, 1, segmentation=[[3.1, 2.2, 3.2, 2.2, 3.1, 2.3]]))
     assert item.boxes == ((3, 2, 4, 3),)

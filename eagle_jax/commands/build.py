@@ -59,15 +59,16 @@ def add(commands: argparse._SubParsersAction) -> None:
 def command(options: argparse.Namespace) -> int:
     """Runs the command."""
     import eagle_jax
-    from eagle_jax.tasks import Item, read_list
+    from eagle_jax.tasks import Broken, read_list
     from eagle_jax.tasks.build import build_list, require_new
 
     entries = read_list(options.list, options.images, options.kind)
     require_new(options.out)
-    if not any(isinstance(entry, Item) for entry in entries):
+    broken = [entry for entry in entries if isinstance(entry, Broken)]
+    if len(broken) == len(entries):
         raise InputError(
             f"none of the {len(entries)} entries of {options.list} can be used; "
-            f"{entries[0].place}: {entries[0].reason}"
+            f"{broken[0].place}: {broken[0].reason}"
         )
     cache_compilations()
     model = eagle_jax.load(options.model, dtype=options.dtype)

@@ -151,18 +151,22 @@ def build_items(
     if max_new_tokens < 1:
         raise InputError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
     kept = 0
+    # Several objects may be asked for in the caption of one picture.
+    answers: dict[tuple[Path, str], Int32[np.ndarray, " a"]] = {}
     for entry in entries:
         if count is not None and kept >= count:
             return
         if isinstance(entry, Broken):
             yield entry
             continue
+        asked = entry.image, entry.prompt
         try:
-            ids = generate(model, entry.image, entry.prompt, max_new_tokens)
+            if asked not in answers:
+                answers[asked] = generate(model, *asked, max_new_tokens)
         except InputError as error:
             yield Broken(entry.place, " ".join(str(error).split()))
             continue
-        built = _built(entry, ids, model.tokenizer, keep, plurals)
+        built = _built(entry, answers[asked], model.tokenizer, keep, plurals)
         kept += isinstance(built, Item)
         yield built
 

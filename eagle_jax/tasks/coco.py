@@ -15,11 +15,9 @@ from eagle_jax.tasks.prompts import CAPTION
 Found = Iterator[tuple[str, dict[str, Any] | InputError]]
 
 
-def is_annotations(document: Any) -> bool:
+def is_annotations(document: dict[str, Any]) -> bool:
     """Whether a parsed file is laid out as COCO's annotations are."""
-    return isinstance(document, dict) and all(
-        isinstance(document.get(name), list) for name in ("images", "annotations")
-    )
+    return all(isinstance(document.get(name), list) for name in ("images", "annotations"))
 
 
 def join(document: dict[str, Any]) -> Found:

@@ -22,7 +22,7 @@ def read_mask(path: Path, height: int, width: int) -> Bool[np.ndarray, "H W"]:
     Raises:
       InputError: it cannot be read or has another size.
     """
-    mask = read_image(path).any(axis=-1)
+    mask = np.asarray(read_image(path).any(axis=-1))
     if mask.shape != (height, width):
         raise InputError(
             f"the mask {path} is {mask.shape[1]} x {mask.shape[0]} pixels, its picture is "

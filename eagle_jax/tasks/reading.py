@@ -100,7 +100,7 @@ def _entries(content: bytes, path: Path) -> list[tuple[str, Any]]:
             document, damage = None, str(error)
         if isinstance(document, list):
             return [(f"entry {n}", entry) for n, entry in enumerate(document, 1)]
-        if coco.is_annotations(document):
+        if isinstance(document, dict) and coco.is_annotations(document):
             return list(coco.join(document))
         if b"\n" in content.strip() and document is not None:
             return [("entry 1", document)]
