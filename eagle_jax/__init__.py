@@ -14,6 +14,7 @@ from typing import Any
 _HOMES = {
     "Attribution": "eagle_jax.attribution",
     "InputError": "eagle_jax.errors",
+    "diagnose": "eagle_jax.diagnosis",
     "explain": "eagle_jax.explanation",
     "generate": "eagle_jax.generation",
     "load": "eagle_jax.bundle",

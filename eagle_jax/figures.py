@@ -30,24 +30,26 @@ from eagle_jax.errors import InputError
 INSERTION_COLOUR, DELETION_COLOUR, RANK_COLOUR = "#12807a", "#d2622a", "#ffd84a"
 RANKS = 5
 # Longest side, in pixels, of the pictures inside the figure.
-_RASTER = 1200
+RASTER = 1200
 # Standard deviation of the smoothing as a share of the image's mean side; close to the
 # published 20 pixels down and up again at 640 x 480.
 _SMOOTHING = 0.018
-_WIDTH, _MARGIN, _TITLE = 11.0, 0.3, 0.27
+WIDTH, MARGIN, TITLE = 11.0, 0.3, 0.27
 
 
 def overlay(
     image: UInt8[np.ndarray, "H W 3"],
     saliency: Float[np.ndarray, "H W"],
     opacity: float = 0.55,
+    colours: str = "viridis",
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Lay a smoothed saliency map in viridis colours over the image in grey.
+    """Lay a smoothed saliency map in colours over the image in grey.
 
     Args:
       image: the explained image, RGB.
       saliency: map in [0, 1].
       opacity: share of the colour in the mixture.
+      colours: name of a matplotlib colour map.
 
     Returns:
       The mixture, RGB.
@@ -57,7 +59,7 @@ def overlay(
     """
     sigma = _SMOOTHING * np.sqrt(saliency.size)
     smooth = ndimage.gaussian_filter(saliency.astype(np.float32), sigma, mode="nearest")
-    colour = colormaps["viridis"](np.clip(smooth, 0, 1))[..., :3] * 255
+    colour = colormaps[colours](np.clip(smooth, 0, 1))[..., :3] * 255
     # A grey ground keeps the mixture's hue equal to the colour bar's.
     grey = image @ np.array([0.299, 0.587, 0.114], np.float32)
     return np.round(opacity * colour + (1 - opacity) * grey[..., None]).astype(np.uint8)
@@ -70,14 +72,16 @@ def draw_regions(axes: Axes, attribution: Attribution) -> None:
       axes: where to draw; takes the image's pixel coordinates.
       attribution: what to draw.
     """
-    _show(axes, _image(attribution), attribution)
+    show_image(axes, require_image(attribution), attribution)
     labels = attribution.labels
-    step = max(1, max(labels.shape) // _RASTER)
+    step = max(1, max(labels.shape) // RASTER)
     coarse = labels[::step, ::step]
     corners = np.array(labels.shape[::-1]) / coarse.shape[::-1]
 
     def lines(which: np.ndarray, **style) -> LineCollection:
-        return LineCollection(list(_edges(which) * corners), capstyle="projecting", **style)
+        return LineCollection(
+            list(outline_segments(which) * corners), capstyle="projecting", **style
+        )
 
     axes.add_collection(lines(coarse, colors="black", linewidths=1.0, alpha=0.2))
     axes.add_collection(lines(coarse, colors="white", linewidths=0.5, alpha=0.65))
@@ -110,10 +114,10 @@ def draw_overlay(axes: Axes, attribution: Attribution) -> None:
       axes: where to draw; takes the image's pixel coordinates.
       attribution: what to draw.
     """
-    image = _image(attribution)
+    image = require_image(attribution)
     saliency = Image.fromarray(attribution.saliency)
     saliency = saliency.resize(image.shape[1::-1], Image.Resampling.NEAREST)
-    _show(axes, overlay(image, np.asarray(saliency)), attribution)
+    show_image(axes, overlay(image, np.asarray(saliency)), attribution)
 
 
 def draw_curves(axes: Axes, attribution: Attribution) -> None:
@@ -142,7 +146,7 @@ def draw_curves(axes: Axes, attribution: Attribution) -> None:
             marker="o",
             markersize=2.4,
             solid_joinstyle="round",
-            label=f"{name} (AUC {_number(auc)})",
+            label=f"{name} (AUC {short_number(auc)})",
             clip_on=False,
             zorder=3,
         )
@@ -151,7 +155,7 @@ def draw_curves(axes: Axes, attribution: Attribution) -> None:
     up = 1 if full >= blank else -1
     for name, level, shift in (("full", full, up * apart), ("blank", blank, -up * apart)):
         axes.annotate(
-            f"{name} {_number(level)}",
+            f"{name} {short_number(level)}",
             (1, level + shift),
             xytext=(5, 0),
             textcoords="offset points",
@@ -177,6 +181,15 @@ def draw_curves(axes: Axes, attribution: Attribution) -> None:
     axes.set_ylabel(
         _measured(attribution), fontproperties=font(8.5), color=INK, parse_math=False
     )
+    plain_frame(axes)
+
+
+def plain_frame(axes: Axes) -> None:
+    """Leave a diagram its left and bottom line, with small ticks.
+
+    Args:
+      axes: with its limits and formatters set.
+    """
     axes.tick_params(length=2.5, width=0.6, color=FAINT, labelcolor=INK)
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         label.set_fontproperties(font(7.5))
@@ -197,9 +210,9 @@ def figure(attribution: Attribution) -> Figure:
     Returns:
       A figure eleven inches wide; save it with `savefig`, no tight box needed.
     """
-    inner = _WIDTH - 2 * _MARGIN
+    inner = WIDTH - 2 * MARGIN
     chips = ChipRows(attribution, inner * 72)
-    prompt = _wrapped(attribution.prompt, 11, (inner - 0.75) * 72, 3)
+    prompt = wrapped(attribution.prompt, 11, (inner - 0.75) * 72, 3)
     height, width = attribution.labels.shape
     # A strip of a few pixels is drawn thicker than it is, or nobody could see it.
     ratio = float(np.clip(height / width, 1 / 12, 8))
@@ -207,21 +220,21 @@ def figure(attribution: Attribution) -> Figure:
     tall = min(float(np.sqrt((8.0 if stacked else 8.6) * ratio)), 4.3)
     wide = min(tall / ratio, 5.6 if stacked else 3.1)
     tall = wide * ratio
-    row = max(2 * tall + 1.5 * _TITLE if stacked else tall, 2.4)
+    row = max(2 * tall + 1.5 * TITLE if stacked else tall, 2.4)
 
-    heights = [0.24, 0.22 * len(prompt), 0.22, _TITLE, row, 0.7, chips.height / 72, 0.14, 0.42]
+    heights = [0.24, 0.22 * len(prompt), 0.22, TITLE, row, 0.7, chips.height / 72, 0.14, 0.42]
     total = sum(heights)
-    drawing = Figure(figsize=(_WIDTH, total), dpi=200, facecolor="white")
+    drawing = Figure(figsize=(WIDTH, total), dpi=200, facecolor="white")
     bottoms = total - np.cumsum(heights)
 
     def axes(left: float, bottom: float, width: float, height: float) -> Axes:
-        return drawing.add_axes((left / _WIDTH, bottom / total, width / _WIDTH, height / total))
+        return drawing.add_axes((left / WIDTH, bottom / total, width / WIDTH, height / total))
 
     def text(
         left: float, bottom: float, words: str, size: float | int, colour=INK, **style
     ) -> None:
         drawing.text(
-            left / _WIDTH,
+            left / WIDTH,
             bottom / total,
             words,
             fontproperties=font(size, style.pop("bold", False)),
@@ -231,52 +244,53 @@ def figure(attribution: Attribution) -> Figure:
         )
 
     first = bottoms[0] - 0.16
-    text(_MARGIN, first, "Prompt" if attribution.prompt else "No prompt", 9, FAINT)
+    text(MARGIN, first, "Prompt" if attribution.prompt else "No prompt", 9, FAINT)
     for number, line in enumerate(prompt):
-        text(_MARGIN + 0.75, first - 0.22 * number, line, 11)
+        text(MARGIN + 0.75, first - 0.22 * number, line, 11)
 
     upper = bottoms[3]
     if stacked:
-        below = upper - 2 * tall - 1.5 * _TITLE
-        boxes = [(_MARGIN, upper - tall), (_MARGIN, below)]
-        right = _MARGIN + wide
+        below = upper - 2 * tall - 1.5 * TITLE
+        boxes = [(MARGIN, upper - tall), (MARGIN, below)]
+        right = MARGIN + wide
     else:
         box = max(wide, 1.75)
-        boxes = [(_MARGIN, upper - tall), (_MARGIN + box + 0.3, upper - tall)]
-        right = _MARGIN + box + 0.3 + wide
+        boxes = [(MARGIN, upper - tall), (MARGIN + box + 0.3, upper - tall)]
+        right = MARGIN + box + 0.3 + wide
     names = ("Most important regions", "Saliency")
     for (left, low), name, draw in zip(boxes, names, (draw_regions, draw_overlay), strict=True):
         draw(axes(left, low, wide, tall), attribution)
         text(left, low + tall + 0.09, name, 10, bold=True)
     left, low = boxes[1]
-    _colour_bar(
+    colour_bar(
         axes(left + wide + 0.08, low, 0.09, tall),
         ScalarMappable(Normalize(0, 1), "viridis"),
         "vertical",
     )
-    start = max(right, _MARGIN + 2 * 1.75) + 1.0
+    start = max(right, MARGIN + 2 * 1.75) + 1.0
     text(start - 0.45, upper + 0.09, "Insertion and deletion", 10, bold=True)
-    curve_wide = min(_WIDTH - _MARGIN - 0.62 - start, 4.4)
+    curve_wide = min(WIDTH - MARGIN - 0.62 - start, 4.4)
     curve_tall = min(row, 3.4) - 0.68
     draw_curves(axes(start, upper - 0.26 - curve_tall, curve_wide, curve_tall), attribution)
 
     line = bottoms[5] + 0.25
-    text(_MARGIN, line, "Answer", 10, bold=True)
-    end = _WIDTH - _MARGIN - text_width("perception", 8) / 72 - 0.1
+    text(MARGIN, line, "Answer", 10, bold=True)
+    end = WIDTH - MARGIN - text_width("perception", 8) / 72 - 0.1
     bar = axes(end - 2.0, line + 0.01, 2.0, 0.1)
-    _colour_bar(bar, ScalarMappable(chips.scale, RELIANCE_COLOURS), "horizontal")
+    colour_bar(bar, ScalarMappable(chips.scale, RELIANCE_COLOURS), "horizontal")
     text(end - 2.1, line, "language prior", 8, FAINT, ha="right")
     text(end + 0.1, line, "perception", 8, FAINT)
-    chips.draw(axes(_MARGIN, bottoms[6], inner, chips.height / 72))
+    chips.draw(axes(MARGIN, bottoms[6], inner, chips.height / 72))
 
     facts = [attribution.model, f"{attribution.order.size} regions"]
     facts += [f"{attribution.search} search", f"{attribution.forwards:,} forwards"]
     facts += [f"{attribution.seconds:,.1f} s"]
-    text(_MARGIN, 0.2, drawable("    ".join(facts)), 7.5, FAINT)
+    text(MARGIN, 0.2, drawable("    ".join(facts)), 7.5, FAINT)
     return drawing
 
 
-def _show(axes: Axes, image: np.ndarray, attribution: Attribution) -> None:
+def show_image(axes: Axes, image: np.ndarray, attribution: Attribution) -> None:
+    """Show a picture of any resolution in the image's pixel coordinates."""
     height, width = attribution.labels.shape
     axes.imshow(image, extent=(0, width, height, 0), aspect="auto", interpolation="antialiased")
     axes.set(xticks=[], yticks=[], xlim=(0, width), ylim=(height, 0))
@@ -284,7 +298,8 @@ def _show(axes: Axes, image: np.ndarray, attribution: Attribution) -> None:
         spine.set(color=EDGE, linewidth=0.6)
 
 
-def _image(attribution: Attribution) -> np.ndarray:
+def require_image(attribution: Attribution) -> np.ndarray:
+    """The explained image, enlarged or shrunk to the resolution of the figures."""
     if attribution.image is None:
         raise InputError(
             "the attribution was saved without its image; give it one with "
@@ -295,13 +310,14 @@ def _image(attribution: Attribution) -> np.ndarray:
 
 def _resized(image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
-    scale = _RASTER / max(height, width)
+    scale = RASTER / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     smooth = Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS
     return np.asarray(Image.fromarray(image).resize(size, smooth))
 
 
-def _edges(labels: np.ndarray) -> np.ndarray:
+def outline_segments(labels: np.ndarray) -> np.ndarray:
+    """Where regions border on each other: (segments, 2 ends, x and y), image edge left out."""
     segments = []
     for transposed, grid in ((False, labels), (True, labels.T)):
         # One segment for each run of pixels whose neighbour below is another region.
@@ -313,7 +329,8 @@ def _edges(labels: np.ndarray) -> np.ndarray:
     return np.concatenate(segments).astype(np.float64)
 
 
-def _colour_bar(axes: Axes, colours: ScalarMappable, orientation: str) -> None:
+def colour_bar(axes: Axes, colours: ScalarMappable, orientation: str) -> None:
+    """Draw a colour bar with three labels."""
     bar = axes.figure.colorbar(colours, cax=axes, orientation=orientation)
     bar.outline.set(linewidth=0.5, color=EDGE)
     low, high = colours.get_clim()
@@ -325,7 +342,8 @@ def _colour_bar(axes: Axes, colours: ScalarMappable, orientation: str) -> None:
         label.set_fontproperties(font(7))
 
 
-def _number(value: float) -> str:
+def short_number(value: float) -> str:
+    """Two digits that matter."""
     return f"{value:.2f}" if value >= 0.1 or value == 0 else f"{value:.2g}"
 
 
@@ -337,7 +355,8 @@ def _measured(attribution: Attribution) -> str:
     return f"probability of \u201c{token}\u201d"
 
 
-def _wrapped(text: str, size: float | int, width: float, most: int) -> list[str]:
+def wrapped(text: str, size: float | int, width: float, most: int) -> list[str]:
+    """Lines of a text in a width in points; the last of `most` ends in dots where it is cut."""
     # More than this never fits, and measuring a very long prompt takes seconds.
     rest = drawable(" ".join(text.split())[:1000])
     lines = []

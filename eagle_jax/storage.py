@@ -13,7 +13,7 @@ import tempfile
 import uuid
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +107,12 @@ def write_folder(folder: str | os.PathLike, files: Mapping[str, bytes]) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def require_free(folder: str | os.PathLike) -> None:
+def require_free(folder: str | os.PathLike, beside: Iterable[str] = ()) -> None:
     """Raise unless `save` may write to `folder`; worth asking before a long search.
 
     Args:
       folder: must be missing, empty, or hold an attribution and nothing else.
+      beside: names of files that may be there as well.
 
     Raises:
       InputError: the folder holds something that saving would destroy.
@@ -131,7 +132,7 @@ def require_free(folder: str | os.PathLike) -> None:
         return
     if RECORD not in held:
         raise InputError(f"cannot write {folder}: it holds other files; choose a new folder")
-    strange = sorted(held - {RECORD, ARRAYS, IMAGE, FIGURE})
+    strange = sorted(held - {RECORD, ARRAYS, IMAGE, FIGURE, *beside})
     if strange:
         raise InputError(
             f"cannot replace {folder}: {strange[0]!r} in it is no part of an attribution; "

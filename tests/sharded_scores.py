@@ -2,8 +2,9 @@
 
     python tests/sharded_scores.py FOLDER DATAxMODEL[,DATAxMODEL...]
 
-Prints JSON, for no mesh and for each: the scores of a few sets, the answer, the order of the
-exact search, the collectives inside the loop over batches, and the parameters that are split.
+Prints JSON, for no mesh and for each: the scores of a few sets, the answer, the answers with
+these sets visible, the order of the exact search, the collectives inside the loop over
+batches, and the parameters that are split.
 """
 
 import json
@@ -15,6 +16,7 @@ import numpy as np
 
 import eagle_jax
 from eagle_jax import scoring
+from eagle_jax.regeneration import regenerate
 
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
 REGIONS = 6
@@ -66,6 +68,9 @@ def main(folder: str, meshes: list[tuple[int, int]]) -> list[dict]:
             {
                 "scores": scorer(sets).tolist(),
                 "answer": scorer.tokens,
+                "regenerated": regenerate(
+                    model, image, labels, "What is this?", sets, 5, settle=(), batch_size=8
+                ),
                 "order": found.order.tolist(),
                 "collectives": looped_collectives(program.as_text()),
                 "split": [
