@@ -2,7 +2,8 @@
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, UInt8
@@ -213,7 +214,9 @@ class Attribution:
 
         return load(folder)
 
-    def to_eagle(self, folder: str | os.PathLike, name: str) -> None:
+    def to_eagle(
+        self, folder: str | os.PathLike, name: str, extra: Mapping[str, Any] | None = None
+    ) -> None:
         """Write `json/<name>.json` and `npy/<name>.npy` in the layout of the published code.
 
         The npy file holds the masks in the order chosen, shape (n, H, W, 1), int64: eight
@@ -222,13 +225,14 @@ class Attribution:
         Args:
           folder: parent of the `json` and `npy` folders, created if missing.
           name: name of the sample, usually that of the image without its extension.
+          extra: more fields for the JSON file, in place of its own of the same name.
 
         Raises:
           InputError: the name is no plain file name, or the folder cannot be written.
         """
         from eagle_jax.published import to_eagle
 
-        to_eagle(self, folder, name)
+        to_eagle(self, folder, name, extra)
 
     def _objective(self) -> np.ndarray:
         insertion = self.insertion.mean(axis=1, dtype=np.float64)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ import numpy as np
 from eagle_jax.attribution import Attribution
 from eagle_jax.errors import InputError
 
-# The published code decodes without special tokens, so these become empty words.
 _SPECIAL_TOKEN = re.compile(r"\s*(<\|.*\|>|</?s>|<pad>|<eos>|<bos>|<end_of_turn>)\s*")
 
 
-def to_eagle(attribution: Attribution, folder: str | os.PathLike, name: str) -> None:
+def to_eagle(
+    attribution: Attribution,
+    folder: str | os.PathLike,
+    name: str,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
     """See `Attribution.to_eagle`."""
     if name in ("", ".", "..") or name != Path(name).name:
         raise InputError(f"name {name!r} is no plain file name: give the folder separately")
@@ -31,9 +36,8 @@ def to_eagle(attribution: Attribution, folder: str | os.PathLike, name: str) -> 
             for path in partial:
                 path.parent.mkdir(parents=True, exist_ok=True)
             _write_masks(masks, attribution.labels, attribution.order)
-            text = json.dumps(
-                _eagle_record(attribution), indent=4, separators=(",", ":"), ensure_ascii=False
-            )
+            fields = _eagle_record(attribution) | dict(extra or {})
+            text = json.dumps(fields, indent=4, separators=(",", ":"), ensure_ascii=False)
             record.write_text(text, encoding="utf-8", errors="surrogatepass")
             for path, target in zip(partial, finished, strict=True):
                 path.replace(target)
@@ -68,7 +72,10 @@ def _eagle_record(attribution: Attribution) -> dict[str, Any]:
         "baseline_score": deletion[-1].tolist(),
         "selected_interpretation_token_id": attribution.target.tolist(),
         "selected_interpretation_token_word_id": attribution.token_ids.tolist(),
-        "words": [
-            "" if _SPECIAL_TOKEN.fullmatch(word) else word for word in attribution.tokens
-        ],
+        "words": [special_as_empty(word) for word in attribution.tokens],
     }
+
+
+def special_as_empty(word: str) -> str:
+    """A token's text as the published code decodes it, which drops special tokens."""
+    return "" if _SPECIAL_TOKEN.fullmatch(word) else word

@@ -1,0 +1,94 @@
+"""A whole run in the file layout of the published evaluation and drawing scripts."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eagle_jax.errors import InputError
+from eagle_jax.published import special_as_empty
+from eagle_jax.results import Result, read_results
+
+
+def export_run(out: Path, folder: Path) -> int:
+    """Writes every result of a run as `Attribution.to_eagle` does, with its list's fields.
+
+    Items with a box or a mask get the fields of the published object lists, items with a
+    label and regenerated answers those of RePOPE.
+
+    Args:
+      out: folder of the run.
+      folder: gets `json` and `npy`, in which files of the same name are replaced. The
+        published pointing game wants "interpretation_results" in its path.
+
+    Returns:
+      The number of results.
+
+    Raises:
+      InputError: there is no run, a result is damaged, answers were found by bisection (the
+        published layout has no place for prefixes that were not asked), or nothing can be
+        written.
+    """
+    count = 0
+    for result in read_results(out):
+        extra = _object_fields(result) | _question_fields(result)
+        result.attribution.to_eagle(folder, result.item.name, extra)
+        count += 1
+    if not count:
+        raise InputError(f"{out} holds no finished results yet")
+    return count
+
+
+def _object_fields(result: Result) -> dict[str, Any]:
+    item, attribution = result.item, result.attribution
+    outlines = [list(polygon) for polygon in item.polygons]
+    if not outlines and result.mask is not None:
+        outlines = _runs(result.mask)
+    if not item.boxes and not outlines:
+        return {}
+    box = item.boxes[0] if item.boxes else _bounds(outlines)
+    return {
+        "words": special_as_empty(attribution.tokens[0]),
+        "select_category": item.category or attribution.tokens[0].strip(),
+        "location": list(box),
+        "segmentation": outlines,
+        "output_word_id": attribution.answer_ids.tolist(),
+        "output_words": [special_as_empty(word) for word in attribution.answer_tokens],
+    }
+
+
+def _question_fields(result: Result) -> dict[str, Any]:
+    item, answers = result.item, result.answers
+    if item.label is None or answers is None:
+        return {}
+    if None in answers:
+        raise InputError(
+            f"{item.name}: its answers were found by bisection; the published layout wants all "
+            "of them: run with --regenerate scan"
+        )
+    return {
+        "question": item.prompt,
+        "label": item.label.lower(),
+        "counter_word_id": result.attribution.token_ids.tolist(),
+        "id": item.name,
+        # The published scan knows no blank image.
+        "revised_answering": list(answers[1:]),
+    }
+
+
+def _runs(mask: np.ndarray) -> list[list[int]]:
+    """A mask as flat polygons, one a run of pixels, which fill exactly its pixels."""
+    edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    rows, first = np.nonzero(edges == 1)
+    _, end = np.nonzero(edges == -1)
+    return [
+        [x0, y, x1 - 1, y, x1 - 1, y]
+        for y, x0, x1 in zip(rows.tolist(), first.tolist(), end.tolist(), strict=True)
+    ]
+
+
+def _bounds(outlines: list[list[float]]) -> list[int]:
+    points = np.concatenate([np.reshape(outline, (-1, 2)) for outline in outlines])
+    return [*np.floor(points.min(axis=0)).astype(int).tolist()] + [
+        *(np.ceil(points.max(axis=0)).astype(int) + 1).tolist()
+    ]
