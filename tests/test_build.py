@@ -1,5 +1,6 @@
 """Lists built from a model's own answers, with the demo model on drawn scenes."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -114,6 +115,14 @@ def test_a_built_list_reads_back_and_is_the_same_again(model, questions, tmp_pat
         assert vars(one) == vars(item) | {"place": f"line {number}"}
     build_list(model, entries, tmp_path / "second.jsonl", keep="all")
     assert (tmp_path / "new.jsonl").read_bytes() == (tmp_path / "second.jsonl").read_bytes()
+
+
+def test_nothing_of_a_recorded_answer_stays(model, questions):
+    item = read_list(questions)[4]
+    recorded = dataclasses.replace(item, prompt_ids=(1, 2), target_ids=(3,))
+    (built,) = build_items(model, [recorded])
+    assert (built.prompt_ids, built.target, built.target_ids) == (None, None, None)
+    assert built.answer != item.answer
 
 
 def test_a_picture_is_asked_the_same_once(model, questions, monkeypatch):

@@ -113,6 +113,8 @@ def test_pictures_are_named_from_a_folder_or_from_the_list(folder):
         ({"label": "maybe"}, """'label' must be "Yes" or "No", not "maybe\""""),
         ({"boxes": [1, 2, 3, 4]}, "'boxes' must hold x0, y0, x1, y1 in whole pixels, not 1"),
         ({"boxes": [[9, 1, 5, 9]]}, "its corners are swapped: [9, 1, 5, 9]"),
+        ({"boxes": [[5, 1, 5, 9]]}, "'boxes' holds an empty box"),
+        ({"boxes": [[5, 9, 6, 9]]}, "'boxes' holds an empty box"),
         ({"boxes": [[0, 0, 1.5, 2]]}, "'boxes' must hold x0, y0, x1, y1 in whole pixels"),
         ({"polygons": [[1, 2, 3, 4]]}, "'polygons' holds a polygon of 4 numbers"),
         ({"polygons": [[1, 2, 3, 4, 5, "6"]]}, "'polygons' must hold lists of numbers"),
