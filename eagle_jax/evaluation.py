@@ -19,10 +19,8 @@ from eagle_jax.metrics.statistics import (
     paired_difference,
 )
 from eagle_jax.reliance import perception_auroc
-from eagle_jax.results import ITEMS, read_result
+from eagle_jax.results import FAILURES, ITEMS, read_result
 from eagle_jax.word_classes import CLASSES, WordClass
-
-_FAILURES = "failures"
 
 
 class ClassReliance(NamedTuple):
@@ -276,7 +274,7 @@ def _columns(rows: Iterable[Row]) -> dict[str, np.ndarray]:
 
 
 def _failures(out: Path, names: Sequence[str]) -> Iterable[tuple[str, str]]:
-    for path in sorted((out / _FAILURES).glob("*.json")):
+    for path in sorted((out / FAILURES).glob("*.json")):
         if path.stem not in names:
             try:
                 reason = str(json.loads(path.read_text(encoding="utf-8"))["reason"])

@@ -1,5 +1,6 @@
 """A whole run in the file layout of the published evaluation and drawing scripts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,19 +77,18 @@ def _question_fields(result: Result) -> dict[str, Any]:
     }
 
 
-def _runs(mask: np.ndarray) -> list[list[int]]:
+def _runs(mask: np.ndarray) -> list[list[float]]:
     """A mask as flat polygons, one a run of pixels, which fill exactly its pixels."""
     edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     rows, first = np.nonzero(edges == 1)
     _, end = np.nonzero(edges == -1)
     return [
-        [x0, y, x1 - 1, y, x1 - 1, y]
+        [float(one) for one in (x0, y, x1 - 1, y, x1 - 1, y)]
         for y, x0, x1 in zip(rows.tolist(), first.tolist(), end.tolist(), strict=True)
     ]
 
 
-def _bounds(outlines: list[list[float]]) -> list[int]:
+def _bounds(outlines: Sequence[Sequence[float]]) -> list[int]:
     points = np.concatenate([np.reshape(outline, (-1, 2)) for outline in outlines])
-    return [*np.floor(points.min(axis=0)).astype(int).tolist()] + [
-        *(np.ceil(points.max(axis=0)).astype(int) + 1).tolist()
-    ]
+    first, last = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0))
+    return [int(one) for one in (*first, *(last + 1))]

@@ -28,7 +28,8 @@ from eagle_jax.storage import RECORD, encode, write_folder
 from eagle_jax.tasks.items import Item
 from eagle_jax.tasks.masks import read_mask
 
-ITEMS, ITEM, MASK, CONTROLS = "items", "item.json", "mask.png", "controls.npz"
+FAILURES, ITEMS = "failures", "items"
+ITEM, MASK, CONTROLS = "item.json", "mask.png", "controls.npz"
 _PATHS = ("image", "mask")
 _LISTS = ("answer", "target", "target_ids", "prompt_ids")
 

@@ -26,12 +26,11 @@ from eagle_jax.metrics.controls import control_curves, control_orders
 from eagle_jax.metrics.hallucination import yes_or_no
 from eagle_jax.regeneration import correct_by_bisection, correct_by_scan, regenerate
 from eagle_jax.regions import segment
-from eagle_jax.results import ITEMS, Result, is_finished, read_item, write_result
+from eagle_jax.results import FAILURES, ITEMS, Result, is_finished, read_item, write_result
 from eagle_jax.search import Found, greedy_lockstep
 from eagle_jax.tasks import Broken, Item
 from eagle_jax.tasks.prompts import prompt_difference
 
-FAILURES = "failures"
 _DEFAULTS = Settings()
 _BAR = "{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 # Pictures that are read and divided while the devices are busy with others.

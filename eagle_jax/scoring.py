@@ -250,8 +250,10 @@ def best_region(
     gain = insight_weight * inserted + necessity_weight * (1.0 - removed)
     mean = jnp.matmul(gain, question.weights.reshape(k, t, 1))[..., 0]
     best = jnp.argmax(jnp.where(candidates, mean, -jnp.inf), axis=1)
-    found = best, *(one[jnp.arange(k), best] for one in (inserted, removed))
-    return found if stacked else tuple(one[0] for one in found)
+    inserted, removed = (one[jnp.arange(k), best] for one in (inserted, removed))
+    if stacked:
+        return best, inserted, removed
+    return best[0], inserted[0], removed[0]
 
 
 def filling_batch_size(tokens: int, devices: int, platform: str) -> int:
