@@ -6,7 +6,7 @@ from pathlib import Path
 
 from eagle_jax.commands.arguments import add_model_arguments, cache_compilations, positive, text
 
-# A fish that the model sees because there is a boat.
+# A fish that is not there, and that the model is sure of.
 _MISTAKE = 21
 _EXAMPLES = """\
 examples:

@@ -27,7 +27,7 @@ from eagle_jax.tasks.lines import write_list
 SEED = 60_000_000
 """Of the first scene: apart from those the demo model was trained, tested and watched on."""
 
-SETS = ("captions", "words", "colours", "mistakes")
+SETS: tuple[str, ...] = ("captions", "words", "colours", "mistakes")
 """The lists, each `<name>.jsonl`."""
 
 # Captions and colour questions are about different scenes.
