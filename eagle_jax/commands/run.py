@@ -19,7 +19,7 @@ examples:
       one line an item: {"image": "cat.jpg", "prompt": "Is there a cat in the image?"}
       the same command goes on where it was interrupted
   eagle-jax run Qwen2.5-VL-3B-coco-caption.json --images val2017 --out captions \\
-      --model Qwen/Qwen2.5-VL-3B-Instruct --published-rounding
+      --model Qwen/Qwen2.5-VL-3B-Instruct --published-rules
       a list of the published evaluation, rounded as the published code does
   srun --ntasks 4 eagle-jax run questions.jsonl --out results --distributed
       four processes of a cluster (Slurm, Kubernetes and TPU pods are recognised)
@@ -74,9 +74,10 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="score N random and N area-matched orders beside each explanation (default: 0)",
     )
     add(
-        "--published-rounding",
+        "--published-rules",
         action="store_true",
-        help="round pixels, logits and probabilities as the published code does",
+        help="round pixels, logits and probabilities as the published code does; see also "
+        "eagle-jax evaluate --published-rules",
     )
     add("--batch-size", type=positive, metavar="N", help="masked images per forward")
     add(
@@ -121,7 +122,7 @@ def command(options: argparse.Namespace) -> int:
         max_new_tokens=options.max_new_tokens,
         regenerate=options.regenerate,
         controls=options.controls,
-        published_rounding=options.published_rounding,
+        published_rounding=options.published_rules,
     )
     process = _join(options)
     cache_compilations()
