@@ -90,18 +90,19 @@ def test_planted_partners_are_told_apart():
 
 @pytest.mark.slow
 def test_the_whole_benchmark_and_its_resumption(tmp_path, capsys):
-    arguments = ["--captions", "2", "--colours", "1", "--mistakes", "2", "--regions", "9"]
+    arguments = ["--captions", "1", "--colours", "0", "--mistakes", "2", "--regions", "9"]
     arguments += ["--folder", str(tmp_path / "book"), "--json", str(tmp_path / "found.json")]
     assert storybook.main(arguments) == 0
     first, told = (tmp_path / "found.json").read_text(), capsys.readouterr().out
     assert "captions, every token" in told and "seed 60000000" in told
     found = json.loads(first)
-    assert [line["items"] for line in found["lines"]][:2] == [2, 2]
+    titles = {line["title"]: line["items"] for line in found["lines"]}
+    assert titles["captions, an object's word"] == 1 and titles["wrong answers"] == 2
     held = list(read_results(tmp_path / "book" / "runs" / "mistakes"))
     assert all(one.answers is not None and None not in one.answers for one in held)
     assert storybook.main(arguments) == 0
     again = json.loads((tmp_path / "found.json").read_text())
     assert again["lines"] == found["lines"] and again["cost"] == found["cost"]
-    fewer = [*arguments[:1], "1", *arguments[2:]]
+    fewer = [*arguments[:5], "1", *arguments[6:]]
     assert storybook.main(fewer) == 2
     assert "choose a new --folder" in capsys.readouterr().err
