@@ -94,6 +94,9 @@ def regenerate(
             f"batch_size is {batch_size}; it must be a positive multiple of {devices}, the "
             'devices along the mesh\'s "data" axis'
         )
+    # A single answer costs no whole batch; powers of two keep the programs few.
+    needed = devices * 2 ** math.ceil(math.log2(max(1, len(visible) / devices)))
+    batch_size = min(batch_size, needed)
     # The padding is never attended to.
     ids = np.pad(prompt_ids, (0, -len(prompt_ids) % _BUCKET), mode="edge").astype(np.int32)
     question = (

@@ -218,10 +218,24 @@ def test_what_cannot_be_used_is_named(change, message, demo, picture):
         regenerate(demo, picture, **(given | change))
 
 
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_few_answers_cost_no_whole_batch(rows, demo, picture, monkeypatch):
+    widths = []
+
+    def decode(*arguments, max_new_tokens):
+        widths.append(len(arguments[-1]))
+        return np.full((widths[-1], max_new_tokens), -1)
+
+    monkeypatch.setattr(regeneration, "_decode", decode)
+    labels, sets = segment(picture, "grid:2x2"), np.ones((rows, 4), bool)
+    assert regenerate(demo, picture, labels, "Is it?", sets, batch_size=8) == [""] * rows
+    assert widths == [rows] * (rows > 0)
+
+
 def test_batches_share_one_program(demo, picture):
     labels = segment(picture, "grid:3x3")
     asked = presence_question("boat")
-    regenerate(demo, picture, labels, asked, np.ones((1, 9), bool), 24, batch_size=4)
+    regenerate(demo, picture, labels, asked, np.ones((3, 9), bool), 24, batch_size=4)
     programs = regeneration._decode._cache_size()
     regenerate(
         demo,
