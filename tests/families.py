@@ -1,0 +1,126 @@
+"""One description for each supported family: what `test_families.py` needs to know of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import questions
+import tiny_checkpoints
+import tiny_internvl
+import tiny_llava
+from torch_reference import TorchReference
+
+from eagle_jax.bundle import read_image_settings
+from eagle_jax.models.vision_language import VisionLanguageModel
+from eagle_jax.preprocess import masked_patches, plan_image
+from eagle_jax.prompt import build_prompt, load_tokenizer
+
+PROMPT, ANSWER = "Is there a cat in the image?", " There is a cat in the image."
+
+
+@dataclass(frozen=True)
+class Family:
+    """How to make a family's tiny checkpoints, and which images show all of its branches.
+
+    Attributes:
+        make: Writes a checkpoint: folder, seed and options -> folder.
+        variants: Options of the checkpoints that are compared with PyTorch, by name; together
+            they have every branch of the architecture that a config can ask for.
+        layouts: Key layouts on disk, the published one first; values of make's `layout`.
+        sizes: Heights and widths of images. The first is resized in both directions.
+    """
+
+    make: Callable[..., Path]
+    variants: dict[str, dict[str, Any]]
+    layouts: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...]
+
+
+FAMILIES = {
+    "qwen2.5-vl": Family(
+        tiny_checkpoints.make_qwen2_5_vl,
+        {
+            "untied": {},
+            "tied, wide windows": {"tied": True, "layout": "nested", "window_size": 112},
+        },
+        tiny_checkpoints.LAYOUTS,
+        # Merged tokens: 3 x 5, in cut windows; 4 x 4, in whole ones; tall; wide.
+        ((90, 150), (112, 112), (252, 56), (56, 196)),
+    ),
+    "llava": Family(
+        tiny_llava.make_llava,
+        {
+            "published": {},
+            "tied, another layer": {
+                "layout": "saved",
+                "tied": True,
+                "feature_layer": -3,
+                "vision_act": "gelu",
+            },
+        },
+        tiny_llava.LAYOUTS,
+        ((61, 90), (56, 56), (130, 70)),
+    ),
+    "internvl": Family(
+        tiny_internvl.make_internvl,
+        {"3.5": {}, "6B": {"kind": "6B", "layout": "nested"}},
+        tiny_internvl.LAYOUTS,
+        # Two tiles and a thumbnail; one tile; six and a thumbnail.
+        ((60, 118), (50, 52), (100, 150)),
+    ),
+}
+CASES = [(name, kind) for name, family in FAMILIES.items() for kind in family.variants]
+
+
+@dataclass
+class Case:
+    """One checkpoint on both sides of the comparison."""
+
+    family: Family
+    options: dict[str, Any]
+    folder: Path
+    model: VisionLanguageModel = field(init=False)
+    reference: TorchReference = field(init=False)
+
+    def __post_init__(self):
+        self.family.make(self.folder, 1, **self.options)
+        self.model = questions.load_network(self.folder)
+        self.reference = TorchReference(self.folder)
+
+    def forward(self, image: np.ndarray, answer: str = ANSWER) -> tuple[np.ndarray, tuple]:
+        """Ids of prompt and answer, then what a forward takes besides them."""
+        labels = np.zeros(image.shape[:2], np.int32)
+        plan = plan_image(image, labels, read_image_settings(self.folder))
+        patches = _patches(plan)
+        image_token = self.model.config.image_token_id
+        tokenizer = load_tokenizer(self.folder, image_token)
+        tokens = patches.shape[1] // plan.merge_size**2
+        prompt = build_prompt(tokenizer, PROMPT, tokens, image_token)
+        answer_ids = tokenizer(answer, add_special_tokens=False).input_ids
+        ids = np.concatenate([prompt, answer_ids]).astype(np.int32)
+        start = int(np.argmax(ids == image_token))
+        positions = self.model.positions(ids, plan.grid)
+        return ids, (patches, self.model.layout(plan.grid), positions, start)
+
+
+@jax.jit
+def _patches(plan):
+    return masked_patches(plan, jnp.ones((1, 1), bool))
+
+
+@jax.jit
+def hidden_states(model, ids, patches, layout, positions, start, rows=None):
+    """Hidden states at some rows, or at all."""
+    embeddings = model.embed(ids, model.visual_tokens(patches, layout), start)
+    return model.hidden_states(embeddings, positions, rows)
+
+
+@jax.jit
+def log_probabilities(model, ids, patches, layout, positions, start):
+    """Of the whole vocabulary at all positions."""
+    hidden = hidden_states(model, ids, patches, layout, positions, start)
+    return jax.nn.log_softmax(model.decoder.logits(hidden), axis=-1)
