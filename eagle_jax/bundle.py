@@ -13,7 +13,7 @@ from jaxtyping import Int32
 
 from eagle_jax.errors import InputError
 from eagle_jax.image_settings import ImageSettings
-from eagle_jax.models import internvl, llava, qwen2_5_vl
+from eagle_jax.models import internvl, llava, qwen2_5_vl, qwen2_vl, qwen3_vl
 from eagle_jax.models.checkpoint import Keys, load_weights, read_config
 from eagle_jax.models.config_values import checked_config
 from eagle_jax.models.converted import is_converted, read_weights
@@ -31,6 +31,8 @@ _FAMILIES = {
         qwen2_5_vl.Qwen2_5_VL,
         qwen2_5_vl.weight_keys,
     ),
+    "qwen2_vl": (qwen2_vl.Qwen2_VLConfig, qwen2_vl.Qwen2_VL, qwen2_vl.weight_keys),
+    "qwen3_vl": (qwen3_vl.Qwen3_VLConfig, qwen3_vl.Qwen3_VL, qwen3_vl.weight_keys),
 }
 _DTYPES = ("float32", "bfloat16", "float16")
 

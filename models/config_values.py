@@ -9,6 +9,7 @@ _MOST = 10_000_000
 _MOST_LAYERS = 10_000
 _LAYERS = ("num_hidden_layers", "depth")
 _COUNTS = (
+    "embed_dim",
     "head_dim",
     "hidden_size",
     "in_channels",
@@ -19,6 +20,7 @@ _COUNTS = (
     "num_channels",
     "num_heads",
     "num_key_value_heads",
+    "num_position_embeddings",
     "out_hidden_size",
     "spatial_merge_size",
     "temporal_patch_size",
@@ -26,9 +28,15 @@ _COUNTS = (
     "window_size",
 )
 _IDS = ("image_token_id", "image_token_index")
-_NUMBERS = ("layer_norm_eps", "partial_rotary_factor", "rms_norm_eps", "rope_theta")
+_NUMBERS = (
+    "layer_norm_eps",
+    "mlp_ratio",
+    "partial_rotary_factor",
+    "rms_norm_eps",
+    "rope_theta",
+)
 _SWITCHES = ("attention_bias", "mlp_bias", "qkv_bias", "tie_word_embeddings")
-_LISTS = ("fullatt_block_indexes", "mrope_section")
+_LISTS = ("deepstack_visual_indexes", "fullatt_block_indexes", "mrope_section")
 _SECTIONS = ("llm_config", "rope_parameters", "rope_scaling", "text_config", "vision_config")
 
 
@@ -66,10 +74,11 @@ def checked_config(config: dict[str, Any], where: str = "config.json") -> dict[s
             f"{where}: {heads} attention heads cannot share num_key_value_heads "
             f"{config['num_key_value_heads']} evenly"
         )
-    if "head_dim" not in config and config.get("hidden_size", heads) % heads:
+    # Qwen2-VL's vision tower calls its own width embed_dim, and its output's hidden_size.
+    width = "embed_dim" if "embed_dim" in config else "hidden_size"
+    if "head_dim" not in config and config.get(width, heads) % heads:
         raise InputError(
-            f"{where}: hidden_size {config['hidden_size']} cannot be divided among {heads} "
-            "attention heads"
+            f"{where}: {width} {config[width]} cannot be divided among {heads} attention heads"
         )
     for name in config.keys() & _NUMBERS:
         config[name] = float(config[name])

@@ -9,9 +9,10 @@ from jaxtyping import Array, Float, Int
 
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoint import Layout, Target
-from eagle_jax.models.clip_vit import ACTIVATIONS, ClipConfig, ClipTower
+from eagle_jax.models.clip_vit import ClipConfig, ClipTower
 from eagle_jax.models.decoder import Decoder, DecoderConfig
 from eagle_jax.models.hugging_face import decoder_config, decoder_keys, module_keys, require
+from eagle_jax.models.layers import ACTIVATIONS
 from eagle_jax.models.rope import plain_positions
 from eagle_jax.models.vision_language import VisionLanguageModel
 

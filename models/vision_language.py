@@ -19,9 +19,12 @@ class VisionLanguageModel(nnx.Module):
     decoder: Decoder
 
     def embed(
-        self, ids: Int[Array, " s"], visual: Float[Array, "b v e"], start: Int[Array, ""]
-    ) -> Float[Array, "b s e"]:
+        self, ids: Int[Array, " s"], visual: Float[Array, "b v c"], start: Int[Array, ""]
+    ) -> Float[Array, "b s c"]:
         """Embeds one text around a batch of images.
+
+        Visual tokens may have more numbers than words, deep features for the first layers of
+        the decoder; words have zeros there.
 
         Args:
           ids: the sequence; whatever stands at ``start .. start + v - 1`` is replaced.
@@ -29,6 +32,7 @@ class VisionLanguageModel(nnx.Module):
           start: position of the first image token.
         """
         text = self.decoder.embed(ids)
+        text = jnp.pad(text, [(0, 0), (0, visual.shape[-1] - text.shape[-1])])
         text = jnp.broadcast_to(text, (visual.shape[0], *text.shape))
         return jax.lax.dynamic_update_slice_in_dim(
             text, visual.astype(text.dtype), start, axis=1
@@ -36,7 +40,7 @@ class VisionLanguageModel(nnx.Module):
 
     def hidden_states(
         self,
-        embeddings: Float[Array, "b s e"],
+        embeddings: Float[Array, "b s c"],
         positions: Int[Array, "3 s"],
         rows: Int[Array, " t"] | None = None,
     ) -> Float[Array, "b t e"]:

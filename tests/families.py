@@ -51,6 +51,26 @@ FAMILIES = {
         # Merged tokens: 3 x 5, in cut windows; 4 x 4, in whole ones; tall; wide.
         ((90, 150), (112, 112), (252, 56), (56, 196)),
     ),
+    "qwen2-vl": Family(
+        tiny_checkpoints.make_qwen2_vl,
+        {"untied": {}, "tied": {"tied": True, "layout": "nested"}},
+        tiny_checkpoints.LAYOUTS,
+        ((90, 150), (112, 56)),
+    ),
+    "qwen3-vl": Family(
+        tiny_checkpoints.make_qwen3_vl,
+        {
+            "untied": {},
+            "tied, last layer deep": {
+                "tied": True,
+                "layout": "nested",
+                "deep_layers": (0, 1, 4),
+            },
+        },
+        tiny_checkpoints.LAYOUTS,
+        # Learned positions, 5 x 5: stretched, shrunk on one side, both sides as they are.
+        ((90, 150), (224, 64), (160, 160)),
+    ),
     "llava": Family(
         tiny_llava.make_llava,
         {

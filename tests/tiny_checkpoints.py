@@ -91,8 +91,80 @@ def make_qwen2_5_vl(
         "tokens_per_second": 2,
     }
     config = {"model_type": "qwen2_5_vl", **_TEXT, "vision_config": vision}
-    pixels = {"min_pixels": min_pixels, "patch_size": 14, **CLIP_PIXELS}
+    pixels = {"min_pixels": min_pixels, "max_pixels": 12845056, "patch_size": 14, **CLIP_PIXELS}
     return _make(Path(folder), "Qwen2_5_VL", config, pixels, seed, tied, layout, shards)
+
+
+def make_qwen2_vl(
+    folder: str | Path,
+    seed: int = 0,
+    *,
+    tied: bool = False,
+    shards: int = 1,
+    layout: str = "hub",
+) -> Path:
+    """Writes a tiny random Qwen2-VL checkpoint; as `make_qwen2_5_vl`."""
+    vision = {
+        "depth": 3,
+        "embed_dim": 48,
+        "mlp_ratio": 2,
+        "num_heads": 3,
+        "in_chans": 3,
+        "hidden_size": 64,
+        "patch_size": 14,
+        "spatial_merge_size": 2,
+        "spatial_patch_size": 14,
+        "temporal_patch_size": 2,
+    }
+    config = {"model_type": "qwen2_vl", **_TEXT, "vision_config": vision}
+    pixels = {"min_pixels": 56 * 56, "max_pixels": 12845056, "patch_size": 14, **CLIP_PIXELS}
+    return _make(Path(folder), "Qwen2VL", config, pixels, seed, tied, layout, shards)
+
+
+def make_qwen3_vl(
+    folder: str | Path,
+    seed: int = 0,
+    *,
+    tied: bool = False,
+    shards: int = 1,
+    layout: str = "hub",
+    deep_layers: tuple[int, ...] = (1, 3),
+) -> Path:
+    """Writes a tiny random Qwen3-VL checkpoint; as `make_qwen2_5_vl`.
+
+    Its published folders have a nested config.json and tensors named
+    `model.language_model` and `model.visual`. `deep_layers` are the vision layers that the
+    decoder's first layers read, of 5.
+    """
+    rope = {"mrope_interleaved": True, "mrope_section": [4, 2, 2], "rope_type": "default"}
+    unused = ("use_sliding_window", "rope_scaling")
+    text = {name: value for name, value in _TEXT.items() if name not in unused}
+    text |= {"model_type": "qwen3_vl_text", "head_dim": 16, "rope_scaling": rope}
+    text |= {"num_hidden_layers": 4, "attention_bias": False}
+    vision = {
+        "model_type": "qwen3_vl",
+        "depth": 5,
+        "hidden_size": 48,
+        "hidden_act": "gelu_pytorch_tanh",
+        "intermediate_size": 80,
+        "num_heads": 3,
+        "in_channels": 3,
+        "patch_size": 16,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+        "out_hidden_size": 64,
+        "num_position_embeddings": 25,
+        "deepstack_visual_indexes": list(deep_layers),
+    }
+    config = {"model_type": "qwen3_vl", "text_config": text, "vision_config": vision}
+    pixels = {
+        "image_processor_type": "Qwen2VLImageProcessorFast",
+        "size": {"shortest_edge": 64 * 64, "longest_edge": 16777216},
+        "patch_size": 16,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+    }
+    return _make(Path(folder), "Qwen3VL", config, pixels, seed, tied, layout, shards)
 
 
 def _make(
@@ -132,10 +204,10 @@ def _make(
         save_weights(folder, model, lambda name: name, shards)
     else:
         save_json(folder / "config.json", config)
-        save_weights(folder, model, _on_hub, shards)
+        nested = "text_config" in config
+        save_weights(folder, model, (lambda name: name) if nested else _on_hub, shards)
     preprocessor = {
         "image_processor_type": "Qwen2VLImageProcessor",
-        "max_pixels": 12845056,
         "temporal_patch_size": 2,
         "merge_size": 2,
         **pixels,
