@@ -35,8 +35,17 @@ _NUMBERS = (
     "rms_norm_eps",
     "rope_theta",
 )
-_SWITCHES = ("attention_bias", "mlp_bias", "qkv_bias", "tie_word_embeddings")
+_SWITCHES = (
+    "attention_bias",
+    "mlp_bias",
+    "qkv_bias",
+    "tie_word_embeddings",
+    "use_qk_norm",
+    "use_sliding_window",
+)
 _LISTS = ("deepstack_visual_indexes", "fullatt_block_indexes", "mrope_section")
+_WORDS = ("hidden_act",)
+_WORD_LISTS = ("layer_types",)
 _SECTIONS = ("llm_config", "rope_parameters", "rope_scaling", "text_config", "vision_config")
 
 
@@ -63,6 +72,8 @@ def checked_config(config: dict[str, Any], where: str = "config.json") -> dict[s
         (_NUMBERS, _positive, "a positive number"),
         (_SWITCHES, lambda x: isinstance(x, bool), "true or false"),
         (_LISTS, _whole_list, "a list of whole numbers"),
+        (_WORDS, lambda x: isinstance(x, str), "a name"),
+        (_WORD_LISTS, _word_list, "a list of names"),
         (_SECTIONS, lambda x: isinstance(x, dict), "an object"),
     ):
         for name in names:
@@ -93,6 +104,10 @@ def _whole(value: Any, least: int, most: int) -> bool:
 
 def _positive(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value) and value > 0
+
+
+def _word_list(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def _whole_list(value: Any) -> bool:

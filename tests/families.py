@@ -1,13 +1,15 @@
 """One description for each supported family: what `test_families.py` needs to know of it."""
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import questions
 import tiny_checkpoints
 import tiny_internvl
@@ -80,6 +82,7 @@ FAMILIES = {
                 "tied": True,
                 "feature_layer": -3,
                 "vision_act": "gelu",
+                "patch": 28,
             },
         },
         tiny_llava.LAYOUTS,
@@ -94,27 +97,31 @@ FAMILIES = {
     ),
 }
 CASES = [(name, kind) for name, family in FAMILIES.items() for kind in family.variants]
+every_case = pytest.mark.parametrize("name, kind", CASES, ids=[f"{n}, {k}" for n, k in CASES])
+every_family = pytest.mark.parametrize("name", FAMILIES)
 
 
-@dataclass
 class Case:
     """One checkpoint on both sides of the comparison."""
 
-    family: Family
-    options: dict[str, Any]
-    folder: Path
-    model: VisionLanguageModel = field(init=False)
-    reference: TorchReference = field(init=False)
+    def __init__(self, family: Family, kind: str, folder: Path):
+        self.family = family
+        self.options = family.variants[kind]
+        self.folder = family.make(folder, 1, **self.options)
 
-    def __post_init__(self):
-        self.family.make(self.folder, 1, **self.options)
-        self.model = questions.load_network(self.folder)
-        self.reference = TorchReference(self.folder)
+    @functools.cached_property
+    def model(self) -> VisionLanguageModel:
+        return questions.load_network(self.folder)
+
+    @functools.cached_property
+    def reference(self) -> TorchReference:
+        return TorchReference(self.folder)
 
     def forward(self, image: np.ndarray, answer: str = ANSWER) -> tuple[np.ndarray, tuple]:
         """Ids of prompt and answer, then what a forward takes besides them."""
         labels = np.zeros(image.shape[:2], np.int32)
-        plan = plan_image(image, labels, read_image_settings(self.folder))
+        settings = read_image_settings(self.folder, self.model.config.vision)
+        plan = plan_image(image, labels, settings)
         patches = _patches(plan)
         image_token = self.model.config.image_token_id
         tokenizer = load_tokenizer(self.folder, image_token)

@@ -84,7 +84,7 @@ def make_question(
     network, _ = abstract_network(read_config(folder), str(folder))
     image_token = network.config.image_token_id
     tokenizer = load_tokenizer(folder, image_token)
-    settings = read_image_settings(folder)
+    settings = read_image_settings(folder, network.config.vision)
     plan = plan_image(image, labels, settings)
     visual = plan.grid[0] * plan.grid[1] // plan.merge_size**2
     prompt_ids = build_prompt(tokenizer, prompt, visual, image_token)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import questions
 import torch
-from families import CASES, FAMILIES, hidden_states, log_probabilities
+from families import hidden_states, log_probabilities
 from torch_reference import TorchReference
 
 import eagle_jax
@@ -20,27 +20,10 @@ from eagle_jax.models.generate import generate
 # Both sides round at different places; their errors were found to be within 6 % of each other.
 _BFLOAT16_FACTOR = 1.25
 
-every_case = pytest.mark.parametrize("name, kind", CASES, ids=[f"{n}, {k}" for n, k in CASES])
-every_family = pytest.mark.parametrize("name", FAMILIES)
-
-
-@pytest.fixture(scope="module")
-def cases(tmp_path_factory):
-    """Name and kind -> `families.Case`, made when first asked for."""
-
-    @functools.cache
-    def case(name: str, kind: str | None = None) -> families.Case:
-        family = FAMILIES[name]
-        kind = kind or next(iter(family.variants))
-        folder = tmp_path_factory.mktemp("families") / "model"
-        return families.Case(family, family.variants[kind], folder)
-
-    return case
-
 
 @pytest.mark.parametrize(
     "name, kind, size",
-    [(name, kind, size) for name, kind in CASES for size in FAMILIES[name].sizes],
+    [(n, k, size) for n, k in families.CASES for size in families.FAMILIES[n].sizes],
 )
 def test_log_probabilities_equal_pytorch_at_all_positions(name, kind, size, cases, make_image):
     case = cases(name, kind)
@@ -51,7 +34,7 @@ def test_log_probabilities_equal_pytorch_at_all_positions(name, kind, size, case
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@every_case
+@families.every_case
 def test_pixels_and_their_places_move_the_answer(name, kind, cases, make_image):
     # Without this the parity tests above would prove little.
     case = cases(name, kind)
@@ -76,7 +59,7 @@ def answer(model, ids, patches, layout, positions, start, length, ends, tokens=3
     return generate(model, embeddings, positions, length, ends, tokens)[0]
 
 
-@every_case
+@families.every_case
 def test_generated_tokens_equal_pytorch(name, kind, cases, make_image):
     case = cases(name, kind)
     image = make_image(4, *case.family.sizes[0])
@@ -95,7 +78,7 @@ def test_generated_tokens_equal_pytorch(name, kind, cases, make_image):
     assert np.all(ours[first + 1 :] == -1)
 
 
-@every_case
+@families.every_case
 def test_last_layer_at_target_rows_equals_the_full_path(name, kind, cases, make_image):
     case = cases(name, kind)
     image = make_image(3, *case.family.sizes[0])
@@ -107,7 +90,7 @@ def test_last_layer_at_target_rows_equals_the_full_path(name, kind, cases, make_
     np.testing.assert_allclose(scores, whole[rows, ids[rows + 1]], rtol=1e-5, atol=1e-5)
 
 
-@every_family
+@families.every_family
 def test_a_batch_of_images_equals_one_at_a_time(name, cases, make_image):
     case = cases(name)
     images = [make_image(seed, *case.family.sizes[0]) for seed in (7, 8)]
@@ -119,7 +102,7 @@ def test_a_batch_of_images_equals_one_at_a_time(name, cases, make_image):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@every_case
+@families.every_case
 def test_key_layouts_load_alike_and_weights_survive_saving(name, kind, cases, tmp_path):
     case = cases(name, kind)
     for layout in case.family.layouts:
@@ -136,7 +119,7 @@ def _assert_equal(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-@every_family
+@families.every_family
 def test_masked_scores_and_the_search_equal_pytorch(name, cases, make_image):
     # From the folder to the order: tokenizer, prompt, resize, patches, model, search.
     case = cases(name)
@@ -159,7 +142,7 @@ def test_masked_scores_and_the_search_equal_pytorch(name, cases, make_image):
     questions.compare_searches(scorer, score)
 
 
-@every_family
+@families.every_family
 def test_bfloat16_is_as_near_to_float32_as_pytorchs(name, cases, make_image):
     case = cases(name)
     image = make_image(3, *case.family.sizes[0])

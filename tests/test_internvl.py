@@ -1,11 +1,13 @@
 """What is InternVL's own: its prompt, its configuration, its tiles."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import tiny_internvl
 
+import eagle_jax
 from eagle_jax.bundle import abstract_network
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoint import read_config
@@ -34,6 +36,18 @@ def test_the_prompt_marks_the_image_as_the_published_processor_does(folder, mode
     )
     with pytest.raises(InputError, match="special token </img>"):
         build_prompt(tokenizer, "What </img>?", 8, image_token)
+
+
+@pytest.mark.parametrize("side", ["start", "end"])
+def test_a_tokenizer_that_does_not_name_the_marks_is_refused(side, folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "model")
+    path = tmp_path / "model" / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    named = config.get("model_specific_special_tokens", config)
+    del named[f"{side}_image_token"]
+    path.write_text(json.dumps(config))
+    with pytest.raises(InputError, match=f"names no {side}_image_token, .* add it"):
+        eagle_jax.load(tmp_path / "model")
 
 
 REFUSED = [

@@ -34,7 +34,7 @@ def test_prompt_equals_that_of_the_published_processor(folder, make_image):
     processor = LlavaProcessor(
         image_processor=CLIPImageProcessorPil.from_pretrained(folder),
         tokenizer=tokenizer,
-        patch_size=tiny_llava.PATCH,
+        patch_size=14,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
     )

@@ -29,7 +29,7 @@ MARKS = {
     "end_image_token": "</img>",
     "context_image_token": "<IMG_CONTEXT>",
 }
-TILE, PATCH = 56, 14
+TILE = 56
 LAYOUTS = ("hub", "nested", "saved")
 
 
@@ -43,7 +43,8 @@ def make_internvl(
         seed: Seed of the weights; equal seeds and kinds give equal weights in every layout.
         kind: "3.5" has a Qwen3 decoder with its own head and the small tower's layer norms
             and biases; "6B" has a tied Qwen2 decoder and the large tower's root-mean-square
-            norms, normed queries and keys and no biases.
+            norms, normed queries and keys and no biases, and merges more and smaller patches
+            than the processor's file would let one think.
         layout: "hub" is what the published folders look like (`language_model.model`,
             `vision_tower`, no outer `tie_word_embeddings`); "nested" is transformers 5's own
             naming (`model.language_model`, `model.vision_tower`); "saved" is its own
@@ -56,6 +57,7 @@ def make_internvl(
     folder.mkdir(parents=True, exist_ok=True)
     ids = save_tokenizer(folder, SPECIAL_TOKENS, CHAT_TEMPLATE, extra_special_tokens=MARKS)
     small = kind == "3.5"
+    patch = 14 if small else 7
     text = {
         "model_type": "qwen3" if small else "qwen2",
         "vocab_size": VOCABULARY,
@@ -85,7 +87,7 @@ def make_internvl(
         "intermediate_size": 80,
         "hidden_act": "gelu",
         "image_size": [TILE, TILE],
-        "patch_size": [PATCH, PATCH],
+        "patch_size": [patch, patch],
         "layer_norm_eps": 1e-6,
         "norm_type": "layer_norm" if small else "rms_norm",
         "attention_bias": small,
@@ -98,8 +100,8 @@ def make_internvl(
         "architectures": ["InternVLForConditionalGeneration"],
         "model_type": "internvl",
         "torch_dtype": "float32",
-        "downsample_ratio": 0.5,
-        "image_seq_length": (TILE // PATCH // 2) ** 2,
+        "downsample_ratio": 0.5 if small else 0.25,
+        "image_seq_length": 4,
         "image_token_id": ids["<IMG_CONTEXT>"],
         "projector_hidden_act": "gelu",
         "vision_feature_layer": -1,

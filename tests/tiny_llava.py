@@ -17,7 +17,7 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}"
 )
 IMAGE_TOKEN = 300
-SIDE, PATCH = 56, 14
+SIDE = 56
 # How the tensors may be named: as on the hub, the same without the level that transformers 5
 # dropped, by transformers 5's own save_pretrained, and as it names them in memory.
 LAYOUTS = ("hub", "flat", "saved", "memory", "deep memory")
@@ -69,6 +69,7 @@ def make_llava(
     tied: bool = False,
     feature_layer: int = -2,
     vision_act: str = "quick_gelu",
+    patch: int = 14,
 ) -> Path:
     """Writes a tiny random LLaVA checkpoint.
 
@@ -79,6 +80,7 @@ def make_llava(
         tied: Whether the output head is the embedding matrix.
         feature_layer: The hidden state of the vision tower that is read.
         vision_act: Activation of the vision tower.
+        patch: Side of a patch in pixels, which the processor's file does not say.
 
     Returns:
         The folder.
@@ -113,7 +115,7 @@ def make_llava(
             "num_hidden_layers": 4,
             "num_attention_heads": 3,
             "image_size": SIDE,
-            "patch_size": PATCH,
+            "patch_size": patch,
             "hidden_act": vision_act,
         },
     }
