@@ -134,20 +134,18 @@ class Case:
         return ids, (patches, self.model.layout(plan.grid), positions, start)
 
 
-@jax.jit
+# Unoptimised machine code for the same arithmetic: these programs run once or twice.
+quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+@quick_jit
 def _patches(plan):
     return masked_patches(plan, jnp.ones((1, 1), bool))
 
 
-@jax.jit
-def hidden_states(model, ids, patches, layout, positions, start, rows=None):
-    """Hidden states at some rows, or at all."""
-    embeddings = model.embed(ids, model.visual_tokens(patches, layout), start)
-    return model.hidden_states(embeddings, positions, rows)
-
-
-@jax.jit
+@quick_jit
 def log_probabilities(model, ids, patches, layout, positions, start):
     """Of the whole vocabulary at all positions."""
-    hidden = hidden_states(model, ids, patches, layout, positions, start)
+    embeddings = model.embed(ids, model.visual_tokens(patches, layout), start)
+    hidden = model.hidden_states(embeddings, positions)
     return jax.nn.log_softmax(model.decoder.logits(hidden), axis=-1)

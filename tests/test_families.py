@@ -1,7 +1,5 @@
 """Every family against transformers' PyTorch class, on tiny random checkpoints."""
 
-import functools
-
 import families
 import jax
 import jax.numpy as jnp
@@ -9,7 +7,7 @@ import numpy as np
 import pytest
 import questions
 import torch
-from families import hidden_states, log_probabilities
+from families import log_probabilities
 from torch_reference import TorchReference
 
 import eagle_jax
@@ -53,10 +51,10 @@ def test_pixels_and_their_places_move_the_answer(name, kind, cases, make_image):
         assert np.abs(seen - moved).max() > 0.1
 
 
-@functools.partial(jax.jit, static_argnames="tokens")
-def answer(model, ids, patches, layout, positions, start, length, ends, tokens=32):
+@families.quick_jit
+def answer(model, ids, patches, layout, positions, start, length, ends):
     embeddings = model.embed(ids, model.visual_tokens(patches, layout), start)
-    return generate(model, embeddings, positions, length, ends, tokens)[0]
+    return generate(model, embeddings, positions, length, ends, 32)[0]
 
 
 @families.every_case
@@ -78,14 +76,19 @@ def test_generated_tokens_equal_pytorch(name, kind, cases, make_image):
     assert np.all(ours[first + 1 :] == -1)
 
 
+@families.quick_jit
+def target_log_probabilities(model, ids, patches, layout, positions, start, rows, targets):
+    embeddings = model.embed(ids, model.visual_tokens(patches, layout), start)
+    return model.log_probabilities(model.hidden_states(embeddings, positions, rows), targets)[0]
+
+
 @families.every_case
 def test_last_layer_at_target_rows_equals_the_full_path(name, kind, cases, make_image):
     case = cases(name, kind)
     image = make_image(3, *case.family.sizes[0])
     ids, arguments = case.forward(image)
     rows = np.array([len(ids) - 2, len(ids) - 6, len(ids) - 3])
-    some = hidden_states(case.model, ids, *arguments, rows=jnp.asarray(rows))
-    scores = case.model.log_probabilities(some, jnp.asarray(ids[rows + 1]))[0]
+    scores = target_log_probabilities(case.model, ids, *arguments, rows, ids[rows + 1])
     whole = log_probabilities(case.model, ids, *arguments)[0]
     np.testing.assert_allclose(scores, whole[rows, ids[rows + 1]], rtol=1e-5, atol=1e-5)
 

@@ -3,6 +3,7 @@
 import json
 import math
 
+import families
 import jax
 import numpy as np
 import pytest
@@ -117,7 +118,7 @@ def test_every_deep_layer_moves_the_answer(cases, make_image):
     ids, (patches, layout, positions, start) = case.forward(make_image(3, 90, 150))
     embed = model.config.decoder.embed
 
-    @jax.jit
+    @families.quick_jit
     def last(model, ids, patches, layout, positions, start, scale):
         visual = model.visual_tokens(patches, layout) * scale
         embeddings = model.embed(ids, visual, start)

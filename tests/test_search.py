@@ -35,11 +35,11 @@ def networks(folders):
     return {name: questions.load_network(folder) for name, folder in folders.items()}
 
 
-# Height, width and regions: unresized, resized in both directions, resized and wide.
-IMAGES = [
-    (84, 112, 9),
-    (100, 90, 12),
-    pytest.param(60, 150, 16, marks=pytest.mark.slow),
+# Checkpoint, height, width, regions: unresized, resized in both directions, resized and wide.
+SEARCHES = [
+    ("untied", 84, 112, 9),
+    ("tied", 100, 90, 12),
+    pytest.param("tied", 60, 150, 16, marks=pytest.mark.slow),
 ]
 
 
@@ -49,8 +49,7 @@ def compare(question, network, reference, *weights):
     )
 
 
-@pytest.mark.parametrize("name", ["untied", "tied"])
-@pytest.mark.parametrize("height, width, regions", IMAGES)
+@pytest.mark.parametrize("name, height, width, regions", SEARCHES)
 def test_order_and_scores_equal_the_sequential_search(
     name, height, width, regions, folders, networks, references, make_image
 ):
