@@ -13,7 +13,7 @@ from jaxtyping import Int32
 
 from eagle_jax.errors import InputError
 from eagle_jax.image_settings import ImageSettings
-from eagle_jax.models import internvl, llava, qwen2_5_vl
+from eagle_jax.models import internvl, llava, qwen2_5_vl, qwen2_vl, qwen3_vl
 from eagle_jax.models.checkpoint import Keys, load_weights, read_config
 from eagle_jax.models.config_values import checked_config
 from eagle_jax.models.converted import is_converted, read_weights
@@ -21,7 +21,7 @@ from eagle_jax.models.generate import generate
 from eagle_jax.models.sharding import checked_mesh, place_skeleton
 from eagle_jax.models.tensor_files import read_json
 from eagle_jax.preprocess import ImagePlan, masked_patches
-from eagle_jax.prompt import load_tokenizer, require_context
+from eagle_jax.prompt import load_tokenizer, require_context, require_image_marks
 
 _FAMILIES = {
     "internvl": (internvl.InternVLConfig, internvl.InternVL, internvl.weight_keys),
@@ -31,6 +31,8 @@ _FAMILIES = {
         qwen2_5_vl.Qwen2_5_VL,
         qwen2_5_vl.weight_keys,
     ),
+    "qwen2_vl": (qwen2_vl.Qwen2_VLConfig, qwen2_vl.Qwen2_VL, qwen2_vl.weight_keys),
+    "qwen3_vl": (qwen3_vl.Qwen3_VLConfig, qwen3_vl.Qwen3_VL, qwen3_vl.weight_keys),
 }
 _DTYPES = ("float32", "bfloat16", "float16")
 
@@ -88,7 +90,7 @@ def load(
     skeleton, keys = abstract_network(config, where)
     family = skeleton.config
     # The weights come last: they take long, and the small files can be wrong as well.
-    settings = read_image_settings(folder)
+    settings = read_image_settings(folder, family.vision)
     if (settings.patch_size, settings.merge_size) != (family.vision.patch, family.vision.merge):
         raise InputError(
             f"{folder}: the image processor cuts patches of {settings.patch_size} pixels "
@@ -96,6 +98,8 @@ def load(
             f"wants {family.vision.patch} and {family.vision.merge}"
         )
     tokenizer = load_tokenizer(folder, family.image_token_id)
+    if skeleton.marks_image:
+        require_image_marks(tokenizer, folder)
     if len(tokenizer) > family.decoder.vocabulary:
         raise InputError(
             f"the tokenizer in {folder} has {len(tokenizer)} tokens, the model in config.json "
@@ -223,8 +227,12 @@ def _download(hub_id: str) -> Path:
         raise InputError(f"{hub_id} cannot be downloaded from the hub: {line}") from error
 
 
-def read_image_settings(folder: Path) -> ImageSettings:
+def read_image_settings(folder: Path, vision: Any) -> ImageSettings:
     """How a checkpoint's image processor treats pictures.
+
+    Args:
+      folder: the checkpoint folder.
+      vision: configuration of the model's vision tower, with its ``patch`` and ``merge``.
 
     Raises:
       InputError: the folder does not say, or something that is not supported.
@@ -233,7 +241,7 @@ def read_image_settings(folder: Path) -> ImageSettings:
     nested = folder / "processor_config.json"
     path = folder / "preprocessor_config.json"
     if path.exists():
-        return ImageSettings.from_hf(read_json(path))
+        return ImageSettings.from_hf(read_json(path), vision.patch, vision.merge)
     if not nested.exists():
         raise InputError(
             f"{folder} has no preprocessor_config.json, which says how pictures are prepared; "
@@ -242,7 +250,7 @@ def read_image_settings(folder: Path) -> ImageSettings:
     found = read_json(nested).get("image_processor")
     if not isinstance(found, dict):
         raise InputError(f"{nested} holds no image_processor")
-    return ImageSettings.from_hf(found)
+    return ImageSettings.from_hf(found, vision.patch, vision.merge)
 
 
 def _end_ids(folder: Path, config: dict[str, Any], tokenizer: Any) -> tuple[int, ...]:

@@ -50,17 +50,21 @@ class ImageSettings:
     rescale_factor: float = 1 / 255
 
     @classmethod
-    def from_hf(cls, config: dict[str, Any]) -> "ImageSettings":
+    def from_hf(
+        cls, config: dict[str, Any], patch_size: int = 14, merge_size: int | None = None
+    ) -> "ImageSettings":
         """Reads a Hugging Face preprocessor_config.json.
 
         The kind follows from `image_processor_type`, without which the file is Qwen's. What
         is absent or null has that processor's default. The files of CLIP and GOT-OCR 2 say
-        nothing of patches: these have 14 pixels, merged 2 x 2 in tiles and not at all in a
-        crop, unless `patch_size` or `merge_size` is added. `crop_to_patches` is not heeded,
-        because InternVL's processor always cuts tiles.
+        nothing of patches: these are what the model wants, unless `patch_size` or `merge_size`
+        is added. `crop_to_patches` is not heeded, because InternVL's processor always cuts
+        tiles.
 
         Args:
           config: the parsed file.
+          patch_size: of the model, for files that say nothing of patches.
+          merge_size: likewise; None for 2 in tiles and 1 in a crop.
 
         Raises:
           InputError: a setting that this package does not implement, or a value that makes no
@@ -68,10 +72,14 @@ class ImageSettings:
         """
         kind = _kind(config)
         _refuse_unsupported(config, kind)
+        given = {name: value for name, value in config.items() if value is not None}
+        if kind != "pixels":
+            merge_size = merge_size or {"crop": 1, "tiles": 2}[kind]
+            given = {"patch_size": patch_size, "merge_size": merge_size} | given
         found = {
-            "patch_size": config.get("patch_size"),
-            "temporal_patch_size": config.get("temporal_patch_size"),
-            "merge_size": config.get("merge_size"),
+            "patch_size": given.get("patch_size"),
+            "temporal_patch_size": given.get("temporal_patch_size"),
+            "merge_size": given.get("merge_size"),
             **{"pixels": _pixels, "crop": _crop, "tiles": _tiles}[kind](config),
         }
         for name, value in found.items():
@@ -87,8 +95,9 @@ class ImageSettings:
             raise InputError(
                 f"{_FILE}: rescale_factor={found['rescale_factor']!r} must be a number"
             )
-        given = {name: value for name, value in found.items() if value is not None}
-        settings = cls(kind=kind, **given)
+        settings = cls(
+            kind=kind, **{name: value for name, value in found.items() if value is not None}
+        )
         _check_bounds(settings)
         return settings
 
@@ -142,7 +151,6 @@ def _crop(config: dict[str, Any]) -> dict[str, Any]:
             raise InputError(f"{_FILE}: size={size!r} must hold shortest_edge and nothing else")
         size = size["shortest_edge"]
     return {
-        "merge_size": config.get("merge_size") or 1,
         "shortest_edge": 224 if size is None else size,
         "side": _square(config, "crop_size", 224),
     }

@@ -365,4 +365,4 @@ def _read_model(model: str) -> tuple[str, Any, ImageSettings]:
             f"preprocessor_config.json, or one of {', '.join(published)}"
         )
     skeleton, _ = abstract_network(read_config(folder), str(folder / "config.json"))
-    return model, skeleton, read_image_settings(folder)
+    return model, skeleton, read_image_settings(folder, skeleton.config.vision)

@@ -91,11 +91,33 @@ def build_prompt(
         )
     place = ids.index(image_token_id)
     image = [image_token_id] * image_tokens
-    start = getattr(tokenizer, "start_image_token_id", None)
-    end = getattr(tokenizer, "end_image_token_id", None)
+    start, end = _image_marks(tokenizer)
     if start is not None and end is not None:
         image = [start, *image, end]
     return np.array(ids[:place] + image + ids[place + 1 :], np.int32)
+
+
+def require_image_marks(tokenizer: Tokenizer, folder: str | Path) -> None:
+    """Refuses a tokenizer that does not name what its family puts around an image.
+
+    Args:
+      tokenizer: from `load_tokenizer`.
+      folder: the checkpoint folder, for the message.
+
+    Raises:
+      InputError: it names no start or no end token.
+    """
+    for side, mark in zip(("start", "end"), _image_marks(tokenizer), strict=True):
+        if mark is None or mark == tokenizer.unk_token_id:
+            raise InputError(
+                f"the tokenizer in {folder} names no {side}_image_token, which this family "
+                "puts around an image; add it to extra_special_tokens in tokenizer_config.json"
+            )
+
+
+def _image_marks(tokenizer: Tokenizer) -> tuple[int | None, int | None]:
+    start = getattr(tokenizer, "start_image_token_id", None)
+    return start, getattr(tokenizer, "end_image_token_id", None)
 
 
 def require_context(tokens: int, image_tokens: int, context: int) -> None:

@@ -8,12 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from eagle_jax.kernels import attention
-from eagle_jax.models.layers import stack
-
-ACTIVATIONS = {
-    "quick_gelu": lambda x: x * nnx.sigmoid(1.702 * x),
-    "gelu": lambda x: nnx.gelu(x, approximate=False),
-}
+from eagle_jax.models.layers import ACTIVATIONS, layer_norm, stack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +52,9 @@ class ClipLayer(nnx.Module):
     """Pre-norm attention and a two-layer MLP, each with a residual."""
 
     def __init__(self, config: ClipConfig, *, rngs: nnx.Rngs):
-        self.attention_norm = _layer_norm(config, rngs)
+        self.attention_norm = layer_norm(config.embed, config.norm_eps, rngs)
         self.attention = ClipAttention(config, rngs=rngs)
-        self.mlp_norm = _layer_norm(config, rngs)
+        self.mlp_norm = layer_norm(config.embed, config.norm_eps, rngs)
         self.inner = nnx.Linear(config.embed, config.mlp, rngs=rngs)
         self.outer = nnx.Linear(config.mlp, config.embed, rngs=rngs)
         self.activation = config.activation
@@ -79,7 +74,7 @@ class ClipTower(nnx.Module):
         self.patch_embed = nnx.Linear(inputs, config.embed, use_bias=False, rngs=rngs)
         self.class_token = nnx.Param(init(rngs.params(), (config.embed,)))
         self.places = nnx.Param(init(rngs.params(), (config.grid**2 + 1, config.embed)))
-        self.norm = _layer_norm(config, rngs)
+        self.norm = layer_norm(config.embed, config.norm_eps, rngs)
         self.layers = stack(lambda rngs: ClipLayer(config, rngs=rngs), config.layers, rngs)
 
     def __call__(self, patches: Float[Array, "b p c"]) -> Float[Array, "b p e"]:
@@ -98,10 +93,3 @@ class ClipTower(nnx.Module):
         x = self.norm(jnp.concatenate([first, embedded], axis=1) + self.places[...])
         x, _ = jax.lax.scan(lambda x, layer: (layer(x), None), x, self.layers)
         return x[:, 1:]
-
-
-def _layer_norm(config: ClipConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    # Not the difference of two moments, which float32 does not bear.
-    return nnx.LayerNorm(
-        config.embed, epsilon=config.norm_eps, use_fast_variance=False, rngs=rngs
-    )

@@ -9,6 +9,7 @@ _MOST = 10_000_000
 _MOST_LAYERS = 10_000
 _LAYERS = ("num_hidden_layers", "depth")
 _COUNTS = (
+    "embed_dim",
     "head_dim",
     "hidden_size",
     "in_channels",
@@ -19,6 +20,7 @@ _COUNTS = (
     "num_channels",
     "num_heads",
     "num_key_value_heads",
+    "num_position_embeddings",
     "out_hidden_size",
     "spatial_merge_size",
     "temporal_patch_size",
@@ -26,9 +28,24 @@ _COUNTS = (
     "window_size",
 )
 _IDS = ("image_token_id", "image_token_index")
-_NUMBERS = ("layer_norm_eps", "partial_rotary_factor", "rms_norm_eps", "rope_theta")
-_SWITCHES = ("attention_bias", "mlp_bias", "qkv_bias", "tie_word_embeddings")
-_LISTS = ("fullatt_block_indexes", "mrope_section")
+_NUMBERS = (
+    "layer_norm_eps",
+    "mlp_ratio",
+    "partial_rotary_factor",
+    "rms_norm_eps",
+    "rope_theta",
+)
+_SWITCHES = (
+    "attention_bias",
+    "mlp_bias",
+    "qkv_bias",
+    "tie_word_embeddings",
+    "use_qk_norm",
+    "use_sliding_window",
+)
+_LISTS = ("deepstack_visual_indexes", "fullatt_block_indexes", "mrope_section")
+_WORDS = ("hidden_act",)
+_WORD_LISTS = ("layer_types",)
 _SECTIONS = ("llm_config", "rope_parameters", "rope_scaling", "text_config", "vision_config")
 
 
@@ -55,6 +72,8 @@ def checked_config(config: dict[str, Any], where: str = "config.json") -> dict[s
         (_NUMBERS, _positive, "a positive number"),
         (_SWITCHES, lambda x: isinstance(x, bool), "true or false"),
         (_LISTS, _whole_list, "a list of whole numbers"),
+        (_WORDS, lambda x: isinstance(x, str), "a name"),
+        (_WORD_LISTS, _word_list, "a list of names"),
         (_SECTIONS, lambda x: isinstance(x, dict), "an object"),
     ):
         for name in names:
@@ -66,10 +85,11 @@ def checked_config(config: dict[str, Any], where: str = "config.json") -> dict[s
             f"{where}: {heads} attention heads cannot share num_key_value_heads "
             f"{config['num_key_value_heads']} evenly"
         )
-    if "head_dim" not in config and config.get("hidden_size", heads) % heads:
+    # Qwen2-VL's vision tower calls its own width embed_dim, and its output's hidden_size.
+    width = "embed_dim" if "embed_dim" in config else "hidden_size"
+    if "head_dim" not in config and config.get(width, heads) % heads:
         raise InputError(
-            f"{where}: hidden_size {config['hidden_size']} cannot be divided among {heads} "
-            "attention heads"
+            f"{where}: {width} {config[width]} cannot be divided among {heads} attention heads"
         )
     for name in config.keys() & _NUMBERS:
         config[name] = float(config[name])
@@ -84,6 +104,10 @@ def _whole(value: Any, least: int, most: int) -> bool:
 
 def _positive(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value) and value > 0
+
+
+def _word_list(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def _whole_list(value: Any) -> bool:

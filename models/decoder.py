@@ -22,8 +22,13 @@ class DecoderConfig:
     Llama, Qwen2 and Qwen3 differ in ``qkv_bias`` (Qwen2) and ``qk_norm``, a norm of each
     head's queries and keys (Qwen3). ``rope_sections`` says how many of the
     ``head_size / 2`` rotary frequencies follow the temporal, the row and the column
-    position; plain one-dimensional positions have ``(head_size / 2, 0, 0)``. ``context`` is
-    the longest sequence, prompt, image and answer together.
+    position; plain one-dimensional positions have ``(head_size / 2, 0, 0)``. They follow each
+    other in blocks, or take turns if ``rope_interleaved``. ``context`` is the longest sequence,
+    prompt, image and answer together.
+
+    Visual tokens of a model with ``deep_features`` bring so many more vectors; the first is
+    added behind the first layer, the second behind the second, and so on. In `hidden_states`
+    and `prefill` these stand behind each token's own numbers, zeros in the text's.
     """
 
     vocabulary: int
@@ -40,6 +45,8 @@ class DecoderConfig:
     tied_head: bool
     qkv_bias: bool = False
     qk_norm: bool = False
+    rope_interleaved: bool = False
+    deep_features: int = 0
 
 
 class Cache(NamedTuple):
@@ -148,7 +155,7 @@ class Decoder(nnx.Module):
 
     def hidden_states(
         self,
-        x: Float[Array, "b s e"],
+        x: Float[Array, "b s c"],
         positions: Int[Array, "3 s"],
         rows: Int[Array, " t"] | None = None,
         mask: Bool[Array, "s s"] | None = None,
@@ -156,34 +163,39 @@ class Decoder(nnx.Module):
         """Final, normed hidden states at the given rows.
 
         Args:
-          x: embeddings of the whole sequence, image tokens included.
+          x: embeddings of the whole sequence, image tokens included, and their deep features.
           positions: temporal, row and column position of each token.
           rows: sequence positions to return; None for all of them.
           mask: True where a row may see a column; None for causal.
         """
         rotation = self.rotation(positions)
+        x, deep = self._parted(x)
 
-        def run(x, layer):
-            return layer(x, rotation, mask)[0], None
+        def run(x, scanned):
+            i, layer = scanned
+            return _deepened(layer(x, rotation, mask)[0], deep, i), None
 
-        x, _ = jax.lax.scan(run, x, self.layers)
+        x, _ = jax.lax.scan(run, x, (self._numbers, self.layers))
         x, _ = self.last(x, rotation, mask, rows)
         return self.norm(x)
 
     def prefill(
         self,
-        x: Float[Array, "b s e"],
+        x: Float[Array, "b s c"],
         positions: Int[Array, "3 s"],
         row: Int[Array, ""],
         room: int,
     ) -> tuple[Float[Array, "b 1 e"], Cache]:
         """Runs a prompt, keeping keys and values, with ``room`` more places for new tokens."""
         rotation = self.rotation(positions)
+        x, deep = self._parted(x)
 
-        def run(x, layer):
-            return layer(x, rotation)
+        def run(x, scanned):
+            i, layer = scanned
+            x, kept = layer(x, rotation)
+            return _deepened(x, deep, i), kept
 
-        x, (keys, values) = jax.lax.scan(run, x, self.layers)
+        x, (keys, values) = jax.lax.scan(run, x, (self._numbers, self.layers))
         x, (last_keys, last_values) = self.last(x, rotation, rows=row[None])
 
         def widen(a):
@@ -231,6 +243,28 @@ class Decoder(nnx.Module):
         config = self.config
         pairs = config.head_size // 2
         frequency = config.rope_theta ** (-np.arange(pairs, dtype=np.float32) / pairs)
-        axis = np.repeat(np.arange(3), config.rope_sections)
+        if config.rope_interleaved:
+            axis = np.zeros(pairs, np.int64)
+            for one in (1, 2):
+                axis[one : 3 * config.rope_sections[one] : 3] = one
+        else:
+            axis = np.repeat(np.arange(3), config.rope_sections)
         angles = positions.astype(jnp.float32)[axis].T * frequency.astype(np.float32)
         return jnp.cos(angles), jnp.sin(angles)
+
+    @property
+    def _numbers(self) -> np.ndarray:
+        return np.arange(self.config.layers - 1)
+
+    def _parted(self, x):
+        """Embeddings, and the deep features as one array with a leading axis, or None."""
+        if not self.config.deep_features:
+            return x, None
+        x, *deep = jnp.split(x, 1 + self.config.deep_features, axis=-1)
+        return x, jnp.stack(deep)
+
+
+def _deepened(x, deep, layer):
+    if deep is None:
+        return x
+    return x + jnp.where(layer < len(deep), deep[jnp.minimum(layer, len(deep) - 1)], 0)

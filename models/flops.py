@@ -41,12 +41,14 @@ def _qwen_vision(config: VisionConfig, grid: tuple[int, int]) -> float:
     patches, embed = grid[0] * grid[1], config.embed
     windows = np.asarray(vision_layout(config, grid).lengths, dtype=np.float64)
     windowed, full = (len(layers) for layers in config.kinds)
-    linear = 2 * patches * embed * (4 * embed + 3 * config.mlp)
+    matrices = 3 if config.activation is None else 2
+    linear = 2 * patches * embed * (4 * embed + matrices * config.mlp)
     squares = full * float(patches) ** 2 + windowed * float((windows**2).sum())
     joined = embed * config.merge**2
     merger = 2 * patches / config.merge**2 * joined * (joined + config.output)
+    mergers = (1 + len(config.deep_layers)) * merger
     patch_embed = 2 * patches * config.channels * config.patch**2 * embed
-    return patch_embed + config.layers * linear + 4 * embed * squares + merger
+    return patch_embed + config.layers * linear + 4 * embed * squares + mergers
 
 
 def _clip_vision(config: ClipConfig, grid: tuple[int, int], output: int) -> float:

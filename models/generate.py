@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 def generate(
     model: Any,
-    embeddings: Float[Array, "b s e"],
+    embeddings: Float[Array, "b s c"],
     positions: Int[Array, "3 s"],
     length: Int[Array, ""],
     end_ids: Int[Array, " x"],

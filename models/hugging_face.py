@@ -28,8 +28,10 @@ def decoder_config(
     *,
     tied_head: bool,
     multimodal_rope: bool = False,
+    interleaved_rope: bool = False,
     qkv_bias: bool = False,
     qk_norm: bool = False,
+    deep_features: int = 0,
 ) -> DecoderConfig:
     """Reads the decoder's part of config.json.
 
@@ -38,8 +40,10 @@ def decoder_config(
       family: the model_type, for messages.
       tied_head: whether the head is the embedding matrix.
       multimodal_rope: whether rotary frequencies follow time, row and column of a token.
+      interleaved_rope: whether these frequencies take turns.
       qkv_bias: whether query, key and value projections have biases.
       qk_norm: whether each head's queries and keys are normed.
+      deep_features: vectors that each visual token brings for the first layers.
 
     Returns:
       The decoder's shape.
@@ -55,11 +59,14 @@ def decoder_config(
     sections = (head_size // 2, 0, 0)
     kinds = ["default"]
     if multimodal_rope:
-        sections = tuple(rope.get("mrope_section", (16, 24, 24)))
+        default = (24, 20, 20) if interleaved_rope else (16, 24, 24)
+        sections = tuple(rope.get("mrope_section", default))
         kinds.append("mrope")
     rotated = rope.get("partial_rotary_factor", text.get("partial_rotary_factor", 1.0))
     others = set(text.get("layer_types") or ()) - {"full_attention"}
     window = text.get("sliding_window")
+    experts = text.get("num_experts") or text.get("num_local_experts")
+    interleaved = rope.get("mrope_interleaved", interleaved_rope)
     for supported, what in (
         (kind in kinds, f"rope_type {kind!r}"),
         (rotated == 1.0, f"partial_rotary_factor {rotated}"),
@@ -69,6 +76,12 @@ def decoder_config(
         (not others, f"layer_types {sorted(others)}"),
         (not text.get("attention_bias"), "attention_bias true"),
         (not text.get("mlp_bias"), "mlp_bias true"),
+        (not experts, f"num_experts {experts}"),
+        (interleaved == interleaved_rope, f"mrope_interleaved {interleaved}"),
+        (
+            deep_features < text["num_hidden_layers"],
+            f"{deep_features} deepstack_visual_indexes with {text['num_hidden_layers']} layers",
+        ),
         (
             len(sections) == 3 and sum(sections) == head_size // 2,
             f"mrope_section {list(sections)} with a head of {head_size}",
@@ -90,6 +103,8 @@ def decoder_config(
         tied_head=tied_head,
         qkv_bias=qkv_bias,
         qk_norm=qk_norm,
+        rope_interleaved=interleaved_rope,
+        deep_features=deep_features,
     )
 
 

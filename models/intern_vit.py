@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from eagle_jax.kernels import attention
-from eagle_jax.models.layers import RMSNorm, stack
+from eagle_jax.models.layers import RMSNorm, layer_norm, stack
 
 # Fixed in the published code, absent from its configuration files.
 _QK_NORM_EPS = 1e-6
@@ -85,7 +85,7 @@ class Projector(nnx.Module):
 
     def __init__(self, config: InternVisionConfig, *, rngs: nnx.Rngs):
         joined = config.embed * config.merge**2
-        self.norm = _layer_norm(joined, _PROJECTOR_EPS, rngs)
+        self.norm = layer_norm(joined, _PROJECTOR_EPS, rngs)
         self.inner = nnx.Linear(joined, config.output, rngs=rngs)
         self.outer = nnx.Linear(config.output, config.output, rngs=rngs)
         self.side = config.side
@@ -137,9 +137,4 @@ class InternVisionTower(nnx.Module):
 def _norm(config: InternVisionConfig, rngs: nnx.Rngs) -> nnx.LayerNorm | RMSNorm:
     if config.rms_norm:
         return RMSNorm(config.embed, config.norm_eps)
-    return _layer_norm(config.embed, config.norm_eps, rngs)
-
-
-def _layer_norm(size: int, eps: float, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    # The fast variance, a difference of squares, loses digits where the mean is large.
-    return nnx.LayerNorm(size, epsilon=eps, use_fast_variance=False, rngs=rngs)
+    return layer_norm(config.embed, config.norm_eps, rngs)

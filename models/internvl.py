@@ -3,16 +3,14 @@
 import dataclasses
 from typing import Any
 
-import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoint import SAME, Layout, Target
 from eagle_jax.models.decoder import Decoder, DecoderConfig
 from eagle_jax.models.hugging_face import decoder_config, decoder_keys, module_keys, require
 from eagle_jax.models.intern_vit import InternVisionConfig, InternVisionTower
-from eagle_jax.models.rope import plain_positions
 from eagle_jax.models.vision_language import VisionLanguageModel
 
 _FAMILY = "internvl"
@@ -59,7 +57,11 @@ class InternVLConfig:
         try:
             text = config["text_config"]
             kind = text.get("model_type", "qwen2")
-            require(kind in _TEXT, f"text_config model_type {kind!r}", _FAMILY)
+            require(
+                isinstance(kind, str) and kind in _TEXT,
+                f"text_config model_type {kind!r}",
+                _FAMILY,
+            )
             flags, defaults = _TEXT[kind]
             decoder = decoder_config(
                 {**_TEXT_DEFAULTS, **defaults, **text},
@@ -135,6 +137,8 @@ def _side(vision: dict[str, Any], name: str) -> int:
 class InternVL(VisionLanguageModel):
     """InternVL for one still image, cut into tiles, and text."""
 
+    marks_image = True
+
     def __init__(self, config: InternVLConfig, *, rngs: nnx.Rngs):
         self.config = config
         self.vision = InternVisionTower(config.vision, rngs=rngs)
@@ -155,18 +159,6 @@ class InternVL(VisionLanguageModel):
                 f"the image processor cuts {grid[0]} x {grid[1]} patches, the model in "
                 f"config.json wants tiles of {side} x {side}"
             )
-
-    def positions(
-        self, ids: Int[np.ndarray, " s"], grid: tuple[int, int]
-    ) -> Int[np.ndarray, "3 s"]:
-        """Position of each token, the same on all three axes, on the host.
-
-        Args:
-          ids: the whole sequence, image tokens expanded.
-          grid: rows and columns of patches, the tiles stacked on top of each other.
-        """
-        tokens = grid[0] * grid[1] // self.config.vision.merge**2
-        return plain_positions(ids, tokens, self.config.image_token_id)
 
     def visual_tokens(
         self, patches: Float[Array, "b p c"], layout: None

@@ -1,4 +1,4 @@
-"""The layers every model shares: norm, gated MLP, rotary rotation, stacks for scan."""
+"""The layers the models share: norms, MLPs, rotary rotation, stacks for scan."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +7,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
+
+ACTIVATIONS = {
+    "quick_gelu": lambda x: x * nnx.sigmoid(1.702 * x),
+    "gelu": lambda x: nnx.gelu(x, approximate=False),
+    "gelu_pytorch_tanh": lambda x: nnx.gelu(x, approximate=True),
+}
 
 
 class RMSNorm(nnx.Module):
@@ -20,6 +26,24 @@ class RMSNorm(nnx.Module):
         wide = x.astype(jnp.float32)
         wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + self.eps)
         return wide.astype(x.dtype) * self.scale[...].astype(x.dtype)
+
+
+def layer_norm(size: int, eps: float, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """A layer norm with the exact variance."""
+    # The fast variance, a difference of squares, loses digits where the mean is large.
+    return nnx.LayerNorm(size, epsilon=eps, use_fast_variance=False, rngs=rngs)
+
+
+class MLP(nnx.Module):
+    """``down(activation(up(x)))``, with biases."""
+
+    def __init__(self, size: int, hidden: int, activation: str, *, rngs: nnx.Rngs):
+        self.up = nnx.Linear(size, hidden, rngs=rngs)
+        self.down = nnx.Linear(hidden, size, rngs=rngs)
+        self.activation = activation
+
+    def __call__(self, x: Float[Array, "*b e"]) -> Float[Array, "*b e"]:
+        return self.down(ACTIVATIONS[self.activation](self.up(x)))
 
 
 class GatedMLP(nnx.Module):

@@ -3,16 +3,15 @@
 import dataclasses
 from typing import Any
 
-import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoint import Layout, Target
-from eagle_jax.models.clip_vit import ACTIVATIONS, ClipConfig, ClipTower
+from eagle_jax.models.clip_vit import ClipConfig, ClipTower
 from eagle_jax.models.decoder import Decoder, DecoderConfig
 from eagle_jax.models.hugging_face import decoder_config, decoder_keys, module_keys, require
-from eagle_jax.models.rope import plain_positions
+from eagle_jax.models.layers import ACTIVATIONS
 from eagle_jax.models.vision_language import VisionLanguageModel
 
 # What transformers fills in: the published files name only a few fields.
@@ -148,17 +147,6 @@ class Llava(VisionLanguageModel):
                 f"the image processor cuts {grid[0]} x {grid[1]} patches, the model in "
                 f"config.json wants {side} x {side}"
             )
-
-    def positions(
-        self, ids: Int[np.ndarray, " s"], grid: tuple[int, int]
-    ) -> Int[np.ndarray, "3 s"]:
-        """Position of each token, the same on all three axes, on the host.
-
-        Args:
-          ids: the whole sequence, image tokens expanded.
-          grid: rows and columns of patches of the image.
-        """
-        return plain_positions(ids, grid[0] * grid[1], self.config.image_token_id)
 
     def visual_tokens(
         self, patches: Float[Array, "b p c"], layout: None

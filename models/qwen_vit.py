@@ -1,4 +1,4 @@
-"""The Qwen2.5-VL vision tower: windowed and full attention layers, then a 2x2 merger."""
+"""The vision tower of the Qwen-VL models: windowed and full attention, then a merger."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from eagle_jax.kernels import attention
-from eagle_jax.models.layers import GatedMLP, RMSNorm, rotate, stack
+from eagle_jax.models.layers import MLP, GatedMLP, RMSNorm, layer_norm, rotate, stack
 
 # Fixed in the published architecture, absent from its configuration files.
 _NORM_EPS = 1e-6
@@ -23,8 +23,12 @@ _ROPE_THETA = 10000.0
 class VisionConfig:
     """Shape of the vision tower.
 
-    ``window`` is the side of an attention window in merged tokens; ``full_layers`` are the
-    layers that attend over the whole image instead.
+    ``window`` is the side of an attention window in merged tokens, None without windows;
+    ``full_layers`` are the layers that attend over the whole image instead. ``activation`` is
+    that of two-layer MLPs, which stand among layer norms; None means gated MLPs among
+    root-mean-square norms. A tower with ``places`` adds a learned ``places x places`` grid of
+    positions, stretched over the image, to patches embedded with a bias. ``deep_layers``, in
+    rising order, are those whose output is merged as well, for the first layers of the decoder.
     """
 
     embed: int
@@ -35,9 +39,12 @@ class VisionConfig:
     patch: int
     frames: int
     merge: int
-    window: int
+    window: int | None
     full_layers: tuple[int, ...]
     output: int
+    activation: str | None = None
+    places: int = 0
+    deep_layers: tuple[int, ...] = ()
 
     @property
     def kinds(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -50,23 +57,25 @@ class VisionConfig:
     def blocks(self) -> tuple[tuple[int, int, int], ...]:
         """The layers in order, as blocks of windowed layers and then full ones.
 
+        A block also ends with each of the ``deep_layers``.
+
         Returns:
           How often a block comes in a row, its windowed and its full layers: ``((4, 7, 1),)``
-          for the published towers.
+          for the published Qwen2.5 towers.
         """
-        full = [i in self.full_layers for i in range(self.layers)]
-        runs = [(kind, len(list(run))) for kind, run in itertools.groupby(full)]
-        if runs[0][0]:
-            runs.insert(0, (False, 0))
-        if not runs[-1][0]:
-            runs.append((True, 0))
-        pairs = [(w, f) for (_, w), (_, f) in zip(runs[::2], runs[1::2], strict=True)]
+        pairs = [[0, 0]]
+        for i in range(self.layers):
+            full = i in self.full_layers
+            if (not full and pairs[-1][1]) or i - 1 in self.deep_layers:
+                pairs.append([0, 0])
+            pairs[-1][full] += 1
         return tuple((len(list(same)), *pair) for pair, same in itertools.groupby(pairs))
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["order", "inverse", "cos", "sin", "members", "places", "lengths"],
+    data_fields=["order", "inverse", "cos", "sin", "members", "places", "lengths"]
+    + ["corners", "nearness"],
     meta_fields=[],
 )
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +92,8 @@ class VisionLayout:
       members: int (w, m), gathers each window into equal slots; None when all are full.
       places: int (p,), brings the patches back from their slots; None likewise.
       lengths: int (w,), how many slots of each window exist.
+      corners: int (p, 4), the learned positions around each patch; None without such.
+      nearness: float (p, 4), how much each of them counts; None likewise.
     """
 
     # Any: JAX also rebuilds layouts that hold placeholders, shardings or axis numbers.
@@ -93,6 +104,8 @@ class VisionLayout:
     members: Any
     places: Any
     lengths: Any
+    corners: Any
+    nearness: Any
 
 
 def vision_layout(config: VisionConfig, grid: tuple[int, int]) -> VisionLayout:
@@ -105,8 +118,9 @@ def vision_layout(config: VisionConfig, grid: tuple[int, int]) -> VisionLayout:
     Returns:
       Index arrays and rotary tables, on the host.
     """
-    merge, window = config.merge, config.window
+    merge = config.merge
     rows, columns = grid[0] // merge, grid[1] // merge
+    window = config.window or max(rows, columns)
     unit_row, unit_column = np.divmod(np.arange(rows * columns), columns)
     windows = unit_row // window * -(-columns // window) + unit_column // window
     units = np.argsort(windows, kind="stable")
@@ -132,6 +146,12 @@ def vision_layout(config: VisionConfig, grid: tuple[int, int]) -> VisionLayout:
     frequency = _ROPE_THETA ** (-np.arange(quarter, dtype=np.float32) / quarter)
     angles = np.concatenate([row[:, None] * frequency, column[:, None] * frequency], axis=1)
     angles = angles.astype(np.float32)
+    corners = nearness = None
+    if config.places:
+        below, down = _stretched(row, grid[0], config.places)
+        right, across = _stretched(column, grid[1], config.places)
+        corners = (below[:, :, None] * config.places + right[:, None, :]).reshape(-1, 4)
+        nearness = (down[:, :, None] * across[:, None, :]).reshape(-1, 4)
     return VisionLayout(
         order=order.astype(np.int32),
         inverse=np.argsort(units).astype(np.int32),
@@ -140,7 +160,18 @@ def vision_layout(config: VisionConfig, grid: tuple[int, int]) -> VisionLayout:
         members=members,
         places=places,
         lengths=lengths.astype(np.int32),
+        corners=corners,
+        nearness=nearness,
     )
+
+
+def _stretched(index: np.ndarray, size: int, places: int) -> tuple[np.ndarray, np.ndarray]:
+    """Neighbouring places and their shares, the first and last ones at the image's edges."""
+    where = index.astype(np.float32) * np.float32(places - 1) / np.float32(max(size - 1, 1))
+    low = np.floor(where).astype(np.int32)
+    share = where - low
+    neighbours = np.stack([low, np.minimum(low + 1, places - 1)], axis=1)
+    return neighbours, np.stack([1 - share, share], axis=1)
 
 
 class VisionAttention(nnx.Module):
@@ -171,13 +202,16 @@ class VisionAttention(nnx.Module):
 
 
 class VisionBlock(nnx.Module):
-    """Pre-norm attention and gated MLP, each with a residual."""
+    """Pre-norm attention and MLP, each with a residual."""
 
     def __init__(self, config: VisionConfig, *, rngs: nnx.Rngs):
-        self.attention_norm = RMSNorm(config.embed, _NORM_EPS)
+        self.attention_norm = _norm(config, config.embed, rngs)
         self.attention = VisionAttention(config, rngs=rngs)
-        self.mlp_norm = RMSNorm(config.embed, _NORM_EPS)
-        self.mlp = GatedMLP(config.embed, config.mlp, use_bias=True, rngs=rngs)
+        self.mlp_norm = _norm(config, config.embed, rngs)
+        if config.activation is None:
+            self.mlp = GatedMLP(config.embed, config.mlp, use_bias=True, rngs=rngs)
+        else:
+            self.mlp = MLP(config.embed, config.mlp, config.activation, rngs=rngs)
 
     def __call__(self, x, layout: VisionLayout, full: bool):
         x = x + self.attention(self.attention_norm(x), layout, full)
@@ -192,24 +226,30 @@ class PatchEmbed(nnx.Module):
         init = nnx.initializers.lecun_normal(in_axis=(0, 1))
         shape = (config.frames, inputs, config.embed)
         self.kernel = nnx.Param(init(rngs.params(), shape))
+        self.bias = nnx.Param(jnp.zeros(config.embed)) if config.places else None
 
     def __call__(self, patches: Float[Array, "b p c"]) -> Float[Array, "b p e"]:
         kernel = self.kernel[...]
         summed = kernel.astype(jnp.float32).sum(axis=0).astype(kernel.dtype)
-        return patches.astype(kernel.dtype) @ summed
+        embedded = patches.astype(kernel.dtype) @ summed
+        return embedded if self.bias is None else embedded + self.bias[...]
 
 
 class Merger(nnx.Module):
-    """Joins merge x merge neighbouring patches into one visual token."""
+    """Joins merge x merge neighbouring patches, normed before or after, into one token."""
 
-    def __init__(self, config: VisionConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: VisionConfig, *, norm_joined: bool = False, rngs: nnx.Rngs):
         joined = config.embed * config.merge**2
-        self.norm = RMSNorm(config.embed, _NORM_EPS)
+        self.norm_joined = norm_joined
+        self.norm = _norm(config, joined if norm_joined else config.embed, rngs)
         self.inner = nnx.Linear(joined, joined, rngs=rngs)
         self.outer = nnx.Linear(joined, config.output, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b p e"]) -> Float[Array, "b v o"]:
-        joined = self.norm(x).reshape(x.shape[0], -1, self.inner.in_features)
+        shape = x.shape[0], -1, self.inner.in_features
+        joined = (
+            self.norm(x.reshape(shape)) if self.norm_joined else self.norm(x).reshape(shape)
+        )
         return self.outer(nnx.gelu(self.inner(joined), approximate=False))
 
 
@@ -227,12 +267,29 @@ class QwenVisionTower(nnx.Module):
         )
         self.windowed, self.full = windowed, full
         self.merger = Merger(config, rngs=rngs)
+        if config.places:
+            init = nnx.initializers.normal(0.02)
+            self.places = nnx.Param(init(rngs.params(), (config.places**2, config.embed)))
+        if config.deep_layers:
+            self.deep_mergers = stack(
+                lambda rngs: Merger(config, norm_joined=True, rngs=rngs),
+                len(config.deep_layers),
+                rngs,
+            )
 
     def features(
         self, patches: Float[Array, "b p c"], layout: VisionLayout
     ) -> Float[Array, "b p e"]:
         """Features of every patch before the merger, in *window* order."""
+        return self._features(patches, layout)[0]
+
+    def _features(self, patches, layout: VisionLayout):
+        """Those of the last layer, and a list of those of the ``deep_layers``."""
         x = self.patch_embed(patches)[:, layout.order]
+        if self.config.places:
+            corners = self.places[...][layout.corners].astype(jnp.float32)
+            places = (corners * layout.nearness[..., None]).sum(axis=1)
+            x = x + places.astype(x.dtype)
 
         # Scans over layer numbers: a nested scan over the layers themselves would copy each
         # block's weights.
@@ -247,16 +304,19 @@ class QwenVisionTower(nnx.Module):
                 return x
             return jax.lax.scan(apply, x, first + jnp.arange(count))[0]
 
-        done = (0, 0)
+        done, ends = (0, 0), []
+        deep = bool(self.config.deep_layers)
         for repeats, windowed, full in self.config.blocks:
 
             def block(x, i, done=done, windowed=windowed, full=full):
                 x = run(x, self.windowed, done[0] + i * windowed, windowed, False)
-                return run(x, self.full, done[1] + i * full, full, True), None
+                x = run(x, self.full, done[1] + i * full, full, True)
+                return x, x if deep else None
 
-            x, _ = jax.lax.scan(block, x, jnp.arange(repeats))
+            x, outputs = jax.lax.scan(block, x, jnp.arange(repeats))
+            ends += list(outputs) if deep else []
             done = (done[0] + repeats * windowed, done[1] + repeats * full)
-        return x
+        return x, ends[: len(self.config.deep_layers)]
 
     def __call__(
         self, patches: Float[Array, "b p c"], layout: VisionLayout
@@ -269,6 +329,18 @@ class QwenVisionTower(nnx.Module):
           layout: from `vision_layout` for the same grid.
 
         Returns:
-          One token per block, in raster order.
+          One token per block, in raster order; behind its own numbers those of the
+          ``deep_layers``, layer by layer.
         """
-        return self.merger(self.features(patches, layout))[:, layout.inverse]
+        last, deep = self._features(patches, layout)
+        merged = [self.merger(last)]
+        if deep:
+            pairs = (self.deep_mergers, jnp.stack(deep))
+            merged += list(jax.lax.map(lambda pair: pair[0](pair[1]), pairs))
+        return jnp.concatenate(merged, axis=-1)[:, layout.inverse]
+
+
+def _norm(config: VisionConfig, size: int, rngs: nnx.Rngs) -> nnx.LayerNorm | RMSNorm:
+    if config.activation is None:
+        return RMSNorm(size, _NORM_EPS)
+    return layer_norm(size, _NORM_EPS, rngs)

@@ -1,27 +1,53 @@
 """What all models share once an image has become visual tokens."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from eagle_jax.models.decoder import Decoder
+from eagle_jax.models.rope import plain_positions
 
 
 class VisionLanguageModel(nnx.Module):
     """Base of the models: visual tokens stand among text tokens, a decoder reads both.
 
     Three pure functions make a model usable for attribution: `visual_tokens`, which each
-    family defines with its `layout` and `positions`, `hidden_states` and
-    `log_probabilities`; `embed` puts the visual tokens in their place between.
+    family defines with its `layout`, `hidden_states` and `log_probabilities`; `embed` puts the
+    visual tokens in their place between.
+
+    Attributes:
+      config: of the family, with ``vision``, ``decoder`` and ``image_token_id``.
+      marks_image: whether the family's processor, and not its chat template, writes tokens
+        around an image.
     """
 
+    config: Any
     decoder: Decoder
+    marks_image = False
+
+    def positions(
+        self, ids: Int[np.ndarray, " s"], grid: tuple[int, int]
+    ) -> Int[np.ndarray, "3 s"]:
+        """Position of each token, on the host; here the same on all three axes.
+
+        Args:
+          ids: the whole sequence, image tokens expanded.
+          grid: rows and columns of patches of the image, tiles on top of each other.
+        """
+        tokens = grid[0] * grid[1] // self.config.vision.merge**2
+        return plain_positions(ids, tokens, self.config.image_token_id)
 
     def embed(
-        self, ids: Int[Array, " s"], visual: Float[Array, "b v e"], start: Int[Array, ""]
-    ) -> Float[Array, "b s e"]:
+        self, ids: Int[Array, " s"], visual: Float[Array, "b v c"], start: Int[Array, ""]
+    ) -> Float[Array, "b s c"]:
         """Embeds one text around a batch of images.
+
+        Visual tokens may have more numbers than words, deep features for the first layers of
+        the decoder; words have zeros there.
 
         Args:
           ids: the sequence; whatever stands at ``start .. start + v - 1`` is replaced.
@@ -29,6 +55,7 @@ class VisionLanguageModel(nnx.Module):
           start: position of the first image token.
         """
         text = self.decoder.embed(ids)
+        text = jnp.pad(text, [(0, 0), (0, visual.shape[-1] - text.shape[-1])])
         text = jnp.broadcast_to(text, (visual.shape[0], *text.shape))
         return jax.lax.dynamic_update_slice_in_dim(
             text, visual.astype(text.dtype), start, axis=1
@@ -36,7 +63,7 @@ class VisionLanguageModel(nnx.Module):
 
     def hidden_states(
         self,
-        embeddings: Float[Array, "b s e"],
+        embeddings: Float[Array, "b s c"],
         positions: Int[Array, "3 s"],
         rows: Int[Array, " t"] | None = None,
     ) -> Float[Array, "b t e"]:

@@ -1,5 +1,7 @@
 """Checkpoints, references and images that several test modules share."""
 
+import functools
+
 import numpy as np
 import pytest
 import tiny_checkpoints
@@ -38,6 +40,20 @@ def references(untied, tied):
         "untied": torch_reference.TorchReference(untied),
         "tied": torch_reference.TorchReference(tied),
     }
+
+
+@pytest.fixture(scope="session")
+def cases(tmp_path_factory):
+    """Name and kind of a family -> `families.Case`, made when first asked for."""
+    import families
+
+    @functools.cache
+    def case(name: str, kind: str | None = None) -> families.Case:
+        family = families.FAMILIES[name]
+        folder = tmp_path_factory.mktemp("families") / "model"
+        return families.Case(family, kind or next(iter(family.variants)), folder)
+
+    return case
 
 
 @pytest.fixture(scope="session")

@@ -4,23 +4,24 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
+import torch_reference
 
+from eagle_jax import search
 from eagle_jax.answer import encode_answer
+from eagle_jax.bundle import abstract_network, read_image_settings
 from eagle_jax.image_settings import ImageSettings
 from eagle_jax.models.checkpoint import load_weights, read_config
-from eagle_jax.models.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLConfig, weight_keys
+from eagle_jax.models.vision_language import VisionLanguageModel
 from eagle_jax.preprocess import plan_image
 from eagle_jax.prompt import build_prompt, load_tokenizer
 from eagle_jax.question import ask
 from eagle_jax.scoring import MaskedImageScorer
 
 
-def load_network(folder) -> Qwen2_5_VL:
-    """The float32 modules of a checkpoint folder."""
-    config = Qwen2_5_VLConfig.from_hf(read_config(folder))
-    skeleton = nnx.eval_shape(lambda: Qwen2_5_VL(config, rngs=nnx.Rngs(0)))
-    return load_weights(folder, skeleton, weight_keys(config), jnp.float32)
+def load_network(folder) -> VisionLanguageModel:
+    """The float32 modules of a checkpoint folder, whatever else the folder lacks."""
+    skeleton, keys = abstract_network(read_config(folder), str(folder))
+    return load_weights(folder, skeleton, keys, jnp.float32)
 
 
 def cells(seed: int, height: int, width: int, regions: int) -> np.ndarray:
@@ -38,6 +39,7 @@ class Question:
 
     image: np.ndarray
     labels: np.ndarray
+    settings: ImageSettings
     prompt_ids: np.ndarray
     answer_ids: np.ndarray
     target: np.ndarray
@@ -45,7 +47,7 @@ class Question:
 
     def scorer(self, network, batch_size=8) -> MaskedImageScorer:
         """This question to our model."""
-        plan = plan_image(self.image, self.labels, ImageSettings(max_pixels=12845056))
+        plan = plan_image(self.image, self.labels, self.settings)
         question = ask(
             network, plan, self.prompt_ids, self.answer_ids, self.target, self.token_ids
         )
@@ -79,10 +81,13 @@ def make_question(
     With a `reference` the answer is its own: a random model gives a text of ours
     probabilities near zero, where every absolute tolerance holds.
     """
-    config = Qwen2_5_VLConfig.from_hf(read_config(folder))
-    tokenizer = load_tokenizer(folder, config.image_token_id)
-    grid = plan_image(image, labels, ImageSettings()).grid
-    prompt_ids = build_prompt(tokenizer, prompt, grid[0] * grid[1] // 4, config.image_token_id)
+    network, _ = abstract_network(read_config(folder), str(folder))
+    image_token = network.config.image_token_id
+    tokenizer = load_tokenizer(folder, image_token)
+    settings = read_image_settings(folder, network.config.vision)
+    plan = plan_image(image, labels, settings)
+    visual = plan.grid[0] * plan.grid[1] // plan.merge_size**2
+    prompt_ids = build_prompt(tokenizer, prompt, visual, image_token)
     if reference is None:
         answer_ids = encode_answer(tokenizer, answer)
     else:
@@ -92,8 +97,33 @@ def make_question(
     return Question(
         image,
         labels,
+        settings,
         prompt_ids,
         answer_ids,
         target.astype(np.int32),
         token_ids.astype(np.int32),
     )
+
+
+def compare_searches(scorer, score, insight_weight=1.0, necessity_weight=1.0):
+    """Asserts that our search is one that the sequential search could have made.
+
+    Args:
+        scorer: Our side.
+        score: PyTorch's: `n` booleans -> `t` probabilities.
+        insight_weight: Of the objective.
+        necessity_weight: Of the objective.
+    """
+    weights = insight_weight, necessity_weight
+    found = search.greedy(scorer, *weights)
+    regions = scorer.regions
+    assert sorted(found.order) == list(range(regions))
+    assert found.forwards == regions * (regions + 1)
+    theirs = torch_reference.exact_search(score, regions, *weights, follow=found.order)
+    np.testing.assert_allclose(found.insertion, theirs.insertion, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(found.deletion, theirs.deletion, rtol=0, atol=1e-4)
+    assert np.ptp(theirs.insertion, axis=0).max() > 0.05, "the masks do not matter"
+    clear = theirs.margin > 1e-5
+    assert np.all(theirs.shortfall[clear] == 0), "another region where the margin is clear"
+    assert np.all(theirs.shortfall <= 1e-5), "a worse region than a tie allows"
+    assert clear.mean() > 0.7, "margins too small for this comparison to mean anything"

@@ -12,8 +12,6 @@ import eagle_jax
 from eagle_jax import cli
 from eagle_jax.bundle import Model
 from eagle_jax.errors import InputError
-from eagle_jax.models.config_values import checked_config
-from eagle_jax.models.qwen2_5_vl import Qwen2_5_VLConfig, weight_keys
 
 
 @pytest.fixture
@@ -142,31 +140,6 @@ def test_unsupported_family_lists_the_supported_ones(kind, folder):
 def test_impossible_config(changes, said, folder):
     edit(folder / "config.json", **changes)
     assert said in refusal(folder)
-
-
-def places(tree, path=()):
-    for name, value in tree.items():
-        yield (*path, name)
-        if isinstance(value, dict):
-            yield from places(value, (*path, name))
-
-
-def test_any_value_anywhere_in_config_is_read_or_refused(untied):
-    text = (untied / "config.json").read_text()
-    values = ("abc", None, -1, 0, 1, 3, 1.5, [], {}, True, 10**12, [1], ["a"], float("nan"))
-    refused = 0
-    for path in places(json.loads(text)):
-        for value in values:
-            config = part = json.loads(text)
-            for name in path[:-1]:
-                part = part[name]
-            part[path[-1]] = value
-            try:
-                weight_keys(Qwen2_5_VLConfig.from_hf(checked_config(config)))
-            except InputError as error:
-                assert len(str(error).splitlines()) == 1
-                refused += 1
-    assert refused > 200
 
 
 @pytest.mark.parametrize(

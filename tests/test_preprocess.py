@@ -148,6 +148,8 @@ def test_kinds_and_their_defaults():
     assert clip == ImageSettings(kind="crop", merge_size=1, shortest_edge=224, side=224)
     tiles = ImageSettings.from_hf({"image_processor_type": "GotOcr2ImageProcessor", **TILES})
     assert tiles == ImageSettings(kind="tiles", side=448)
+    other = ImageSettings.from_hf({"image_processor_type": "GotOcr2ImageProcessor"}, 16, 4)
+    assert (other.patch_size, other.merge_size) == (16, 4)
     qwen = ImageSettings.from_hf({"image_processor_type": "Qwen2VLImageProcessorFast"})
     assert qwen == ImageSettings()
 

@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import pytest
 import questions
-import tiny_checkpoints
 import torch_reference
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,10 +26,8 @@ class Table:
 
 
 @pytest.fixture(scope="module")
-def folders(untied, tied, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoints") / "other"
-    tiny_checkpoints.make_qwen2_5_vl(folder, seed=3)
-    return {"untied": untied, "tied": tied, "other": folder}
+def folders(untied, tied):
+    return {"untied": untied, "tied": tied}
 
 
 @pytest.fixture(scope="module")
@@ -38,75 +35,54 @@ def networks(folders):
     return {name: questions.load_network(folder) for name, folder in folders.items()}
 
 
-@pytest.fixture(scope="module")
-def torches(folders, references):
-    return references | {"other": torch_reference.TorchReference(folders["other"])}
-
-
-# Height, width and regions: unresized, resized in both directions, resized and wide.
-IMAGES = [
-    (84, 112, 9),
-    (100, 90, 12),
-    pytest.param(60, 150, 16, marks=pytest.mark.slow),
+# Checkpoint, height, width, regions: unresized, resized in both directions, resized and wide.
+SEARCHES = [
+    ("untied", 84, 112, 9),
+    ("tied", 100, 90, 12),
+    pytest.param("tied", 60, 150, 16, marks=pytest.mark.slow),
 ]
 
 
-def compare(question, network, reference, insight_weight=1.0, necessity_weight=1.0):
-    """Asserts that our search is one that the sequential search could have made."""
-    weights = insight_weight, necessity_weight
-    found = search.greedy(question.scorer(network), *weights)
-    regions = int(question.labels.max()) + 1
-    assert sorted(found.order) == list(range(regions))
-    assert found.forwards == regions * (regions + 1)
-    theirs = torch_reference.exact_search(
-        question.reference_score(reference), regions, *weights, follow=found.order
+def compare(question, network, reference, *weights):
+    questions.compare_searches(
+        question.scorer(network), question.reference_score(reference), *weights
     )
-    np.testing.assert_allclose(found.insertion, theirs.insertion, rtol=0, atol=1e-4)
-    np.testing.assert_allclose(found.deletion, theirs.deletion, rtol=0, atol=1e-4)
-    assert np.ptp(theirs.insertion, axis=0).max() > 0.05, "the masks do not matter"
-    clear = theirs.margin > 1e-5
-    assert np.all(theirs.shortfall[clear] == 0), "another region where the margin is clear"
-    assert np.all(theirs.shortfall <= 1e-5), "a worse region than a tie allows"
-    assert clear.mean() > 0.7, "margins too small for this comparison to mean anything"
 
 
-@pytest.mark.parametrize("name", ["untied", "tied", "other"])
-@pytest.mark.parametrize("height, width, regions", IMAGES)
+@pytest.mark.parametrize("name, height, width, regions", SEARCHES)
 def test_order_and_scores_equal_the_sequential_search(
-    name, height, width, regions, folders, networks, torches, make_image
+    name, height, width, regions, folders, networks, references, make_image
 ):
     image = make_image(regions, height, width)
     labels = questions.cells(regions, height, width, regions)
-    question = questions.make_question(folders[name], image, labels, reference=torches[name])
-    compare(question, networks[name], torches[name])
+    question = questions.make_question(folders[name], image, labels, reference=references[name])
+    compare(question, networks[name], references[name])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, regions", [("untied", 36), ("tied", 70)])
-def test_many_regions(name, regions, folders, networks, torches, make_image):
-    image = make_image(7, 112, 112)
-    labels = questions.cells(7, 112, 112, regions)
+def test_many_regions(folders, networks, references, make_image):
+    image, labels = make_image(7, 112, 112), questions.cells(7, 112, 112, 36)
     question = questions.make_question(
-        folders[name], image, labels, reference=torches[name], target=[0]
+        folders["tied"], image, labels, reference=references["tied"], target=[0]
     )
-    compare(question, networks[name], torches[name])
+    compare(question, networks["tied"], references["tied"])
 
 
 @pytest.mark.parametrize("weights", [(1.0, 0.0), (0.0, 1.0), (0.3, 2.0)])
-def test_weights_of_insight_and_necessity(weights, folders, networks, torches, make_image):
+def test_weights_of_insight_and_necessity(weights, folders, networks, references, make_image):
     image, labels = make_image(9, 84, 112), questions.cells(9, 84, 112, 9)
     question = questions.make_question(
-        folders["untied"], image, labels, reference=torches["untied"]
+        folders["untied"], image, labels, reference=references["untied"]
     )
-    compare(question, networks["untied"], torches["untied"], *weights)
+    compare(question, networks["untied"], references["untied"], *weights)
 
 
-def test_five_regions_against_brute_force(folders, networks, torches, make_image):
+def test_five_regions_against_brute_force(folders, networks, references, make_image):
     image, labels = make_image(2, 84, 112), questions.cells(2, 84, 112, 5)
     question = questions.make_question(
-        folders["untied"], image, labels, reference=torches["untied"]
+        folders["untied"], image, labels, reference=references["untied"]
     )
-    score = question.reference_score(torches["untied"])
+    score = question.reference_score(references["untied"])
     p = {
         frozenset(chosen): score(np.isin(np.arange(5), chosen))
         for size in range(6)
@@ -146,21 +122,23 @@ def test_any_callable_with_regions_and_lowest_number_wins_ties(values):
 
 
 @pytest.mark.parametrize("height, width", [(84, 112), (100, 90)])
-def test_fused_step_gives_ties_to_the_lowest_number(height, width, folders, networks, torches):
+def test_fused_step_gives_ties_to_the_lowest_number(
+    height, width, folders, networks, references
+):
     # On a black image every set of regions is the same picture.
     labels = questions.cells(4, height, width, 7)
     black = np.zeros((height, width, 3), np.uint8)
     question = questions.make_question(
-        folders["untied"], black, labels, reference=torches["untied"]
+        folders["untied"], black, labels, reference=references["untied"]
     )
     found = search.greedy(question.scorer(networks["untied"]))
     np.testing.assert_array_equal(found.order, np.arange(7))
 
 
-def test_fused_step_equals_the_plain_step(folders, networks, torches, make_image):
+def test_fused_step_equals_the_plain_step(folders, networks, references, make_image):
     image, labels = make_image(11, 84, 112), questions.cells(11, 84, 112, 9)
     scorer = questions.make_question(
-        folders["tied"], image, labels, reference=torches["tied"]
+        folders["tied"], image, labels, reference=references["tied"]
     ).scorer(networks["tied"])
 
     class Plain:

@@ -1,17 +1,17 @@
-"""Tiny random checkpoints of the supported families, made on the spot.
+"""Tiny random Qwen2-VL, Qwen2.5-VL and Qwen3-VL checkpoints in Hugging Face layout."""
 
-The weights are far larger than an initialiser would draw, so that attention is peaked and
-the pixels move the answer: with small weights a wrong window, rotation or mask hides below
-every tolerance.
-"""
-
-import json
+import copy
 from pathlib import Path
 
-import numpy as np
-from safetensors.numpy import save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
+import transformers
+from tiny_folder import (
+    CLIP_PIXELS,
+    VOCABULARY,
+    draw_weights,
+    save_json,
+    save_tokenizer,
+    save_weights,
+)
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -32,39 +32,22 @@ CHAT_TEMPLATE = (
     "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-CORPUS = (
-    "You are a helpful assistant.",
-    "system user assistant",
-    "Describe the image in one factual English sentence.",
-    "Is there a cat in the image? Answer Yes or No.",
-    "What colour is the car? A red car stands beside a large blue house.",
-    "There is a small green tree near the yellow boat on the water.",
-)
-VOCABULARY = 320
-
-
-def make_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """Writes a byte-level BPE tokenizer with Qwen's special tokens and chat template."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(
-        CORPUS,
-        trainers.BpeTrainer(
-            vocab_size=VOCABULARY - len(SPECIAL_TOKENS),
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        ),
-    )
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        extra_special_tokens=list(SPECIAL_TOKENS),
-        chat_template=CHAT_TEMPLATE,
-    )
-    fast.save_pretrained(folder)
-    return fast
+# As in the published folders, by transformers 5's own naming, and by its save_pretrained.
+LAYOUTS = ("hub", "nested", "saved")
+_TEXT = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "hidden_act": "silu",
+    "max_position_embeddings": 4096,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 10000.0,
+    "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
+    "use_sliding_window": False,
+}
 
 
 def make_qwen2_5_vl(
@@ -77,43 +60,21 @@ def make_qwen2_5_vl(
     window_size: int = 56,
     min_pixels: int = 56 * 56,
 ) -> Path:
-    """Writes a tiny random Qwen2.5-VL checkpoint in Hugging Face layout.
+    """Writes a tiny random Qwen2.5-VL checkpoint.
 
     Args:
         folder: Where to write; created when missing.
         seed: Seed of the weights; equal seeds and `tied` give equal weights in every layout.
         tied: Whether the output head is the embedding matrix.
         shards: Number of safetensors files; an index file is written when above one.
-        layout: "hub" is what the published folders look like (flat config, `model.layers`,
-            `visual`); "nested" is transformers 5's own naming (`text_config`,
-            `model.language_model`, `model.visual`).
+        layout: One of `LAYOUTS`; the published folders have a flat config.json and tensors
+            named `model.layers` and `visual`.
         window_size: Side of an attention window in pixels; one merged token has 28.
         min_pixels: Smallest area the processor resizes to.
 
     Returns:
         The folder.
     """
-    import torch
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
-
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    ids = make_tokenizer(folder).get_vocab()
-    text = {
-        "vocab_size": VOCABULARY,
-        "hidden_size": 64,
-        "intermediate_size": 96,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "hidden_act": "silu",
-        "max_position_embeddings": 4096,
-        "rms_norm_eps": 1e-6,
-        "bos_token_id": ids["<|endoftext|>"],
-        "eos_token_id": ids["<|im_end|>"],
-        "use_sliding_window": False,
-    }
-    rope = {"type": "mrope", "mrope_section": [2, 3, 3]}
     vision = {
         "depth": 5,
         "hidden_size": 48,
@@ -129,104 +90,134 @@ def make_qwen2_5_vl(
         "in_chans": 3,
         "tokens_per_second": 2,
     }
-    top = {
+    config = {"model_type": "qwen2_5_vl", **_TEXT, "vision_config": vision}
+    pixels = {"min_pixels": min_pixels, "max_pixels": 12845056, "patch_size": 14, **CLIP_PIXELS}
+    return _make(Path(folder), "Qwen2_5_VL", config, pixels, seed, tied, layout, shards)
+
+
+def make_qwen2_vl(
+    folder: str | Path,
+    seed: int = 0,
+    *,
+    tied: bool = False,
+    shards: int = 1,
+    layout: str = "hub",
+) -> Path:
+    """Writes a tiny random Qwen2-VL checkpoint; as `make_qwen2_5_vl`."""
+    vision = {
+        "depth": 3,
+        "embed_dim": 48,
+        "mlp_ratio": 2,
+        "num_heads": 3,
+        "in_chans": 3,
+        "hidden_size": 64,
+        "patch_size": 14,
+        "spatial_merge_size": 2,
+        "spatial_patch_size": 14,
+        "temporal_patch_size": 2,
+    }
+    config = {"model_type": "qwen2_vl", **_TEXT, "vision_config": vision}
+    pixels = {"min_pixels": 56 * 56, "max_pixels": 12845056, "patch_size": 14, **CLIP_PIXELS}
+    return _make(Path(folder), "Qwen2VL", config, pixels, seed, tied, layout, shards)
+
+
+def make_qwen3_vl(
+    folder: str | Path,
+    seed: int = 0,
+    *,
+    tied: bool = False,
+    shards: int = 1,
+    layout: str = "hub",
+    deep_layers: tuple[int, ...] = (1, 3),
+) -> Path:
+    """Writes a tiny random Qwen3-VL checkpoint; as `make_qwen2_5_vl`.
+
+    Its published folders have a nested config.json and tensors named
+    `model.language_model` and `model.visual`. `deep_layers` are the vision layers that the
+    decoder's first layers read, of 5.
+    """
+    rope = {"mrope_interleaved": True, "mrope_section": [4, 2, 2], "rope_type": "default"}
+    unused = ("use_sliding_window", "rope_scaling")
+    text = {name: value for name, value in _TEXT.items() if name not in unused}
+    text |= {"model_type": "qwen3_vl_text", "head_dim": 16, "rope_scaling": rope}
+    text |= {"num_hidden_layers": 4, "attention_bias": False}
+    vision = {
+        "model_type": "qwen3_vl",
+        "depth": 5,
+        "hidden_size": 48,
+        "hidden_act": "gelu_pytorch_tanh",
+        "intermediate_size": 80,
+        "num_heads": 3,
+        "in_channels": 3,
+        "patch_size": 16,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+        "out_hidden_size": 64,
+        "num_position_embeddings": 25,
+        "deepstack_visual_indexes": list(deep_layers),
+    }
+    config = {"model_type": "qwen3_vl", "text_config": text, "vision_config": vision}
+    pixels = {
+        "image_processor_type": "Qwen2VLImageProcessorFast",
+        "size": {"shortest_edge": 64 * 64, "longest_edge": 16777216},
+        "patch_size": 16,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+    }
+    return _make(Path(folder), "Qwen3VL", config, pixels, seed, tied, layout, shards)
+
+
+def _make(
+    folder: Path,
+    family: str,
+    config: dict,
+    pixels: dict,
+    seed: int,
+    tied: bool,
+    layout: str,
+    shards: int,
+) -> Path:
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout is one of {LAYOUTS}, not {layout!r}")
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = save_tokenizer(folder, SPECIAL_TOKENS, CHAT_TEMPLATE)
+    architecture = f"{family}ForConditionalGeneration"
+    config = config | {
+        "architectures": [architecture],
+        "torch_dtype": "float32",
         "image_token_id": ids["<|image_pad|>"],
         "video_token_id": ids["<|video_pad|>"],
         "vision_start_token_id": ids["<|vision_start|>"],
         "vision_end_token_id": ids["<|vision_end|>"],
+        "bos_token_id": ids["<|endoftext|>"],
+        "eos_token_id": ids["<|im_end|>"],
         "tie_word_embeddings": tied,
     }
-    flat = {
-        "architectures": ["Qwen2_5_VLForConditionalGeneration"],
-        "model_type": "qwen2_5_vl",
-        "torch_dtype": "float32",
-        "rope_theta": 10000.0,
-        "rope_scaling": rope,
-        **top,
-        **text,
-        "vision_config": vision,
-    }
-    config = Qwen2_5_VLConfig(**json.loads(json.dumps(flat)))
-    model = Qwen2_5_VLForConditionalGeneration(config)
-    _draw_weights(model, seed)
-
-    if layout == "hub":
-        (folder / "config.json").write_text(json.dumps(flat, indent=2))
+    read = getattr(transformers, f"{family}Config")(**copy.deepcopy(config))
+    model = getattr(transformers, architecture)(read)
+    draw_weights(model, seed)
+    if layout == "saved":
+        model.save_pretrained(folder)
     elif layout == "nested":
-        model.config.architectures = flat["architectures"]
+        model.config.architectures = config["architectures"]
         model.config.save_pretrained(folder)
+        save_weights(folder, model, lambda name: name, shards)
     else:
-        raise ValueError(f"layout is 'hub' or 'nested', not {layout!r}")
-    tensors = {
-        _on_disk(name, layout): tensor.detach().to(torch.float32).contiguous().numpy().copy()
-        for name, tensor in model.state_dict().items()
-        if not (tied and name == "lm_head.weight")
+        save_json(folder / "config.json", config)
+        nested = "text_config" in config
+        save_weights(folder, model, (lambda name: name) if nested else _on_hub, shards)
+    preprocessor = {
+        "image_processor_type": "Qwen2VLImageProcessor",
+        "temporal_patch_size": 2,
+        "merge_size": 2,
+        **pixels,
     }
-    _save_shards(folder, tensors, shards)
-    (folder / "preprocessor_config.json").write_text(
-        json.dumps(
-            {
-                "image_processor_type": "Qwen2VLImageProcessor",
-                "min_pixels": min_pixels,
-                "max_pixels": 12845056,
-                "patch_size": 14,
-                "temporal_patch_size": 2,
-                "merge_size": 2,
-                "image_mean": [0.48145466, 0.4578275, 0.40821073],
-                "image_std": [0.26862954, 0.26130258, 0.27577711],
-            },
-            indent=2,
-        )
-    )
-    (folder / "generation_config.json").write_text(
-        json.dumps({"do_sample": False, "eos_token_id": ids["<|im_end|>"]})
-    )
+    save_json(folder / "preprocessor_config.json", preprocessor)
+    end = {"do_sample": False, "eos_token_id": ids["<|im_end|>"]}
+    save_json(folder / "generation_config.json", end)
     return folder
 
 
-def _draw_weights(model, seed: int) -> None:
-    import torch
-
-    generator = torch.Generator().manual_seed(seed)
-
-    def normal(shape):
-        return torch.randn(shape, generator=generator)
-
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.ndim == 1 and name.endswith("bias"):
-                parameter.copy_(0.3 * normal(parameter.shape))
-            elif parameter.ndim == 1:
-                parameter.copy_(1.0 + 0.2 * normal(parameter.shape))
-            elif "embed_tokens" in name or "lm_head" in name:
-                parameter.copy_(0.28 * normal(parameter.shape))
-            else:
-                fan_in = parameter[0].numel()
-                parameter.copy_(1.05 / fan_in**0.5 * normal(parameter.shape))
-        model.tie_weights()
-
-
-def _on_disk(name: str, layout: str) -> str:
-    if layout == "hub":
-        name = name.replace("model.language_model.", "model.").replace(
-            "model.visual.", "visual."
-        )
-    return name
-
-
-def _save_shards(folder: Path, tensors: dict[str, np.ndarray], shards: int) -> None:
-    if shards == 1:
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-        return
-    names = sorted(tensors)
-    where = {}
-    for shard in range(shards):
-        file = f"model-{shard + 1:05d}-of-{shards:05d}.safetensors"
-        part = {name: tensors[name] for name in names[shard::shards]}
-        save_file(part, folder / file, metadata={"format": "pt"})
-        where |= dict.fromkeys(part, file)
-    index = {
-        "metadata": {"total_size": sum(tensor.nbytes for tensor in tensors.values())},
-        "weight_map": where,
-    }
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2))
+def _on_hub(name: str) -> str:
+    name = name.replace("model.language_model.", "model.")
+    return name.replace("model.visual.", "visual.")

@@ -1,20 +1,11 @@
-"""Tiny random InternVL checkpoints in Hugging Face layout, and their PyTorch side."""
+"""Tiny random InternVL checkpoints in Hugging Face layout."""
 
-import json
+import copy
 from pathlib import Path
 
-import numpy as np
-import tiny_checkpoints
 import torch
-from safetensors.numpy import save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch_reference import Image, TorchReference
-from transformers import (
-    InternVLConfig,
-    InternVLForConditionalGeneration,
-    PreTrainedTokenizerFast,
-)
-from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
+from tiny_folder import VOCABULARY, draw_weights, save_json, save_tokenizer, save_weights
+from transformers import InternVLConfig, InternVLForConditionalGeneration
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -33,37 +24,13 @@ CHAT_TEMPLATE = (
     "<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-VOCABULARY = 320
-TILE, PATCH = 56, 14
-
-
-def make_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """Writes a byte-level BPE tokenizer with InternVL's special tokens and chat template."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(
-        tiny_checkpoints.CORPUS,
-        trainers.BpeTrainer(
-            vocab_size=VOCABULARY - len(SPECIAL_TOKENS),
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        ),
-    )
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        extra_special_tokens={
-            "start_image_token": "<img>",
-            "end_image_token": "</img>",
-            "context_image_token": "<IMG_CONTEXT>",
-        },
-        chat_template=CHAT_TEMPLATE,
-    )
-    fast.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS)})
-    fast.save_pretrained(folder)
-    return fast
+MARKS = {
+    "start_image_token": "<img>",
+    "end_image_token": "</img>",
+    "context_image_token": "<IMG_CONTEXT>",
+}
+TILE = 56
+LAYOUTS = ("hub", "nested", "saved")
 
 
 def make_internvl(
@@ -76,18 +43,21 @@ def make_internvl(
         seed: Seed of the weights; equal seeds and kinds give equal weights in every layout.
         kind: "3.5" has a Qwen3 decoder with its own head and the small tower's layer norms
             and biases; "6B" has a tied Qwen2 decoder and the large tower's root-mean-square
-            norms, normed queries and keys and no biases.
+            norms, normed queries and keys and no biases, and merges more and smaller patches
+            than the processor's file would let one think.
         layout: "hub" is what the published folders look like (`language_model.model`,
             `vision_tower`, no outer `tie_word_embeddings`); "nested" is transformers 5's own
-            naming (`model.language_model`, `model.vision_tower`).
+            naming (`model.language_model`, `model.vision_tower`); "saved" is its own
+            save_pretrained.
 
     Returns:
         The folder.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    ids = make_tokenizer(folder).get_vocab()
+    ids = save_tokenizer(folder, SPECIAL_TOKENS, CHAT_TEMPLATE, extra_special_tokens=MARKS)
     small = kind == "3.5"
+    patch = 14 if small else 7
     text = {
         "model_type": "qwen3" if small else "qwen2",
         "vocab_size": VOCABULARY,
@@ -117,7 +87,7 @@ def make_internvl(
         "intermediate_size": 80,
         "hidden_act": "gelu",
         "image_size": [TILE, TILE],
-        "patch_size": [PATCH, PATCH],
+        "patch_size": [patch, patch],
         "layer_norm_eps": 1e-6,
         "norm_type": "layer_norm" if small else "rms_norm",
         "attention_bias": small,
@@ -126,12 +96,12 @@ def make_internvl(
         "use_mask_token": False,
         "use_mean_pooling": True,
     }
-    flat = {
+    config = {
         "architectures": ["InternVLForConditionalGeneration"],
         "model_type": "internvl",
         "torch_dtype": "float32",
-        "downsample_ratio": 0.5,
-        "image_seq_length": (TILE // PATCH // 2) ** 2,
+        "downsample_ratio": 0.5 if small else 0.25,
+        "image_seq_length": 4,
         "image_token_id": ids["<IMG_CONTEXT>"],
         "projector_hidden_act": "gelu",
         "vision_feature_layer": -1,
@@ -139,75 +109,40 @@ def make_internvl(
         "text_config": text,
         "vision_config": vision,
     }
-    config = InternVLConfig(**json.loads(json.dumps(flat)), tie_word_embeddings=not small)
-    model = InternVLForConditionalGeneration(config)
+    read = InternVLConfig(**copy.deepcopy(config), tie_word_embeddings=not small)
+    model = InternVLForConditionalGeneration(read)
     _draw_weights(model, seed)
-    if layout == "hub":
-        (folder / "config.json").write_text(json.dumps(flat, indent=2))
+    if layout == "saved":
+        model.save_pretrained(folder)
     elif layout == "nested":
-        model.config.architectures = flat["architectures"]
+        model.config.architectures = config["architectures"]
         model.config.save_pretrained(folder)
+        save_weights(folder, model, lambda name: name)
     else:
-        raise ValueError(f"layout is 'hub' or 'nested', not {layout!r}")
-    tensors = {
-        _on_disk(name, layout): tensor.detach().contiguous().numpy().copy()
-        for name, tensor in model.state_dict().items()
-        if small or name != "lm_head.weight"
+        save_json(folder / "config.json", config)
+        save_weights(folder, model, _on_hub)
+    preprocessor = {
+        "image_processor_type": "GotOcr2ImageProcessorFast",
+        "crop_to_patches": True,
+        "min_patches": 1,
+        "max_patches": 12,
+        "size": {"height": TILE, "width": TILE},
+        "resample": 3,
+        "do_resize": True,
+        "do_rescale": True,
+        "do_normalize": True,
+        "rescale_factor": 1 / 255,
+        "image_mean": [0.485, 0.456, 0.406],
+        "image_std": [0.229, 0.224, 0.225],
     }
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "preprocessor_config.json").write_text(
-        json.dumps(
-            {
-                "image_processor_type": "GotOcr2ImageProcessorFast",
-                "crop_to_patches": True,
-                "min_patches": 1,
-                "max_patches": 12,
-                "size": {"height": TILE, "width": TILE},
-                "resample": 3,
-                "do_resize": True,
-                "do_rescale": True,
-                "do_normalize": True,
-                "rescale_factor": 1 / 255,
-                "image_mean": [0.485, 0.456, 0.406],
-                "image_std": [0.229, 0.224, 0.225],
-            },
-            indent=2,
-        )
-    )
-    (folder / "generation_config.json").write_text(
-        json.dumps({"do_sample": False, "eos_token_id": ids["<|im_end|>"]})
-    )
+    save_json(folder / "preprocessor_config.json", preprocessor)
+    end = {"do_sample": False, "eos_token_id": ids["<|im_end|>"]}
+    save_json(folder / "generation_config.json", end)
     return folder
 
 
-class InternVLReference(TorchReference):
-    """One checkpoint in transformers' own class, float32 on the CPU."""
-
-    def __init__(self, folder: str | Path):
-        self.processor = GotOcr2ImageProcessorPil.from_pretrained(folder)
-        self.model = InternVLForConditionalGeneration.from_pretrained(
-            folder, dtype=torch.float32
-        ).eval()
-        self.device = "cpu"
-
-    def pixels(self, image: np.ndarray) -> torch.Tensor:
-        """The tiles, thumbnail last, (tiles, 3, height, width)."""
-        return self.processor(images=Image.fromarray(image), return_tensors="pt")[
-            "pixel_values"
-        ]
-
-    def inputs(self, ids: np.ndarray, image: np.ndarray) -> dict[str, torch.Tensor]:
-        """Processor output and sequence."""
-        sequence = torch.as_tensor(np.asarray(ids), dtype=torch.long)[None]
-        return {
-            "input_ids": sequence,
-            "attention_mask": torch.ones_like(sequence),
-            "pixel_values": self.pixels(image),
-        }
-
-
 def _draw_weights(model, seed: int) -> None:
-    tiny_checkpoints._draw_weights(model, seed)
+    draw_weights(model, seed)
     embeddings = model.model.vision_tower.embeddings
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
@@ -215,9 +150,7 @@ def _draw_weights(model, seed: int) -> None:
             parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
 
 
-def _on_disk(name: str, layout: str) -> str:
-    if layout == "nested":
-        return name
+def _on_hub(name: str) -> str:
     if name == "lm_head.weight":
         return "language_model.lm_head.weight"
     for module in ("vision_tower.", "multi_modal_projector."):

@@ -1,17 +1,12 @@
-"""Tiny random LLaVA checkpoints in Hugging Face layout, and their PyTorch side."""
+"""Tiny random LLaVA checkpoints in Hugging Face layout."""
 
-import json
+import copy
 import re
 from pathlib import Path
 
-import numpy as np
-import tiny_checkpoints
-import torch
-from safetensors.numpy import save_file
+from tiny_folder import CLIP_PIXELS, CORPUS, VOCABULARY, draw_weights, save_json, save_weights
 from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
-from torch_reference import Image, TorchReference
 from transformers import LlavaConfig, LlavaForConditionalGeneration, PreTrainedTokenizerFast
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 SPECIAL_TOKENS = ("<unk>", "<s>", "</s>")
 # The published template: pictures first, each text with a blank behind it.
@@ -21,8 +16,8 @@ CHAT_TEMPLATE = (
     "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }} "
     "{% endfor %}{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}"
 )
-VOCABULARY, IMAGE_TOKEN = 320, 300
-SIDE, PATCH = 56, 14
+IMAGE_TOKEN = 300
+SIDE = 56
 # How the tensors may be named: as on the hub, the same without the level that transformers 5
 # dropped, by transformers 5's own save_pretrained, and as it names them in memory.
 LAYOUTS = ("hub", "flat", "saved", "memory", "deep memory")
@@ -37,7 +32,7 @@ def make_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    words = [word for text in tiny_checkpoints.CORPUS for word in text.split()]
+    words = [word for text in CORPUS for word in text.split()]
     tokenizer.train_from_iterator(
         words,
         trainers.BpeTrainer(
@@ -74,6 +69,7 @@ def make_llava(
     tied: bool = False,
     feature_layer: int = -2,
     vision_act: str = "quick_gelu",
+    patch: int = 14,
 ) -> Path:
     """Writes a tiny random LLaVA checkpoint.
 
@@ -84,6 +80,7 @@ def make_llava(
         tied: Whether the output head is the embedding matrix.
         feature_layer: The hidden state of the vision tower that is read.
         vision_act: Activation of the vision tower.
+        patch: Side of a patch in pixels, which the processor's file does not say.
 
     Returns:
         The folder.
@@ -118,38 +115,28 @@ def make_llava(
             "num_hidden_layers": 4,
             "num_attention_heads": 3,
             "image_size": SIDE,
-            "patch_size": PATCH,
+            "patch_size": patch,
             "hidden_act": vision_act,
         },
     }
-    model = LlavaForConditionalGeneration(LlavaConfig(**json.loads(json.dumps(config))))
-    tiny_checkpoints._draw_weights(model, seed)
+    model = LlavaForConditionalGeneration(LlavaConfig(**copy.deepcopy(config)))
+    draw_weights(model, seed)
     if layout == "saved":
         model.save_pretrained(folder)
     else:
-        (folder / "config.json").write_text(json.dumps(config, indent=2))
-        tensors = {
-            _on_disk(name, layout): tensor.detach().numpy().copy()
-            for name, tensor in model.state_dict().items()
-            if not (tied and name == "lm_head.weight")
-        }
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "preprocessor_config.json").write_text(
-        json.dumps(
-            {
-                "image_processor_type": "CLIPImageProcessor",
-                "size": {"shortest_edge": SIDE},
-                "crop_size": {"height": SIDE, "width": SIDE},
-                "do_center_crop": True,
-                "resample": 3,
-                "rescale_factor": 1 / 255,
-                "image_mean": [0.48145466, 0.4578275, 0.40821073],
-                "image_std": [0.26862954, 0.26130258, 0.27577711],
-            },
-            indent=2,
-        )
-    )
-    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": 2}))
+        save_json(folder / "config.json", config)
+        save_weights(folder, model, lambda name: _on_disk(name, layout))
+    preprocessor = {
+        "image_processor_type": "CLIPImageProcessor",
+        "size": {"shortest_edge": SIDE},
+        "crop_size": {"height": SIDE, "width": SIDE},
+        "do_center_crop": True,
+        "resample": 3,
+        "rescale_factor": 1 / 255,
+        **CLIP_PIXELS,
+    }
+    save_json(folder / "preprocessor_config.json", preprocessor)
+    save_json(folder / "generation_config.json", {"eos_token_id": 2})
     return folder
 
 
@@ -161,27 +148,3 @@ def _on_disk(name: str, layout: str) -> str:
         name = re.sub("^lm_head", "language_model.lm_head", name)
         name = name.removeprefix("model.")
     return name
-
-
-class LlavaReference(TorchReference):
-    """One checkpoint in transformers' own class, float32 on the CPU."""
-
-    def __init__(self, folder: str | Path):
-        self.processor = CLIPImageProcessorPil.from_pretrained(folder)
-        self.model = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-        self.model = self.model.eval()
-        self.device = "cpu"
-
-    def pixels(self, image: np.ndarray) -> torch.Tensor:
-        """The processor's picture, (1, 3, side, side)."""
-        images = Image.fromarray(image)
-        return self.processor(images=images, return_tensors="pt")["pixel_values"]
-
-    def inputs(self, ids: np.ndarray, image: np.ndarray) -> dict[str, torch.Tensor]:
-        """Processor output and sequence."""
-        sequence = torch.as_tensor(np.asarray(ids), dtype=torch.long)[None]
-        return {
-            "input_ids": sequence,
-            "attention_mask": torch.ones_like(sequence),
-            "pixel_values": self.pixels(image),
-        }

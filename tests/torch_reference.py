@@ -5,14 +5,24 @@ multiplies the uint8 image, the processor runs on every masked image, the model 
 whole sequence, the softmax is float32.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from transformers import Qwen2_5_VLForConditionalGeneration
+from transformers import AutoModelForImageTextToText
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+# By the names in preprocessor_config.json; AutoProcessor wants torchvision.
+_PROCESSORS = {
+    "CLIPImageProcessor": CLIPImageProcessorPil,
+    "GotOcr2ImageProcessor": GotOcr2ImageProcessorPil,
+    "Qwen2VLImageProcessor": Qwen2VLImageProcessorPil,
+}
 
 
 @dataclass
@@ -27,16 +37,19 @@ class Search:
 
 
 class TorchReference:
-    """One checkpoint in transformers' own class, float32 on the CPU unless told otherwise."""
+    """One checkpoint of any family in transformers' own class, float32 on the CPU if not told
+    otherwise."""
 
     def __init__(self, folder: str | Path, device: str = "cpu", dtype=torch.float32):
-        self.processor = Qwen2VLImageProcessorPil.from_pretrained(folder)
-        self.model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=dtype)
+        settings = json.loads((Path(folder) / "preprocessor_config.json").read_text())
+        kind = settings["image_processor_type"].removesuffix("Fast")
+        self.processor = _PROCESSORS[kind].from_pretrained(folder)
+        self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
         self.model = self.model.to(device).eval()
         self.device = device
 
     def inputs(self, ids: np.ndarray, image: np.ndarray) -> dict[str, torch.Tensor]:
-        """Processor output and sequence, with the image's token types.
+        """Processor output and sequence, with the image's token types where they matter.
 
         Without `mm_token_type_ids` transformers 5 silently uses text positions throughout.
         """
@@ -45,10 +58,11 @@ class TorchReference:
         inputs = {
             "input_ids": sequence,
             "attention_mask": torch.ones_like(sequence),
-            "mm_token_type_ids": (sequence == self.model.config.image_token_id).int(),
             "pixel_values": pixels["pixel_values"].to(self.model.dtype),
-            "image_grid_thw": pixels["image_grid_thw"],
         }
+        if "image_grid_thw" in pixels:
+            inputs["image_grid_thw"] = pixels["image_grid_thw"]
+            inputs["mm_token_type_ids"] = (sequence == self.model.config.image_token_id).int()
         return {name: tensor.to(self.device) for name, tensor in inputs.items()}
 
     @torch.inference_mode()

@@ -1,0 +1,82 @@
+"""Qwen3-VL: its configuration, and the names of its weights."""
+
+import math
+from typing import Any
+
+from eagle_jax.models.checkpoint import Target
+from eagle_jax.models.hugging_face import module_keys, require
+from eagle_jax.models.qwen_vit import VisionConfig
+from eagle_jax.models.qwen_vl import QwenVL, QwenVLConfig, qwen_vl_keys, vision_config
+
+_FAMILY = "qwen3_vl"
+_TEXT_DEFAULTS = {
+    "head_dim": 128,
+    "max_position_embeddings": 128000,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 5e5,
+}
+
+
+class Qwen3_VLConfig(QwenVLConfig):
+    """Shape of a Qwen3-VL checkpoint and the id that marks an image."""
+
+    @classmethod
+    def from_hf(cls, config: dict[str, Any]) -> QwenVLConfig:
+        """Reads config.json as the hub has it or as transformers 5 writes it.
+
+        Raises:
+          InputError: a field is missing, or asks for something this port does not do.
+        """
+        flags = {"qk_norm": True, "interleaved_rope": True}
+        return cls.read(config, _FAMILY, _vision_config, _TEXT_DEFAULTS, **flags)
+
+
+def _vision_config(vision: dict[str, Any]) -> VisionConfig:
+    depth, places = vision["depth"], vision.get("num_position_embeddings", 2304)
+    deep = vision.get("deepstack_visual_indexes", [8, 16, 24])
+    require(
+        sorted(set(deep)) == deep and all(layer < depth for layer in deep),
+        f"deepstack_visual_indexes {deep} with {depth} layers",
+        _FAMILY,
+    )
+    side = math.isqrt(places)
+    require(side * side == places, f"num_position_embeddings {places}, no square", _FAMILY)
+    return vision_config(
+        vision,
+        _FAMILY,
+        patch=16,
+        activation="gelu_pytorch_tanh",
+        embed=vision["hidden_size"],
+        mlp=vision["intermediate_size"],
+        window=None,
+        full_layers=tuple(range(depth)),
+        output=vision["out_hidden_size"],
+        places=side,
+        deep_layers=tuple(deep),
+    )
+
+
+class Qwen3_VL(QwenVL):
+    """Qwen3-VL for one still image and text."""
+
+
+def weight_keys(config: QwenVLConfig) -> dict[str, Target | None]:
+    """Names every tensor of a checkpoint and where it goes in `Qwen3_VL`."""
+    keys = qwen_vl_keys(config, _VISION_BLOCK, _MERGER)
+    keys["visual.patch_embed.proj.bias"] = Target("vision.patch_embed.bias")
+    keys["visual.pos_embed.weight"] = Target("vision.places")
+    for index in range(len(config.vision.deep_layers)):
+        hf = f"visual.deepstack_merger_list.{index}"
+        keys |= module_keys(hf, "vision.deep_mergers", index, _MERGER)
+    return keys
+
+
+_VISION_BLOCK = {
+    "norm1": "attention_norm+",
+    "attn.qkv": "attention.qkv+",
+    "attn.proj": "attention.output+",
+    "norm2": "mlp_norm+",
+    "mlp.linear_fc1": "mlp.up+",
+    "mlp.linear_fc2": "mlp.down+",
+}
+_MERGER = {"norm": "norm+", "linear_fc1": "inner+", "linear_fc2": "outer+"}
