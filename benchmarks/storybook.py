@@ -38,7 +38,13 @@ from eagle_jax.results import Result, read_results
 from eagle_jax.run import run_list
 from eagle_jax.storage import library_versions
 from eagle_jax.tasks import Item, read_list
-from eagle_jax.tasks.storybook import SEED, Storybook, is_content_word, write_storybook
+from eagle_jax.tasks.storybook import (
+    SEED,
+    Storybook,
+    is_content_word,
+    picture_decides,
+    write_storybook,
+)
 
 # On the first twelve mistakes 16, 25 and 36 regions gave an AMCR of 0.25, 0.22 and 0.14 and a
 # CSR@10% of 0.58, 0.75 and 0.83: a region has to be small against what is corrected. Twice the
@@ -262,6 +268,9 @@ def _notes(results: dict[str, list[Result]]) -> dict[str, Any]:
         notes["  over the others (a, an, commas, and, full stop, end)"] = auroc(
             found["content"], found["other"]
         )
+        notes["  of words the picture decides over words the grammar forces"] = _decided(
+            sentences
+        )
         for name, values in found.items():
             notes[f"  mean reliance, {name}"] = float(values.mean()) if values.size else None
     beside = [one for one in results.get("words", []) if _partner(one) is not None]
@@ -284,6 +293,12 @@ def _notes(results: dict[str, list[Result]]) -> dict[str, Any]:
         notes["  AMCR by bisection"] = float(np.mean([1 if b != b else b for _, b, _ in pairs]))
         notes["  answers asked, mean"] = float(np.mean([asked for _, _, asked in pairs]))
     return notes
+
+
+def _decided(sentences: list[Result]) -> float:
+    values = np.concatenate([one.attribution.reliance for one in sentences])
+    open_ = np.concatenate([picture_decides(one.attribution.tokens) for one in sentences])
+    return auroc(values[open_].astype(np.float64), values[~open_].astype(np.float64))
 
 
 def _cost(results: dict[str, list[Result]]) -> dict[str, float]:

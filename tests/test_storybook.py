@@ -11,7 +11,7 @@ from eagle_jax.demo.questions import colour_answer, named, read_caption
 from eagle_jax.demo.scenes import draw_scene
 from eagle_jax.images import read_image
 from eagle_jax.tasks import read_list
-from eagle_jax.tasks.storybook import is_content_word, write_storybook
+from eagle_jax.tasks.storybook import is_content_word, picture_decides, write_storybook
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +111,21 @@ def test_refusals_name_what_was_wrong(demo, tmp_path):
 )
 def test_content_words(token, content):
     assert is_content_word(token) is content
+
+
+@pytest.mark.parametrize(
+    ("caption", "forced"),
+    [
+        ("The image shows a red cat .", "The image shows"),
+        ("The image shows an orange cat and a red car .", "The image shows orange ."),
+        (
+            "The image shows a red cat , an orange car and a blue hat .",
+            "The image shows orange .",
+        ),
+    ],
+)
+def test_what_the_grammar_of_captions_forces(caption, forced):
+    words = [*caption.split(), "<|im_end|>"]
+    found = picture_decides([f" {word}" for word in words])
+    kept = [word for word, open_ in zip(words, found, strict=True) if not open_]
+    assert kept == [*forced.split(), "<|im_end|>"]

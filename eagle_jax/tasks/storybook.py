@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,6 +111,31 @@ def is_content_word(token: str) -> bool:
     are, and "an" the initial of what follows.
     """
     return token.strip() in COLOURS or token.strip() in KINDS
+
+
+def picture_decides(tokens: Sequence[str]) -> list[bool]:
+    """For each token of a caption, whether the words before it leave a choice.
+
+    The grammar of captions forces the frame, the end, the full stop behind the last of
+    several objects, and "orange" behind "an"; everything else only the picture can decide:
+    colours and kinds, but also "a" or "an", and a comma, "and" or a full stop behind an object.
+
+    Args:
+      tokens: of a whole caption, in its order.
+    """
+    words = [token.strip() for token in tokens]
+    decides = []
+    for place, word in enumerate(words):
+        before = words[place - 1] if place else ""
+        if word in COLOURS:
+            # An article leaves the colours with such an initial.
+            vowel = [colour[0] in "aeiou" for colour in COLOURS]
+            decides.append(vowel.count(before == "an") > 1)
+        elif word == ".":
+            decides.append("and" not in words[:place])
+        else:
+            decides.append(word in KINDS or word in ("a", "an", ",", "and"))
+    return decides
 
 
 def _captions(
