@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+import tiny_checkpoints
 import tiny_internvl
 import tiny_llava
 from flax import nnx
@@ -59,10 +60,11 @@ def test_round_trip_is_equal_bit_for_bit(finished, untied):
     assert not list(finished.rglob("*.safetensors"))
 
 
-@pytest.mark.parametrize("family", ["tied", "llava", "internvl"])
+@pytest.mark.parametrize("family", ["tied", "qwen3-vl", "llava", "internvl"])
 def test_every_family_in_another_dtype(family, tied, tmp_path):
     source = {
         "tied": lambda: tied,
+        "qwen3-vl": lambda: tiny_checkpoints.make_qwen3_vl(tmp_path / "source"),
         "llava": lambda: tiny_llava.make_llava(tmp_path / "source"),
         "internvl": lambda: tiny_internvl.make_internvl(tmp_path / "source"),
     }[family]()
