@@ -63,12 +63,13 @@ class VisionConfig:
           How often a block comes in a row, its windowed and its full layers: ``((4, 7, 1),)``
           for the published Qwen2.5 towers.
         """
-        pairs = [[0, 0]]
+        pairs = [(0, 0)]
         for i in range(self.layers):
             full = i in self.full_layers
             if (not full and pairs[-1][1]) or i - 1 in self.deep_layers:
-                pairs.append([0, 0])
-            pairs[-1][full] += 1
+                pairs.append((0, 0))
+            windowed, whole = pairs[-1]
+            pairs[-1] = (windowed, whole + 1) if full else (windowed + 1, whole)
         return tuple((len(list(same)), *pair) for pair, same in itertools.groupby(pairs))
 
 
@@ -305,18 +306,20 @@ class QwenVisionTower(nnx.Module):
             return jax.lax.scan(apply, x, first + jnp.arange(count))[0]
 
         done, ends = (0, 0), []
-        deep = bool(self.config.deep_layers)
+        deep = self.config.deep_layers
         for repeats, windowed, full in self.config.blocks:
 
             def block(x, i, done=done, windowed=windowed, full=full):
                 x = run(x, self.windowed, done[0] + i * windowed, windowed, False)
                 x = run(x, self.full, done[1] + i * full, full, True)
-                return x, x if deep else None
+                return x, (x,) if deep else ()
 
             x, outputs = jax.lax.scan(block, x, jnp.arange(repeats))
-            ends += list(outputs) if deep else []
+            ends += [end for stacked in outputs for end in stacked]
             done = (done[0] + repeats * windowed, done[1] + repeats * full)
-        return x, ends[: len(self.config.deep_layers)]
+        sizes = [w + f for repeats, w, f in self.config.blocks for _ in range(repeats)]
+        last = np.cumsum(sizes) - 1
+        return x, [end for i, end in zip(last, ends, strict=False) if i in deep]
 
     def __call__(
         self, patches: Float[Array, "b p c"], layout: VisionLayout

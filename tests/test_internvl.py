@@ -1,8 +1,10 @@
 """What is InternVL's own: its prompt, its configuration, its tiles."""
 
 import json
+import math
 import shutil
 
+import jax
 import numpy as np
 import pytest
 import tiny_internvl
@@ -12,6 +14,7 @@ from eagle_jax.bundle import abstract_network
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoint import read_config
 from eagle_jax.models.internvl import InternVLConfig
+from eagle_jax.plan import published_models
 from eagle_jax.prompt import build_prompt, load_tokenizer
 
 
@@ -48,6 +51,21 @@ def test_a_tokenizer_that_does_not_name_the_marks_is_refused(side, folder, tmp_p
     path.write_text(json.dumps(config))
     with pytest.raises(InputError, match=f"names no {side}_image_token, .* add it"):
         eagle_jax.load(tmp_path / "model")
+
+
+def test_the_smallest_published_checkpoint_has_its_published_size():
+    # InternVL3.5-1B differs from the 4B in its decoder, Qwen3-0.6B with a head of its own.
+    config = published_models()["OpenGVLab/InternVL3_5-4B-HF"]["config"]
+    decoder = {
+        "hidden_size": 1024,
+        "intermediate_size": 3072,
+        "num_attention_heads": 16,
+        "num_hidden_layers": 28,
+    }
+    config = config | {"text_config": config["text_config"] | decoder}
+    network, _ = abstract_network(config, "config.json")
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(network))
+    assert count / 1e9 == pytest.approx(1.06, abs=0.005)
 
 
 REFUSED = [
