@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 import eagle_jax
 from eagle_jax import cli
 from eagle_jax.bundle import Model
+from eagle_jax.commands import explain
 from eagle_jax.errors import InputError
 
 
@@ -182,7 +183,7 @@ def test_a_damaged_folder_on_the_command_line(
     from PIL import Image
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_cache_compilations", lambda: None)
+    monkeypatch.setattr(explain, "cache_compilations", lambda: None)
     Image.fromarray(make_image(1, 56, 56)).save("cat.png")
     (folder / "model.safetensors").write_bytes(b"x" * 99)
     before = sorted(tmp_path.rglob("*"))
