@@ -18,6 +18,7 @@ from eagle_jax.models.checkpoint import Keys, load_weights, read_config
 from eagle_jax.models.config_values import checked_config
 from eagle_jax.models.converted import is_converted, read_weights
 from eagle_jax.models.generate import generate
+from eagle_jax.models.precision import full_precision
 from eagle_jax.models.sharding import checked_mesh, place_skeleton
 from eagle_jax.models.tensor_files import read_json
 from eagle_jax.preprocess import ImagePlan, masked_patches
@@ -187,8 +188,9 @@ def generate_answer(
 def _generate(network, plan, layout, ids, positions, start, length, end_ids, *, max_new_tokens):
     everything = jnp.ones((1, 1), bool)
     patches = masked_patches(dataclasses.replace(plan, labels=plan.labels * 0), everything)
-    embeddings = network.embed(ids, network.visual_tokens(patches, layout), start)
-    return generate(network, embeddings, positions, length, end_ids, max_new_tokens)
+    with full_precision(network):
+        embeddings = network.embed(ids, network.visual_tokens(patches, layout), start)
+        return generate(network, embeddings, positions, length, end_ids, max_new_tokens)
 
 
 _generate = jax.jit(_generate, static_argnames="max_new_tokens")

@@ -16,6 +16,7 @@ from eagle_jax.bundle import Model
 from eagle_jax.errors import InputError
 from eagle_jax.images import ImageSource, read_image
 from eagle_jax.models.generate import generate
+from eagle_jax.models.precision import full_precision
 from eagle_jax.models.sharding import mesh_of
 from eagle_jax.preprocess import masked_patches, plan_image
 from eagle_jax.prompt import Tokenizer, build_prompt, require_context
@@ -252,6 +253,9 @@ def _decode(
     *,
     max_new_tokens,
 ):
-    visual = network.visual_tokens(masked_patches(plan, visible), layout)
-    embeddings = network.embed(ids, visual, start)
-    return generate(network, embeddings, positions, length, end_ids, max_new_tokens, settling)
+    patches = masked_patches(plan, visible)
+    with full_precision(network):
+        embeddings = network.embed(ids, network.visual_tokens(patches, layout), start)
+        return generate(
+            network, embeddings, positions, length, end_ids, max_new_tokens, settling
+        )

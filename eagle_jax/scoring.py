@@ -11,6 +11,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Float32, Int, Int32
 
 from eagle_jax.errors import InputError
+from eagle_jax.models.precision import full_precision
 from eagle_jax.models.sharding import mesh_of
 from eagle_jax.preprocess import ImagePlan, images_at_once, masked_patches
 from eagle_jax.question import Question, lay_out, pick
@@ -69,7 +70,7 @@ def probabilities(
       Float32 probabilities, padding targets included.
     """
     patches = masked_patches(question.plan, visible)
-    with jax.default_matmul_precision(_precision(network)):
+    with full_precision(network):
         visual = network.visual_tokens(_rounded(patches, question), question.layout)
         return _read(network, question, visual)
 
@@ -98,7 +99,7 @@ def lockstep_probabilities(
 
     at_once = min(len(visible), images_at_once(questions.plan))
     patches = jax.lax.map(pixels, (which, visible), batch_size=at_once)
-    with jax.default_matmul_precision(_precision(network)):
+    with full_precision(network):
         visual = network.visual_tokens(_rounded(patches, questions), questions.layout)
         return jax.vmap(read)(which, visual)
 
@@ -118,12 +119,6 @@ def _rounded(patches: Array, question: Question) -> Array:
     if not question.published_rounding:
         return patches
     return patches.astype(jnp.bfloat16).astype(jnp.float32)
-
-
-def _precision(network: Any) -> str | None:
-    # Float32 weights are a request for float32 results: no TF32, no bfloat16 passes.
-    dtypes = {leaf.dtype for leaf in jax.tree.leaves(network)}
-    return "highest" if jnp.dtype(jnp.float32) in dtypes else None
 
 
 @functools.partial(jax.jit, static_argnames=("batch_size", "mesh"))
