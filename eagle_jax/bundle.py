@@ -16,8 +16,9 @@ from eagle_jax.image_settings import ImageSettings
 from eagle_jax.models import internvl, llava, qwen2_5_vl, qwen2_vl, qwen3_vl
 from eagle_jax.models.checkpoint import Keys, load_weights, read_config
 from eagle_jax.models.config_values import checked_config
-from eagle_jax.models.converted import is_converted, read_weights
+from eagle_jax.models.converted import is_converted, quantization, read_weights
 from eagle_jax.models.generate import generate
+from eagle_jax.models.layers import in_int8
 from eagle_jax.models.precision import full_precision
 from eagle_jax.models.sharding import checked_mesh, place_skeleton
 from eagle_jax.models.tensor_files import read_json
@@ -62,6 +63,7 @@ def load(
     dtype: str | None = None,
     mesh: Mesh | None = None,
     progress: bool = False,
+    quantize: str | None = None,
 ) -> Model:
     """Loads a model.
 
@@ -73,6 +75,8 @@ def load(
       mesh: devices to use, with the axes "data", over which masked images are spread, and
         "model", over which weights are; None for the default device alone.
       progress: show a progress bar while weights in the Hugging Face layout are read.
+      quantize: "int8" for linear layers with int8 weights and activations; None leaves a
+        checkpoint as it is, also one that was converted to int8.
 
     Returns:
       The model, with its weights on the default device or on those of the mesh.
@@ -85,6 +89,8 @@ def load(
         mesh = checked_mesh(mesh)
     if dtype is not None and dtype not in _DTYPES:
         raise InputError(f"dtype is {dtype!r}; it must be one of {', '.join(_DTYPES)}")
+    if quantize not in (None, "int8"):
+        raise InputError(f"quantize is {quantize!r}; it must be int8, or left out")
     folder = find_folder(str(source))
     where = str(folder / "config.json")
     config = checked_config(read_config(folder), where)
@@ -107,9 +113,20 @@ def load(
             f"only {family.decoder.vocabulary}"
         )
     end_ids = _end_ids(folder, config, tokenizer)
+    converted = is_converted(folder)
+    if converted:
+        stored = quantization(folder)
+        if quantize not in (None, stored):
+            raise InputError(
+                f"{folder} was converted without {quantize}; convert the checkpoint again with "
+                f"--quantize {quantize}"
+            )
+        quantize = stored
+    if quantize == "int8":
+        skeleton = in_int8(skeleton)
     if mesh is not None:
         skeleton = place_skeleton(skeleton, family, mesh)
-    if is_converted(folder):
+    if converted:
         network = read_weights(folder, skeleton, dtype)
     else:
         network = load_weights(folder, skeleton, keys, dtype, progress)

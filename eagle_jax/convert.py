@@ -21,19 +21,22 @@ def convert(
     destination: str | Path,
     dtype: str | None = None,
     progress: bool = False,
+    quantize: str | None = None,
 ) -> int:
     """Converts a checkpoint into a folder that `load` restores straight to its devices.
 
     The folder holds the weights as an Orbax checkpoint, stacked as the model wants them, and
-    copies of the small files. It is written under another name, read back, compared with the
-    source bit for bit and renamed only then, so that nothing half-written can be loaded. The
-    weights pass through the host's memory as a whole.
+    copies of the small files. It is written under another name, read back, compared bit for
+    bit with what was meant and renamed only then, so that nothing half-written can be loaded.
+    The weights pass through the host's memory as a whole.
 
     Args:
       source: what `load` takes: a folder in the Hugging Face layout or a hub id.
       destination: a folder that does not exist yet, or an empty one.
       dtype: "float32", "bfloat16" or "float16"; None keeps the checkpoint's own.
       progress: show progress bars.
+      quantize: "int8" for int8 weights in the linear layers of attention and MLP; None leaves
+        them floats.
 
     Returns:
       Bytes of weights written.
@@ -44,7 +47,7 @@ def convert(
     destination = Path(destination).expanduser().absolute()
     require_new(destination)
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        network = load(source, dtype, progress=progress).network
+        network = load(source, dtype, progress=progress, quantize=quantize).network
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(network))
         free = shutil.disk_usage(destination.parent).free
         if free < size:
@@ -63,7 +66,7 @@ def convert(
             for path in sorted(path for kind in _SMALL_FILES for path in folder.glob(kind)):
                 if path.name not in (_INDEX, MARKER):
                     shutil.copyfile(path, unfinished / path.name)
-            finish(unfinished)
+            finish(unfinished, quantize)
             unfinished.rename(destination)
         except OSError as error:
             raise InputError(f"cannot write {destination}: {error.strerror}") from error

@@ -12,11 +12,18 @@ import jax
 import numpy as np
 
 from eagle_jax.bundle import abstract_network, read_image_settings
-from eagle_jax.compilation import compile_step, compiler_missing, in_bfloat16, tpu_mesh
+from eagle_jax.compilation import (
+    QUICK,
+    compile_step,
+    compiler_missing,
+    in_bfloat16,
+    tpu_mesh,
+)
 from eagle_jax.errors import InputError
 from eagle_jax.image_settings import ImageSettings
 from eagle_jax.models.checkpoint import read_config
 from eagle_jax.models.flops import forward_flops
+from eagle_jax.models.layers import in_int8
 from eagle_jax.preprocess import ImagePlan, plan_image
 from eagle_jax.program_memory import program_bytes, weight_bytes
 from eagle_jax.prompt import require_context
@@ -75,6 +82,7 @@ class Plan:
       batch_size: masks per forward, over all devices.
       weights: bytes per chip.
       program: bytes per chip besides the weights.
+      estimate: the same by the analytic model alone.
       memory: bytes a program can use per chip.
       forwards: masked images of one explanation, n(n + 1).
       padding: share of the work that only fills up batches.
@@ -95,6 +103,7 @@ class Plan:
     batch_size: int
     weights: float
     program: float
+    estimate: float
     memory: float
     forwards: int
     padding: float
@@ -159,6 +168,7 @@ def plan(
     targets: int = 24,
     quantize: str | None = None,
     share: float = 0.5,
+    effort: float = QUICK,
 ) -> Plan:
     """Sizes a run before anything is downloaded or paid for.
 
@@ -174,6 +184,7 @@ def plan(
       targets: tokens of the answer that are explained.
       quantize: None for bfloat16 weights, or "int8".
       share: of the chips' peak rate that the time assumes, above 0 and at most 1.
+      effort: of the compiler, see `eagle_jax.compilation.compile_step`.
 
     Returns:
       The plan.
@@ -198,7 +209,7 @@ def plan(
     chip = CHIPS[kind]
     skeleton = in_bfloat16(skeleton)
     if quantize == "int8":
-        skeleton = _in_int8(skeleton)
+        skeleton = in_int8(skeleton)
     pixels = np.zeros((height, width, 3), np.uint8)
     layout = plan_image(pixels, np.zeros((height, width), np.int32), settings)
     visual = layout.grid[0] * layout.grid[1] // layout.merge_size**2
@@ -208,19 +219,17 @@ def plan(
     rows = visual + PROMPT_TOKENS + np.arange(targets) - 1
     mesh, batch_size = _choose(skeleton, layout, rows, chips, chip)
     weights = weight_bytes(skeleton, mesh[1])
-    memory = _program(skeleton, layout, rows, batch_size, mesh, chip)
+    memory = estimate = _program(skeleton, layout, rows, batch_size, mesh, chip)
     compiled_in = None
     if not chip.tpu:
         note = f"analytic memory: programs are compiled in advance for TPUs only, not {kind}"
-    elif quantize:
-        note = f"analytic memory: {quantize} kernels at one byte a weight, not compiled"
     elif missing := compiler_missing():
         note = f"analytic memory: {missing}"
     else:
         arguments = step_shapes(skeleton, layout, PROMPT_TOKENS, targets, regions)
         devices = tpu_mesh(kind, shape, *mesh)
         try:
-            compiled = compile_step(skeleton, arguments, batch_size, devices)
+            compiled = compile_step(skeleton, arguments, batch_size, devices, effort)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
@@ -245,6 +254,7 @@ def plan(
         batch_size=batch_size,
         weights=float(weights),
         program=float(memory),
+        estimate=estimate,
         memory=chip.memory,
         forwards=forwards,
         padding=1 - forwards / scored,
@@ -283,16 +293,6 @@ def parse_topology(topology: str) -> tuple[str, str, int]:
         f"topology is {topology!r}; it must be v5e:SHAPE or v6e:SHAPE with SHAPE one of "
         f"{slices}, or a100, h100 or h200, with :N for N of them on one host"
     )
-
-
-def _in_int8(skeleton: Any) -> Any:
-    """Kernels of linear layers as int8; their scales, one a column, weigh next to nothing."""
-
-    def convert(path, leaf):
-        kernel = any(getattr(key, "name", getattr(key, "key", "")) == "kernel" for key in path)
-        return jax.ShapeDtypeStruct(leaf.shape, np.int8) if kernel else leaf
-
-    return jax.tree_util.tree_map_with_path(convert, skeleton)
 
 
 def _choose(

@@ -22,6 +22,7 @@ from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from eagle_jax.errors import InputError
+from eagle_jax.models.int8 import round_kernel
 from eagle_jax.models.tensor_files import (
     StoredTensor,
     listed,
@@ -107,13 +108,15 @@ def load_weights(
       folder: folder with model.safetensors, or with shards and
         model.safetensors.index.json.
       skeleton: abstract module, `nnx.eval_shape(lambda: Model(config, rngs=...))`;
-        its shapes are checked, its dtypes are not used. A parameter whose
-        `jax.ShapeDtypeStruct` has a sharding goes there, others to the default device.
+        its shapes are checked, of its dtypes only int8 counts: such kernels and their
+        ``scales`` (see `eagle_jax.models.layers.in_int8`) are rounded layer by layer. A
+        parameter whose `jax.ShapeDtypeStruct` has a sharding goes there, others to the
+        default device.
       keys: canonical (hub style) checkpoint key -> `Target`, or None for a
         tensor that may be there and is not used. Every parameter of the
         skeleton must be covered, stacked ones slice by slice.
-      dtype: dtype of all parameters; None keeps the checkpoint's (float64
-        becomes float32).
+      dtype: dtype of all parameters that are not int8; None keeps the checkpoint's
+        (float64 becomes float32).
       progress: show a progress bar.
 
     Returns:
@@ -121,21 +124,31 @@ def load_weights(
 
     Raises:
       InputError: missing or unreadable files, missing, unexpected, misshapen
-        or non-float tensors; all of a kind are named in one message.
+        or non-float tensors, all of a kind named in one message; or an int8
+        kernel is wanted of weights that are not finite.
     """
     folder = Path(folder)
     graph, state = nnx.split(skeleton)
     variables = dict(nnx.to_flat_state(state))
-    plan = _plan(variables, keys)
+    # Scales of int8 kernels are in no checkpoint; they are found with their kernels.
+    stored = {path: leaf for path, leaf in variables.items() if path[-1] != "scales"}
+    plan = _plan(stored, keys)
     tensors = stored_tensors(folder)
     _check_keys(folder, tensors, keys)
     _check_tensors(folder, tensors, variables, plan)
     for path, targets in tqdm(
         plan.items(), desc="reading", unit="parameter", disable=not progress
     ):
-        variable = variables[path]
-        value = _assemble(tensors, variable.shape, targets, dtype)
-        variables[path] = variable.replace(jax.device_put(value, variable.get_value().sharding))
+        shape = variables[path].shape
+        if variables[path].get_value().dtype == np.int8:
+            kernel, scales = _assemble_int8(tensors, shape, targets)
+            values = {path: kernel, (*path[:-1], "scales"): scales}
+        else:
+            values = {path: _assemble(tensors, shape, targets, dtype)}
+        for place, value in values.items():
+            variable = variables[place]
+            placed = jax.device_put(value, variable.get_value().sharding)
+            variables[place] = variable.replace(placed)
     return nnx.merge(graph, nnx.from_flat_state(variables))
 
 
@@ -195,6 +208,20 @@ def _assemble(
         part = buffer if target.index is None else buffer[target.index, ...]
         _copy(part, target.layout.to_module(tensors[key].read()))
     return buffer
+
+
+def _assemble_int8(
+    tensors: Mapping[str, StoredTensor], shape: tuple[int, ...], targets: dict[str, Target]
+) -> tuple[np.ndarray, np.ndarray]:
+    kernel = _aligned(shape, jnp.dtype(jnp.int8))
+    scales = _aligned((*shape[:-2], shape[-1]), jnp.dtype(jnp.bfloat16))
+    for key, target in targets.items():
+        where = ... if target.index is None else (target.index, ...)
+        found = target.layout.to_module(tensors[key].read())
+        if not np.isfinite(found).all():
+            raise InputError(f"{key} in {tensors[key].path} holds numbers that are not finite")
+        kernel[where], scales[where] = round_kernel(found)
+    return kernel, scales
 
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from eagle_jax.kernels import attention
-from eagle_jax.models.layers import ACTIVATIONS, layer_norm, stack
+from eagle_jax.models.layers import ACTIVATIONS, Linear, layer_norm, stack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +36,10 @@ class ClipAttention(nnx.Module):
     """Self-attention over the class token and all patches."""
 
     def __init__(self, config: ClipConfig, *, rngs: nnx.Rngs):
-        self.query = nnx.Linear(config.embed, config.embed, rngs=rngs)
-        self.key = nnx.Linear(config.embed, config.embed, rngs=rngs)
-        self.value = nnx.Linear(config.embed, config.embed, rngs=rngs)
-        self.output = nnx.Linear(config.embed, config.embed, rngs=rngs)
+        self.query = Linear(config.embed, config.embed, rngs=rngs)
+        self.key = Linear(config.embed, config.embed, rngs=rngs)
+        self.value = Linear(config.embed, config.embed, rngs=rngs)
+        self.output = Linear(config.embed, config.embed, rngs=rngs)
         self.heads = config.heads
 
     def __call__(self, x: Float[Array, "b s e"]) -> Float[Array, "b s e"]:
@@ -55,8 +55,8 @@ class ClipLayer(nnx.Module):
         self.attention_norm = layer_norm(config.embed, config.norm_eps, rngs)
         self.attention = ClipAttention(config, rngs=rngs)
         self.mlp_norm = layer_norm(config.embed, config.norm_eps, rngs)
-        self.inner = nnx.Linear(config.embed, config.mlp, rngs=rngs)
-        self.outer = nnx.Linear(config.mlp, config.embed, rngs=rngs)
+        self.inner = Linear(config.embed, config.mlp, rngs=rngs)
+        self.outer = Linear(config.mlp, config.embed, rngs=rngs)
         self.activation = config.activation
 
     def __call__(self, x: Float[Array, "b s e"]) -> Float[Array, "b s e"]:

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,6 +59,7 @@ def write_weights(folder: Path, module: nnx.Module) -> None:
                 )
         except Exception as error:  # of any type: Orbax passes on what TensorStore throws
             failure = _reason(error)
+            _silence_late_reports()
     if failure is not None:
         raise InputError(f"cannot write weights in {folder.parent}: {failure}")
 
@@ -108,14 +110,28 @@ def _groups(values: dict[tuple, jax.Array]) -> Iterator[dict[tuple, jax.Array]]:
         yield group
 
 
-def finish(folder: Path) -> None:
-    """Marks a converted folder as complete; nothing may be written into it after that."""
+def quantization(folder: Path) -> str | None:
+    """How the weights of a converted folder are quantised: "int8" or not at all.
+
+    Raises:
+      InputError: the conversion was not finished.
+    """
+    return "int8" if _record(folder).get("quantize") == "int8" else None
+
+
+def finish(folder: Path, quantize: str | None = None) -> None:
+    """Marks a converted folder as complete; nothing may be written into it after that.
+
+    Args:
+      folder: with all its files.
+      quantize: how the weights are quantised, "int8" or None.
+    """
     sizes = {
         path.relative_to(folder).as_posix(): path.stat().st_size
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    record = {"schema": _SCHEMA, "files": sizes}
+    record = {"schema": _SCHEMA, "quantize": quantize, "files": sizes}
     (folder / MARKER).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
@@ -127,7 +143,8 @@ def read_weights(folder: str | Path, skeleton: Module, dtype: Any | None = None)
       skeleton: abstract module, as for `eagle_jax.models.checkpoint.load_weights`. Each
         device reads what its part of a parameter's sharding needs; parameters without a
         sharding go to the default device.
-      dtype: dtype of all parameters; None keeps the one they were written in.
+      dtype: dtype of all parameters that were not written in int8; None keeps the one they
+        were written in.
 
     Returns:
       A module like `skeleton` with its parameters on their devices.
@@ -148,7 +165,7 @@ def read_weights(folder: str | Path, skeleton: Module, dtype: Any | None = None)
         targets = {
             path: jax.ShapeDtypeStruct(
                 leaf.shape,
-                stored[_names(path)].dtype if dtype is None else jax.numpy.dtype(dtype),
+                _restored_dtype(stored, _names(path), dtype),
                 sharding=leaf.get_value().sharding or default,
             )
             for path, leaf in variables.items()
@@ -156,6 +173,11 @@ def read_weights(folder: str | Path, skeleton: Module, dtype: Any | None = None)
         values = _restore(checkpointer, folder, targets)
     filled = {path: leaf.replace(values[path]) for path, leaf in variables.items()}
     return nnx.merge(graph, nnx.from_flat_state(filled))
+
+
+def _restored_dtype(stored: dict[tuple, Any], names: tuple[str, ...], dtype: Any) -> np.dtype:
+    rounded = names[-1] == "scales" or stored[names].dtype == np.int8
+    return stored[names].dtype if dtype is None or rounded else jax.numpy.dtype(dtype)
 
 
 @contextlib.contextmanager
@@ -172,6 +194,17 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in loggers.items():
             logger.setLevel(level)
+
+
+def _silence_late_reports() -> None:
+    """Threads that still write after a failure report to an event loop that is gone."""
+    report = sys.excepthook
+
+    def hook(kind, error, trace):
+        if kind is not RuntimeError or str(error) != "Event loop is closed":
+            report(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 def _checkpointer(module: nnx.Module):
@@ -222,7 +255,7 @@ def _same_bits(one: jax.Array, other: jax.Array) -> bool:
     return all(np.array_equal(a[i : i + _CHUNK_BYTES], b[i : i + _CHUNK_BYTES]) for i in strips)
 
 
-def _check_files(folder: Path) -> None:
+def _record(folder: Path) -> dict[str, Any]:
     if not (folder / MARKER).is_file():
         raise InputError(
             f"{folder} has no {MARKER}, so its conversion was not finished; convert it again"
@@ -233,7 +266,11 @@ def _check_files(folder: Path) -> None:
             f"{folder / MARKER} has schema {record.get('schema')!r}, this eagle-jax reads "
             f"{_SCHEMA}; convert the checkpoint again"
         )
-    sizes = record.get("files")
+    return record
+
+
+def _check_files(folder: Path) -> None:
+    sizes = _record(folder).get("files")
     if not isinstance(sizes, dict):
         raise InputError(f"{folder / MARKER} lists no files; convert the checkpoint again")
     # Small files may be edited; the weights must be as they were written.

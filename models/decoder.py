@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from eagle_jax.kernels import attention
-from eagle_jax.models.layers import GatedMLP, RMSNorm, rotate, stack
+from eagle_jax.models.layers import GatedMLP, Linear, RMSNorm, rotate, stack
 
 Rotation = tuple[Float[Array, "s f"], Float[Array, "s f"]]
 
@@ -65,10 +65,10 @@ class Attention(nnx.Module):
         inner = config.heads * config.head_size
         shared = config.key_value_heads * config.head_size
         bias = config.qkv_bias
-        self.query = nnx.Linear(config.embed, inner, use_bias=bias, rngs=rngs)
-        self.key = nnx.Linear(config.embed, shared, use_bias=bias, rngs=rngs)
-        self.value = nnx.Linear(config.embed, shared, use_bias=bias, rngs=rngs)
-        self.output = nnx.Linear(inner, config.embed, use_bias=False, rngs=rngs)
+        self.query = Linear(config.embed, inner, use_bias=bias, rngs=rngs)
+        self.key = Linear(config.embed, shared, use_bias=bias, rngs=rngs)
+        self.value = Linear(config.embed, shared, use_bias=bias, rngs=rngs)
+        self.output = Linear(inner, config.embed, use_bias=False, rngs=rngs)
         self.head_size = config.head_size
         self.qk_norm = config.qk_norm
         if config.qk_norm:

@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from eagle_jax.kernels import attention
-from eagle_jax.models.layers import RMSNorm, layer_norm, stack
+from eagle_jax.models.layers import Linear, RMSNorm, layer_norm, stack
 
 # Fixed in the published code, absent from its configuration files.
 _QK_NORM_EPS = 1e-6
@@ -44,10 +44,10 @@ class VisionAttention(nnx.Module):
 
     def __init__(self, config: InternVisionConfig, *, rngs: nnx.Rngs):
         size, bias = config.embed, config.attention_bias
-        self.query = nnx.Linear(size, size, use_bias=bias, rngs=rngs)
-        self.key = nnx.Linear(size, size, use_bias=bias, rngs=rngs)
-        self.value = nnx.Linear(size, size, use_bias=bias, rngs=rngs)
-        self.output = nnx.Linear(size, size, rngs=rngs)
+        self.query = Linear(size, size, use_bias=bias, rngs=rngs)
+        self.key = Linear(size, size, use_bias=bias, rngs=rngs)
+        self.value = Linear(size, size, use_bias=bias, rngs=rngs)
+        self.output = Linear(size, size, rngs=rngs)
         self.heads = config.heads
         self.qk_norm = config.qk_norm
         if config.qk_norm:
@@ -70,8 +70,8 @@ class VisionLayer(nnx.Module):
         self.attention = VisionAttention(config, rngs=rngs)
         self.attention_scale = nnx.Param(jnp.ones(config.embed))
         self.mlp_norm = _norm(config, rngs)
-        self.up = nnx.Linear(config.embed, config.mlp, rngs=rngs)
-        self.down = nnx.Linear(config.mlp, config.embed, rngs=rngs)
+        self.up = Linear(config.embed, config.mlp, rngs=rngs)
+        self.down = Linear(config.mlp, config.embed, rngs=rngs)
         self.mlp_scale = nnx.Param(jnp.ones(config.embed))
 
     def __call__(self, x: Float[Array, "m p e"]) -> Float[Array, "m p e"]:

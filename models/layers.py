@@ -1,18 +1,58 @@
-"""The layers the models share: norms, MLPs, rotary rotation, stacks for scan."""
+"""The layers the models share: linear, norms, MLPs, rotary rotation, stacks for scan."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from eagle_jax.models.int8 import int8_matmul
+
 ACTIVATIONS = {
     "quick_gelu": lambda x: x * nnx.sigmoid(1.702 * x),
     "gelu": lambda x: nnx.gelu(x, approximate=False),
     "gelu_pytorch_tanh": lambda x: nnx.gelu(x, approximate=True),
 }
+
+Module = TypeVar("Module", bound=nnx.Module)
+
+
+class Linear(nnx.Linear):
+    """A linear map of the attention and MLP layers, which `in_int8` can make one in int8.
+
+    Patch embeddings, projectors and heads are not of this class, and stay floats: they are a
+    small part of the work, and nothing behind them makes their errors good.
+    """
+
+    scales: nnx.Param
+
+    def __call__(self, x: Float[Array, "*b e"]) -> Float[Array, "*b f"]:
+        if self.kernel.dtype != jnp.int8:
+            return super().__call__(x)
+        product = int8_matmul(x, self.kernel[...], self.scales[...])
+        return product if self.bias is None else product + self.bias[...]
+
+
+def in_int8(skeleton: Module) -> Module:
+    """The same abstract modules with int8 kernels in every `Linear`.
+
+    Args:
+      skeleton: of `nnx.eval_shape`; a copy is changed.
+
+    Returns:
+      Modules whose linear layers have an int8 ``kernel`` and bfloat16 ``scales``, one for each
+      output.
+    """
+    skeleton = nnx.clone(skeleton)
+    for _, module in nnx.iter_modules(skeleton):
+        if isinstance(module, Linear):
+            shape = module.kernel.shape
+            outputs = (*shape[:-2], shape[-1])
+            module.kernel = nnx.Param(jax.ShapeDtypeStruct(shape, jnp.int8))
+            module.scales = nnx.Param(jax.ShapeDtypeStruct(outputs, jnp.bfloat16))
+    return skeleton
 
 
 class RMSNorm(nnx.Module):
@@ -38,8 +78,8 @@ class MLP(nnx.Module):
     """``down(activation(up(x)))``, with biases."""
 
     def __init__(self, size: int, hidden: int, activation: str, *, rngs: nnx.Rngs):
-        self.up = nnx.Linear(size, hidden, rngs=rngs)
-        self.down = nnx.Linear(hidden, size, rngs=rngs)
+        self.up = Linear(size, hidden, rngs=rngs)
+        self.down = Linear(hidden, size, rngs=rngs)
         self.activation = activation
 
     def __call__(self, x: Float[Array, "*b e"]) -> Float[Array, "*b e"]:
@@ -50,9 +90,9 @@ class GatedMLP(nnx.Module):
     """``down(silu(gate(x)) * up(x))``."""
 
     def __init__(self, size: int, hidden: int, *, use_bias: bool, rngs: nnx.Rngs):
-        self.gate = nnx.Linear(size, hidden, use_bias=use_bias, rngs=rngs)
-        self.up = nnx.Linear(size, hidden, use_bias=use_bias, rngs=rngs)
-        self.down = nnx.Linear(hidden, size, use_bias=use_bias, rngs=rngs)
+        self.gate = Linear(size, hidden, use_bias=use_bias, rngs=rngs)
+        self.up = Linear(size, hidden, use_bias=use_bias, rngs=rngs)
+        self.down = Linear(hidden, size, use_bias=use_bias, rngs=rngs)
 
     def __call__(self, x: Float[Array, "*b e"]) -> Float[Array, "*b e"]:
         return self.down(nnx.silu(self.gate(x)) * self.up(x))

@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from eagle_jax.kernels import attention
-from eagle_jax.models.layers import MLP, GatedMLP, RMSNorm, layer_norm, rotate, stack
+from eagle_jax.models.layers import MLP, GatedMLP, Linear, RMSNorm, layer_norm, rotate, stack
 
 # Fixed in the published architecture, absent from its configuration files.
 _NORM_EPS = 1e-6
@@ -179,8 +179,8 @@ class VisionAttention(nnx.Module):
     """Self-attention within windows or over the whole image."""
 
     def __init__(self, config: VisionConfig, *, rngs: nnx.Rngs):
-        self.qkv = nnx.Linear(config.embed, 3 * config.embed, rngs=rngs)
-        self.output = nnx.Linear(config.embed, config.embed, rngs=rngs)
+        self.qkv = Linear(config.embed, 3 * config.embed, rngs=rngs)
+        self.output = Linear(config.embed, config.embed, rngs=rngs)
         self.heads = config.heads
 
     def __call__(self, x, layout: VisionLayout, full: bool):

@@ -105,7 +105,7 @@ def _split_axis(names: Sequence[str | int]) -> int | None:
         return -2
     if _SPLIT_OUTPUT.intersection(names):
         return -1
-    if _SPLIT_INPUT.intersection(names) and names[-1] != "bias":
+    if _SPLIT_INPUT.intersection(names) and names[-1] not in ("bias", "scales"):
         return -2
     return None
 

@@ -4,6 +4,9 @@ Needs libtpu, whose presence disturbs ordinary runs of JAX; keep it in a folder 
 
     python -m pip install --no-deps --target /tmp/libtpu "libtpu==0.0.42.*"
     LIBTPU_FOLDER=/tmp/libtpu python -m pytest tests/test_aot.py
+
+Each takes a quarter of a minute to a whole one, so .ci/run compiles every checkpoint for one
+chip only, and the tightest for the other; COMPILE=all before the command compiles them all.
 """
 
 import importlib.util
@@ -26,12 +29,21 @@ from eagle_jax.preprocess import plan_image
 from eagle_jax.scoring import probabilities, step_shapes
 
 MODELS = sorted(published_models())
+TARGETS = (("v6e:1x1", None), ("v5e:1x2", None), ("v5e:1x1", "int8"))
+ALWAYS = {
+    *((model, *TARGETS[0]) for model in MODELS),
+    ("Qwen/Qwen2.5-VL-7B-Instruct", *TARGETS[1]),
+    ("Qwen/Qwen2.5-VL-7B-Instruct", *TARGETS[2]),
+}
 PLAN = """
-import dataclasses, json, sys
+import dataclasses, json, sys, time
 import jax
 jax.config.update("jax_platforms", "cpu")
 from eagle_jax.plan import plan
-print(json.dumps(dataclasses.asdict(plan(sys.argv[1], topology=sys.argv[2]))))
+model, topology, quantize = sys.argv[1:]
+begin = time.process_time()
+found = plan(model, topology=topology, quantize=quantize or None)
+print(json.dumps(dataclasses.asdict(found) | {"work": time.process_time() - begin}))
 """
 
 
@@ -47,11 +59,13 @@ def environment():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("topology", ["v6e:1x1", "v5e:1x2"])
+@pytest.mark.parametrize("topology, quantize", TARGETS)
 @pytest.mark.parametrize("model", MODELS)
-def test_the_step_compiles_and_fits(model, topology, environment):
+def test_the_step_compiles_and_fits(model, topology, quantize, environment):
+    if (model, topology, quantize) not in ALWAYS and os.environ.get("COMPILE") != "all":
+        pytest.skip("compiled with COMPILE=all only")
     done = subprocess.run(
-        [sys.executable, "-c", PLAN, model, topology],
+        [sys.executable, "-c", PLAN, model, topology, quantize or ""],
         env=environment,
         capture_output=True,
         text=True,
@@ -60,8 +74,10 @@ def test_the_step_compiles_and_fits(model, topology, environment):
     found = json.loads(done.stdout)
     assert found["compile_seconds"], found["note"]
     assert found["weights"] + found["program"] <= found["memory"]
-    # A bound for busy machines; two idle cores need less than 60 s.
-    assert found["compile_seconds"] < 300
+    # The processor's seconds, of one core: others may be at work on this machine.
+    assert found["work"] < 60
+    # The estimate serves where nothing can be compiled.
+    assert 0.5 < found["estimate"] / found["program"] < 5
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -69,8 +69,8 @@ def test_weights_are_split_where_they_do_not_fit():
 
 def test_int8_weights_fit_one_small_chip():
     found = plan("Qwen/Qwen2.5-VL-7B-Instruct", topology="v5e:1x1", quantize="int8")
-    # All but the embedding, which is looked up and stays bfloat16.
-    assert found.weights == pytest.approx(1e9 * (8.29 + 0.545), rel=0.01)
+    # All but embedding, head, patch embedding and merger, which stay bfloat16.
+    assert found.weights == pytest.approx(1e9 * (8.29 + 2 * 0.545 + 0.047), rel=0.002)
     assert found.fits and "int8" in found.page()
 
 

@@ -13,6 +13,7 @@ import tiny_internvl
 import tiny_llava
 
 import eagle_jax
+from eagle_jax.convert import convert
 from eagle_jax.errors import InputError
 from eagle_jax.models.sharding import checked_mesh
 
@@ -57,6 +58,22 @@ def test_the_other_families_on_a_mesh(family, tmp_path):
     assert_alike(alone, both)
     for module in ("query", "key", "gate", "down", "embedding"):
         assert any(module in name for name in both["split"]), f"{module} is not split"
+
+
+@pytest.mark.slow
+def test_int8_weights_on_a_mesh(untied, tmp_path):
+    convert(untied, tmp_path / "model", quantize="int8")
+    alone, masks, both = on_eight_devices(tmp_path / "model", "8x1", "4x2")
+    assert_alike(alone, masks)
+    # A float that differs in its last bit may be rounded to the next whole number, which shows
+    # in the scores of that mask; the whole numbers themselves are added up exactly.
+    apart = np.abs(np.subtract(both["scores"], alone["scores"])).max(axis=1)
+    assert np.sum(apart > 1e-5) <= 2 and apart.max() < 0.01, apart
+    assert both["order"] == alone["order"] and both["answer"] == alone["answer"]
+    assert masks["collectives"] == [] and masks["split"] == []
+    for name in ("query.kernel", "query.scales", "down.kernel", "gate.scales"):
+        assert any(name in split for split in both["split"]), f"{name} is not split"
+    assert not any("down.scales" in split for split in both["split"])
 
 
 def test_a_mesh_of_one_device(untied):

@@ -7,9 +7,11 @@ from pathlib import Path
 from eagle_jax.commands.arguments import DTYPES
 
 _EXAMPLES = """\
-example:
+examples:
   eagle-jax convert Qwen/Qwen2.5-VL-3B-Instruct qwen-3b --dtype bfloat16
       then: eagle-jax explain street.jpg --prompt "Describe the image." --model qwen-3b
+  eagle-jax convert Qwen/Qwen2.5-VL-7B-Instruct qwen-7b-int8 --quantize int8
+      half the memory; the folder is loaded like any other
 """
 
 
@@ -27,6 +29,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     add("source", metavar="SRC", help="a Hugging Face folder or hub id")
     add("destination", metavar="DST", type=Path, help="the new folder")
     add("--dtype", choices=DTYPES, help="default: the checkpoint's")
+    add("--quantize", choices=["int8"], help="weights and activations (default: floats)")
 
 
 def command(options: argparse.Namespace) -> None:
@@ -34,6 +37,10 @@ def command(options: argparse.Namespace) -> None:
     from eagle_jax.convert import convert
 
     size = convert(
-        options.source, options.destination, options.dtype, progress=sys.stderr.isatty()
+        options.source,
+        options.destination,
+        options.dtype,
+        progress=sys.stderr.isatty(),
+        quantize=options.quantize,
     )
     print(f"{'written':<12}{options.destination}: {size / 1e9:.2f} GB of weights, verified")
