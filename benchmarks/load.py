@@ -3,11 +3,11 @@
 The weights are random bfloat16 numbers in shards of 2 GB, written to a temporary folder that
 is deleted at the end. `eagle_jax.load` reads them in a process of its own on the CPU, with the
 demo model's tokenizer; having just been written, they mostly come from the page cache. The
-bar: at its peak the process holds the weights and 1.5 GB.
+bar: at its peak the process holds the weights, in the precision it keeps, and 1.5 GB.
 
     python benchmarks/load.py                 # 7.5 GB of disk, 9 GB of memory
     python benchmarks/load.py --layers 2      # the same with fewer decoder layers
-    python benchmarks/load.py --convert       # and the way over eagle-jax convert
+    python benchmarks/load.py --convert       # and the way over eagle-jax convert, and int8
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main() -> int:
     """Runs the benchmark and prints its table; returns the exit code."""
     options = _parser().parse_args()
     if options.work:
-        return _work(options.work, *options.folders)
+        return _work(options.work, options.quantize, *options.folders)
     # A temporary folder of this size must not outlive a terminated run.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     config = json.loads(_CONFIG.read_text())["config"]
@@ -48,7 +48,7 @@ def main() -> int:
     shapes = _shapes(config)
     size = sum(2 * int(np.prod(shape)) for shape in shapes.values())
     free = shutil.disk_usage(options.folder).free
-    if free < (needed := size * (2 if options.convert else 1) + 1e9):
+    if free < (needed := size * (2.7 if options.convert else 1) + 1e9):
         print(
             f"benchmarks/load.py: {needed / 1e9:.1f} GB of disk are needed and "
             f"{free / 1e9:.1f} GB are free in {options.folder}; choose another --folder",
@@ -62,10 +62,14 @@ def main() -> int:
         begin = time.perf_counter()
         shards = _write(source, config, shapes)
         print(f"{'written':<14}{shards} shards in {time.perf_counter() - begin:.0f} s")
-        fits = _measure("load", size, source)
+        fits = _measure("load", source)
         if options.convert:
-            _measure("convert", size, source, converted)
-            fits &= _measure("restore", size, converted)
+            rounded = Path(folder, "rounded")
+            fits &= _measure("convert", source, converted)
+            fits &= _measure("restore", converted)
+            fits &= _measure("load", source, quantize="int8")
+            fits &= _measure("convert", source, rounded, quantize="int8")
+            fits &= _measure("restore", rounded, quantize="int8")
     return 0 if fits else 1
 
 
@@ -75,9 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--layers", type=int, metavar="N", help="decoder layers (default: the model's 36)")
-    add("--convert", action="store_true", help="convert and restore as well (twice the disk)")
+    add("--convert", action="store_true", help="convert as well (twice the disk)")
     add("--folder", default=tempfile.gettempdir(), help="where to make the temporary folder")
     add("--work", choices=["load", "convert", "restore"], help=argparse.SUPPRESS)
+    add("--quantize", choices=["int8"], help=argparse.SUPPRESS)
     add("folders", nargs="*", help=argparse.SUPPRESS)
     return parser
 
@@ -151,21 +156,25 @@ def _write_shard(path: Path, shapes: dict[str, tuple[int, ...]], noise: np.ndarr
                 place = (place + len(piece)) % len(noise)
 
 
-def _measure(work: str, size: int, *folders: Path) -> bool:
+def _measure(work: str, *folders: Path, quantize: str | None = None) -> bool:
     command = [sys.executable, __file__, "--work", work, *map(str, folders)]
+    if quantize:
+        command += ["--quantize", quantize]
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     result = subprocess.run(
         command, env=environment, stdout=subprocess.PIPE, text=True, check=True
     )
-    seconds, before, peak = json.loads(result.stdout.splitlines()[-1])
+    seconds, size, before, peak = json.loads(result.stdout.splitlines()[-1])
     print(
-        f"{work:<14}{seconds:.1f} s, {size / seconds / 1e9:.2f} GB/s; peak {peak / 1e9:.2f} GB "
-        f"resident: the weights and {(peak - size) / 1e9:.2f} GB ({before / 1e9:.2f} GB before)"
+        f"{work + ' ' + (quantize or ''):<14}{seconds:.1f} s; peak {peak / 1e9:.2f} GB "
+        f"resident: {size / 1e9:.2f} GB of weights and {(peak - size) / 1e9:.2f} GB "
+        f"({before / 1e9:.2f} GB before)",
+        flush=True,
     )
     return peak <= size + _ROOM
 
 
-def _work(work: str, *folders: str) -> int:
+def _work(work: str, quantize: str | None, *folders: str) -> int:
     import jax
     import transformers  # noqa: F401
 
@@ -175,11 +184,12 @@ def _work(work: str, *folders: str) -> int:
     if work == "convert":
         from eagle_jax.convert import convert
 
-        convert(*folders)
+        size = convert(*folders, quantize=quantize)
     else:
-        model = eagle_jax.load(*folders)
-        jax.block_until_ready(model.network)
-    print(json.dumps([time.perf_counter() - begin, before, _peak()]))
+        network = eagle_jax.load(*folders, quantize=quantize).network
+        jax.block_until_ready(network)
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(network))
+    print(json.dumps([time.perf_counter() - begin, size, before, _peak()]))
     return 0
 
 

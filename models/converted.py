@@ -25,8 +25,9 @@ Module = TypeVar("Module", bound=nnx.Module)
 
 WEIGHTS, MARKER = "weights", "converted.json"
 _SCHEMA = 1
-# A device that needs a part of a parameter reads the chunks it lies in.
-_CHUNK_BYTES = 2**25
+# A device that needs a part of a parameter reads the chunks it lies in. Buffers beyond 32 MB
+# go back to the system at once (glibc).
+_CHUNK_BYTES = 2**26
 _GROUP_BYTES = 2**28
 
 
@@ -52,7 +53,7 @@ def write_weights(folder: Path, module: nnx.Module) -> None:
     failure = None
     with _quiet():
         try:
-            with _checkpointer(module) as checkpointer:
+            with _checkpointer(tree) as checkpointer:
                 checkpointer.save(
                     (folder / WEIGHTS).resolve(),
                     args=ocp.args.PyTreeSave(tree, save_args=chunks),
@@ -77,16 +78,16 @@ def verify_weights(folder: Path, module: nnx.Module, progress: bool = False) -> 
     """
     written = {path: leaf.get_value() for path, leaf in _variables(module).items()}
     bar = tqdm(total=len(written), desc="checking", unit="parameter", disable=not progress)
-    with bar, _checkpointer(module) as checkpointer:
+    with bar, _checkpointer(written) as checkpointer:
         for group in _groups(written):
             _compare(checkpointer, folder, group)
             bar.update(len(group))
 
 
 def _compare(checkpointer, folder: Path, written: dict[tuple, jax.Array]) -> None:
-    sharding = jax.device_put(0).sharding
+    # NumPy arrays: those of JAX would be copies of them.
     targets = {
-        path: jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=sharding)
+        path: np.broadcast_to(np.zeros((), value.dtype), value.shape)
         for path, value in written.items()
     }
     found = _restore(checkpointer, folder, targets)
@@ -98,16 +99,23 @@ def _compare(checkpointer, folder: Path, written: dict[tuple, jax.Array]) -> Non
             )
 
 
-def _groups(values: dict[tuple, jax.Array]) -> Iterator[dict[tuple, jax.Array]]:
-    """Few at a time, so that little memory is needed; not one by one: each read takes long."""
-    group: dict[tuple, jax.Array] = {}
-    for path, value in values.items():
-        group[path] = value
-        if sum(member.nbytes for member in group.values()) > _GROUP_BYTES:
+def _groups(values: dict[tuple, Any]) -> Iterator[dict[tuple, Any]]:
+    """Few at a time, so that little memory is needed; not one by one: each read takes long.
+
+    The largest come first, when the least is in memory besides.
+    """
+    group: dict[tuple, Any] = {}
+    for path, value in sorted(values.items(), key=lambda item: -_bytes(item[1])):
+        if group and sum(map(_bytes, group.values())) + _bytes(value) > _GROUP_BYTES:
             yield group
             group = {}
+        group[path] = value
     if group:
         yield group
+
+
+def _bytes(value: Any) -> int:
+    return value.size * value.dtype.itemsize
 
 
 def quantization(folder: Path) -> str | None:
@@ -170,7 +178,9 @@ def read_weights(folder: str | Path, skeleton: Module, dtype: Any | None = None)
             )
             for path, leaf in variables.items()
         }
-        values = _restore(checkpointer, folder, targets)
+        values = {}
+        for group in _groups(targets):
+            values |= _restore(checkpointer, folder, group)
     filled = {path: leaf.replace(values[path]) for path, leaf in variables.items()}
     return nnx.merge(graph, nnx.from_flat_state(filled))
 
@@ -198,21 +208,21 @@ def _quiet() -> Iterator[None]:
 
 def _silence_late_reports() -> None:
     """Threads that still write after a failure report to an event loop that is gone."""
-    report = sys.excepthook
+    report = sys.unraisablehook
 
-    def hook(kind, error, trace):
-        if kind is not RuntimeError or str(error) != "Event loop is closed":
-            report(kind, error, trace)
+    def hook(unraisable):
+        if str(unraisable.exc_value) != "Event loop is closed":
+            report(unraisable)
 
-    sys.excepthook = hook
+    sys.unraisablehook = hook
 
 
-def _checkpointer(module: nnx.Module):
+def _checkpointer(tree: Any):
     import orbax.checkpoint as ocp
 
     # Between file and device are few parameters at a time; a single one beyond the limit
     # would be refused.
-    limit = 1 + max(4 * leaf.size for leaf in jax.tree.leaves(module)) // 10**9
+    limit = 1 + max(map(_bytes, jax.tree.leaves(tree))) // 10**9
     # Uncompressed: mantissas look random, so they shrink little and take long.
     return ocp.Checkpointer(
         ocp.PyTreeCheckpointHandler(
@@ -221,7 +231,7 @@ def _checkpointer(module: nnx.Module):
     )
 
 
-def _restore(checkpointer, folder: Path, targets: dict[tuple, Any]) -> dict[tuple, jax.Array]:
+def _restore(checkpointer, folder: Path, targets: dict[tuple, Any]) -> dict[tuple, Any]:
     import orbax.checkpoint as ocp
 
     tree = _tree(targets)
@@ -249,7 +259,7 @@ def _tree(values: dict[tuple, Any]) -> dict[str, Any]:
     return unflatten_dict({_names(path): value for path, value in values.items()})
 
 
-def _same_bits(one: jax.Array, other: jax.Array) -> bool:
+def _same_bits(one: Any, other: Any) -> bool:
     a, b = (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (one, other))
     strips = range(0, len(a), _CHUNK_BYTES)  # NumPy keeps a byte for each comparison
     return all(np.array_equal(a[i : i + _CHUNK_BYTES], b[i : i + _CHUNK_BYTES]) for i in strips)
