@@ -3,7 +3,7 @@
 The weights are random bfloat16 numbers in shards of 2 GB, written to a temporary folder that
 is deleted at the end. `eagle_jax.load` reads them in a process of its own on the CPU, with the
 demo model's tokenizer; having just been written, they mostly come from the page cache. The
-bar: at its peak the process holds the weights, in the precision it keeps, and 1.5 GB.
+bar: at its peak a process that loads holds the weights, in the precision it keeps, and 1.5 GB.
 
     python benchmarks/load.py                 # 7.5 GB of disk, 9 GB of memory
     python benchmarks/load.py --layers 2      # the same with fewer decoder layers
@@ -65,10 +65,10 @@ def main() -> int:
         fits = _measure("load", source)
         if options.convert:
             rounded = Path(folder, "rounded")
-            fits &= _measure("convert", source, converted)
+            _measure("convert", source, converted)
             fits &= _measure("restore", converted)
             fits &= _measure("load", source, quantize="int8")
-            fits &= _measure("convert", source, rounded, quantize="int8")
+            _measure("convert", source, rounded, quantize="int8")
             fits &= _measure("restore", rounded, quantize="int8")
     return 0 if fits else 1
 

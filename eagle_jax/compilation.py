@@ -103,7 +103,8 @@ def compile_step(
     lowered = best_region.lower(
         network, *arguments, batch_size=batch_size, mesh=mesh if mesh.size > 1 else None
     )
-    program = lowered.compile({"exec_time_optimization_effort": effort})
+    options: Any = {"exec_time_optimization_effort": effort}  # declared without floats
+    program = lowered.compile(options)
     seconds = time.perf_counter() - begin
     memory = program.memory_analysis()
     assert memory is not None  # compilers for TPUs report it

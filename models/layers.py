@@ -49,9 +49,10 @@ def in_int8(skeleton: Module) -> Module:
     for _, module in nnx.iter_modules(skeleton):
         if isinstance(module, Linear):
             shape = module.kernel.shape
-            outputs = (*shape[:-2], shape[-1])
-            module.kernel = nnx.Param(jax.ShapeDtypeStruct(shape, jnp.int8))
-            module.scales = nnx.Param(jax.ShapeDtypeStruct(outputs, jnp.bfloat16))
+            # Any: Flax declares arrays where abstract modules have shapes.
+            kernel: Any = jax.ShapeDtypeStruct(shape, jnp.int8)
+            scales: Any = jax.ShapeDtypeStruct((*shape[:-2], shape[-1]), jnp.bfloat16)
+            module.kernel, module.scales = nnx.Param(kernel), nnx.Param(scales)
     return skeleton
 
 

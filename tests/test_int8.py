@@ -19,7 +19,8 @@ from eagle_jax.models.int8 import int8_matmul, round_kernel
 from eagle_jax.models.layers import Linear
 
 FAMILIES = {
-    "qwen": tiny_checkpoints.make_qwen2_5_vl,
+    "qwen3": tiny_checkpoints.make_qwen3_vl,
+    "qwen2_5": tiny_checkpoints.make_qwen2_5_vl,
     "llava": tiny_llava.make_llava,
     "internvl": tiny_internvl.make_internvl,
 }
