@@ -128,7 +128,9 @@ def run_list(
         _record(out, failure)
     work = _Work(out, settings, together, batch_size, failures)
     if waiting:
-        model = load(settings.model, settings.dtype, _own_mesh(parts), progress)
+        model = load(
+            settings.model, settings.dtype, _own_mesh(parts), progress, settings.quantize
+        )
         with tqdm(
             total=len(waiting), unit="item", bar_format=_BAR, disable=not progress
         ) as bar:

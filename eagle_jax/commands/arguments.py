@@ -8,13 +8,14 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --model and --dtype."""
+    """Adds --model, --dtype and --quantize."""
     parser.add_argument(
         "--model",
         default="demo",
         help='"demo", a Hugging Face folder, or a hub id (default: demo)',
     )
     parser.add_argument("--dtype", choices=DTYPES, help="default: the checkpoint's")
+    parser.add_argument("--quantize", choices=["int8"], help="weights and activations")
 
 
 def text(argument: str) -> str:

@@ -80,7 +80,7 @@ def command(options: argparse.Namespace) -> None:
     labels = segment(pixels, options.regions)
 
     cache_compilations()
-    model = eagle_jax.load(options.model, dtype=options.dtype)
+    model = eagle_jax.load(options.model, options.dtype, quantize=options.quantize)
     found = eagle_jax.diagnose(
         model,
         pixels,

@@ -81,7 +81,7 @@ def command(options: argparse.Namespace) -> None:
     labels = segment(pixels, options.regions)
 
     cache_compilations()
-    model = eagle_jax.load(options.model, dtype=options.dtype)
+    model = eagle_jax.load(options.model, options.dtype, quantize=options.quantize)
     attribution = eagle_jax.explain(
         model,
         pixels,

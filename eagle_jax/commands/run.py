@@ -115,6 +115,7 @@ def command(options: argparse.Namespace) -> int:
     settings = Settings(
         model=options.model,
         dtype=options.dtype,
+        quantize=options.quantize,
         regions=options.regions,
         search=options.search,
         insight_weight=options.insight_weight,
