@@ -16,7 +16,8 @@ from eagle_jax.preprocess import ImagePlan
 _PIXEL_COPIES = 8
 _STATE_COPIES = 8
 _PIXELS_AT_ONCE = 2**24
-# Compiled programs need between half and twice the plain sum.
+# Programs compiled for TPUs need between half and 2.5 times the plain sum; see
+# benchmarks/RESULTS.md.
 _CAUTION = 2
 _FLOAT32, _BFLOAT16 = 4, 2
 
@@ -44,7 +45,7 @@ def program_bytes(
     parts: int,
     fused_attention: bool,
 ) -> float:
-    """Bytes that a forward needs on each device besides the weights, rather too many.
+    """Bytes that a forward needs on each device besides the weights, usually too many.
 
     The stages (pixels, vision tower, decoder, head) follow each other, so the largest counts.
 
