@@ -141,7 +141,6 @@ def test_a_batch_size_that_does_not_spread_is_refused(untied, monkeypatch):
         shape = {"data": 4, "model": 1}
 
     monkeypatch.setattr(scoring, "mesh_of", lambda network: Mesh)
-    monkeypatch.setattr(scoring, "NamedSharding", lambda *_: None)
     with pytest.raises(InputError, match="batch_size is 6; it must be a multiple of 4"):
         eagle_jax.scorer(
             eagle_jax.load(untied), np.zeros((56, 56, 3), np.uint8), "What?", "Yes.",
