@@ -7,7 +7,7 @@ from matplotlib.ticker import PercentFormatter
 
 from eagle_jax.chips import EDGE, FAINT, INK, drawable, font
 from eagle_jax.evaluation import Evaluation, Group
-from eagle_jax.figures import DELETION_COLOUR, INSERTION_COLOUR
+from eagle_jax.figures import DELETION_COLOUR, INSERTION_COLOUR, curve_legend
 from eagle_jax.measures import GRID
 from eagle_jax.metrics.hallucination import BUDGET
 from eagle_jax.word_classes import PERCEPTION, PRIOR
@@ -95,19 +95,7 @@ def draw_mean_curves(axes: Axes, group: Group, baseline: Group | None = None) ->
             axes.plot(GRID, other, color=colour, linewidth=1.2, linestyle=(0, (4, 2)))
             top = max(top, float(other.max()))
     axes.set(xlim=(0, 1), ylim=(0, 1.02 if top > 0.5 else max(1.08 * top, 1e-6)))
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.02, 1.0),
-        ncols=2,
-        frameon=False,
-        prop=font(8),
-        labelcolor=INK,
-        handlelength=1.2,
-        handletextpad=0.5,
-        columnspacing=1.2,
-        borderaxespad=0.1,
-    )
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    curve_legend(axes)
     _style(axes, "image area inserted or deleted", "probability of the target")
 
 

@@ -164,19 +164,7 @@ def draw_curves(axes: Axes, attribution: Attribution) -> None:
             va="center",
             annotation_clip=False,
         )
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.02, 1.0),
-        ncols=2,
-        frameon=False,
-        prop=font(8),
-        labelcolor=INK,
-        handlelength=1.2,
-        handletextpad=0.5,
-        columnspacing=1.2,
-        borderaxespad=0.1,
-    )
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    curve_legend(axes)
     axes.set_xlabel("image area inserted or deleted", fontproperties=font(8.5), color=INK)
     axes.set_ylabel(
         _measured(attribution), fontproperties=font(8.5), color=INK, parse_math=False
@@ -196,6 +184,23 @@ def plain_frame(axes: Axes) -> None:
     for side, spine in axes.spines.items():
         spine.set(visible=side in ("left", "bottom"), color=FAINT, linewidth=0.6)
     axes.set_facecolor("none")
+
+
+def curve_legend(axes: Axes) -> None:
+    """Name the curves above the axes, and give the area below them in per cent."""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1.0),
+        ncols=2,
+        frameon=False,
+        prop=font(8),
+        labelcolor=INK,
+        handlelength=1.2,
+        handletextpad=0.5,
+        columnspacing=1.2,
+        borderaxespad=0.1,
+    )
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
 
 
 def figure(attribution: Attribution) -> Figure:
