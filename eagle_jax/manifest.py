@@ -71,7 +71,9 @@ def begin_run(out: Path, settings: Settings, weights: str, process: int = 0) -> 
         _wait_for(path)
         _require_same(path, wanted)
         return
-    if out.is_dir() and any(out.iterdir()):
+    # A run that was killed at its very beginning may have left this one.
+    partial = out / f".{MANIFEST}"
+    if out.is_dir() and any(held != partial for held in out.iterdir()):
         raise InputError(f"{out} holds other files and no {MANIFEST}; choose a new folder")
     record = {
         "schema": _SCHEMA,
@@ -81,7 +83,6 @@ def begin_run(out: Path, settings: Settings, weights: str, process: int = 0) -> 
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
-        partial = out / f".{MANIFEST}"
         partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         partial.replace(path)
     except OSError as error:

@@ -19,7 +19,7 @@ import eagle_jax
 from eagle_jax import cli, run
 from eagle_jax.commands import run as command
 from eagle_jax.errors import InputError
-from eagle_jax.manifest import Settings, read_manifest
+from eagle_jax.manifest import Settings, begin_run, read_manifest
 from eagle_jax.results import finished_names, read_result, result_folder
 from eagle_jax.tasks import Item, read_list
 
@@ -213,6 +213,13 @@ def test_a_folder_of_other_things_is_left_alone(entries, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(InputError, match="holds other files"):
         run.run_list(entries, tmp_path, SETTINGS)
+
+
+def test_a_run_killed_at_its_very_beginning_begins_again(tmp_path):
+    (tmp_path / ".manifest.json").write_text('{"schema"')
+    begin_run(tmp_path, SETTINGS, "weights")
+    assert read_manifest(tmp_path)["settings"]["weights"] == "weights"
+    assert not (tmp_path / ".manifest.json").exists()
 
 
 @pytest.mark.parametrize(
