@@ -1,6 +1,7 @@
 """A checkpoint made ready for explanations: modules, tokenizer and image settings."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from eagle_jax.models.precision import full_precision
 from eagle_jax.models.sharding import checked_mesh, place_skeleton
 from eagle_jax.models.tensor_files import read_json
 from eagle_jax.preprocess import ImagePlan, masked_patches
-from eagle_jax.prompt import load_tokenizer, require_context, require_image_marks
+from eagle_jax.prompt import build_prompt, load_tokenizer, require_context, require_image_marks
 
 _FAMILIES = {
     "internvl": (internvl.InternVLConfig, internvl.InternVL, internvl.weight_keys),
@@ -161,6 +162,22 @@ def abstract_network(config: dict[str, Any], where: str) -> tuple[Any, Keys]:
     read_family, build, weight_keys = _FAMILIES[kind]
     family = read_family.from_hf(config)
     return nnx.eval_shape(lambda: build(family, rngs=nnx.Rngs(0))), weight_keys(family)
+
+
+def prompt_about(model: Model, plan: ImagePlan, prompt: str) -> Int32[np.ndarray, " s"]:
+    """Ids of a conversation that shows a planned image, asks, and opens the answer.
+
+    Args:
+      model: from `load`.
+      plan: the image.
+      prompt: the question or instruction.
+
+    Raises:
+      InputError: see `eagle_jax.prompt.build_prompt`.
+    """
+    image_tokens = math.prod(plan.grid) // plan.merge_size**2
+    image_token_id = model.network.config.image_token_id
+    return build_prompt(model.tokenizer, prompt, image_tokens, image_token_id)
 
 
 def generate_answer(

@@ -15,11 +15,10 @@ from eagle_jax.answer import (
     token_texts,
 )
 from eagle_jax.attribution import Attribution
-from eagle_jax.bundle import Model, generate_answer
+from eagle_jax.bundle import Model, generate_answer, prompt_about
 from eagle_jax.errors import InputError
 from eagle_jax.images import ImageSource, read_image
 from eagle_jax.preprocess import plan_image
-from eagle_jax.prompt import build_prompt
 from eagle_jax.question import ask
 from eagle_jax.regions import segment
 from eagle_jax.scoring import MaskedImageScorer
@@ -260,8 +259,7 @@ def prepare(
     pixels = read_image(image)
     labels = segment(pixels, regions)
     plan = plan_image(pixels, labels, model.image_settings)
-    image_tokens = plan.grid[0] * plan.grid[1] // plan.merge_size**2
-    prompt_ids = build_prompt(tokenizer, prompt, image_tokens, network.config.image_token_id)
+    prompt_ids = prompt_about(model, plan, prompt)
     if answer is None:
         answer_ids = generate_answer(model, plan, prompt_ids, max_new_tokens)
     else:

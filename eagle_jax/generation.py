@@ -3,11 +3,10 @@
 import numpy as np
 from jaxtyping import Int32
 
-from eagle_jax.bundle import Model, generate_answer
+from eagle_jax.bundle import Model, generate_answer, prompt_about
 from eagle_jax.errors import InputError
 from eagle_jax.images import ImageSource, read_image
 from eagle_jax.preprocess import plan_image
-from eagle_jax.prompt import build_prompt
 
 
 def generate(
@@ -32,7 +31,4 @@ def generate(
     pixels = read_image(image)
     one_region = np.zeros(pixels.shape[:2], np.int32)
     plan = plan_image(pixels, one_region, model.image_settings)
-    image_tokens = plan.grid[0] * plan.grid[1] // plan.merge_size**2
-    image_token_id = model.network.config.image_token_id
-    prompt_ids = build_prompt(model.tokenizer, prompt, image_tokens, image_token_id)
-    return generate_answer(model, plan, prompt_ids, max_new_tokens)
+    return generate_answer(model, plan, prompt_about(model, plan, prompt), max_new_tokens)

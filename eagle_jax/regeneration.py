@@ -12,14 +12,14 @@ from jaxtyping import Bool, Float, Int, Int32
 from tqdm import tqdm
 
 from eagle_jax.answer import decode_answer
-from eagle_jax.bundle import Model
+from eagle_jax.bundle import Model, prompt_about
 from eagle_jax.errors import InputError
 from eagle_jax.images import ImageSource, read_image
 from eagle_jax.models.generate import generate
 from eagle_jax.models.precision import full_precision
 from eagle_jax.models.sharding import mesh_of
 from eagle_jax.preprocess import masked_patches, plan_image
-from eagle_jax.prompt import Tokenizer, build_prompt, require_context
+from eagle_jax.prompt import Tokenizer, require_context
 from eagle_jax.scoring import filling_batch_size
 
 # Lengths and numbers of regions share a program up to the next multiple.
@@ -78,8 +78,8 @@ def regenerate(
     network, tokenizer = model.network, model.tokenizer
     plan = plan_image(pixels, labels, model.image_settings)
     image_token = network.config.image_token_id
-    image_tokens = math.prod(plan.grid) // plan.merge_size**2
-    prompt_ids = build_prompt(tokenizer, prompt, image_tokens, image_token)
+    prompt_ids = prompt_about(model, plan, prompt)
+    image_tokens = int(np.sum(prompt_ids == image_token))
     context = network.config.decoder.context
     require_context(len(prompt_ids) + 1, image_tokens, context)
     if max_new_tokens < 1:

@@ -1,5 +1,6 @@
 """Explanations of a whole list: in lockstep, resumed after a kill, failures kept apart."""
 
+import collections
 import dataclasses
 import json
 import shutil
@@ -326,8 +327,9 @@ def _check(entries, settings: Settings, together: int, process: tuple[int, int])
     if not 0 <= number < count:
         raise InputError(f"process is {number} of {count}; it must be from 0 to {count - 1}")
     names = [item.name for item in entries if isinstance(item, Item)]
-    if repeated := next((name for name in names if names.count(name) > 1), None):
-        raise InputError(f"two items have the name {repeated!r}; names must differ")
+    for name, times in collections.Counter(names).items():
+        if times > 1:
+            raise InputError(f"two items have the name {name!r}; names must differ")
 
 
 def _other_question(out: Path, item: Item) -> str | None:
