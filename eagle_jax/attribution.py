@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float32, Int32, UInt8
 from eagle_jax.errors import InputError
 from eagle_jax.images import ImageSource, read_image
 from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
-from eagle_jax.reliance import token_reliance
+from eagle_jax.metrics.reliance import token_reliance
 
 if TYPE_CHECKING:
     import matplotlib.figure

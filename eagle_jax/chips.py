@@ -16,7 +16,7 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.textpath import text_to_path
 
 from eagle_jax.attribution import Attribution
-from eagle_jax.reliance import sentence_range
+from eagle_jax.metrics.reliance import sentence_range
 
 # Clean faces first, then ones that have Chinese, Japanese and Korean glyphs.
 _FACES = (

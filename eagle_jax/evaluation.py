@@ -12,15 +12,15 @@ from tqdm import tqdm
 
 from eagle_jax.errors import InputError
 from eagle_jax.measures import KINDS, MEASURES, Kind, Row, measure
+from eagle_jax.metrics.reliance import perception_auroc
 from eagle_jax.metrics.statistics import (
     Interval,
     Paired,
     bootstrap_interval,
     paired_difference,
 )
-from eagle_jax.reliance import perception_auroc
+from eagle_jax.metrics.word_classes import CLASSES, WordClass
 from eagle_jax.results import FAILURES, ITEMS, read_result
-from eagle_jax.word_classes import CLASSES, WordClass
 
 
 class ClassReliance(NamedTuple):

@@ -34,7 +34,7 @@ from eagle_jax.metrics.localisation import (
     published_pointing_game,
     relevance_mass,
 )
-from eagle_jax.reliance import WordReliance, word_reliance
+from eagle_jax.metrics.reliance import WordReliance, word_reliance
 from eagle_jax.results import Result
 
 Kind = Literal["word", "sentence", "presence"]

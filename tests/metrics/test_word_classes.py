@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eagle_jax.word_classes import CLASSES, PERCEPTION, PRIOR, word_class, words
+from eagle_jax.metrics.word_classes import CLASSES, PERCEPTION, PRIOR, word_class, words
 
 
 @pytest.mark.parametrize(

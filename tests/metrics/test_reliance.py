@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from eagle_jax.reliance import (
+from eagle_jax.metrics.reliance import (
     WordReliance,
     perception_auroc,
     sentence_scale,

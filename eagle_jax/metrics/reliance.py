@@ -8,7 +8,7 @@ from jaxtyping import Float, Float32, Int32
 
 from eagle_jax.metrics.faithfulness import insertion_auc
 from eagle_jax.metrics.statistics import auroc
-from eagle_jax.word_classes import PERCEPTION, PRIOR, WordClass, words
+from eagle_jax.metrics.word_classes import PERCEPTION, PRIOR, WordClass, words
 
 
 class WordReliance(NamedTuple):
