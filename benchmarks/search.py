@@ -27,11 +27,11 @@ from tqdm import tqdm
 import eagle_jax
 from eagle_jax import demo, search
 from eagle_jax.bundle import generate_answer
-from eagle_jax.images import read_image
+from eagle_jax.inputs.images import read_image
+from eagle_jax.inputs.patches import plan_image
+from eagle_jax.inputs.prompt import build_prompt
+from eagle_jax.inputs.regions import segment
 from eagle_jax.models.flops import forward_flops
-from eagle_jax.preprocess import plan_image
-from eagle_jax.prompt import build_prompt
-from eagle_jax.regions import segment
 
 _MATMUL_SECONDS = 2.0
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, UInt8
 
 from eagle_jax.errors import InputError
-from eagle_jax.images import ImageSource, read_image
+from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
 from eagle_jax.metrics.reliance import token_reliance
 

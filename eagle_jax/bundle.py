@@ -13,7 +13,14 @@ from jax.sharding import Mesh
 from jaxtyping import Int32
 
 from eagle_jax.errors import InputError
-from eagle_jax.image_settings import ImageSettings
+from eagle_jax.inputs.image_settings import ImageSettings
+from eagle_jax.inputs.patches import ImagePlan, masked_patches
+from eagle_jax.inputs.prompt import (
+    build_prompt,
+    load_tokenizer,
+    require_context,
+    require_image_marks,
+)
 from eagle_jax.models import internvl, llava, qwen2_5_vl, qwen2_vl, qwen3_vl
 from eagle_jax.models.checkpoint import Keys, load_weights, read_config
 from eagle_jax.models.config_values import checked_config
@@ -23,8 +30,6 @@ from eagle_jax.models.layers import in_int8
 from eagle_jax.models.precision import full_precision
 from eagle_jax.models.sharding import checked_mesh, place_skeleton
 from eagle_jax.models.tensor_files import read_json
-from eagle_jax.preprocess import ImagePlan, masked_patches
-from eagle_jax.prompt import build_prompt, load_tokenizer, require_context, require_image_marks
 
 _FAMILIES = {
     "internvl": (internvl.InternVLConfig, internvl.InternVL, internvl.weight_keys),
@@ -173,7 +178,7 @@ def prompt_about(model: Model, plan: ImagePlan, prompt: str) -> Int32[np.ndarray
       prompt: the question or instruction.
 
     Raises:
-      InputError: see `eagle_jax.prompt.build_prompt`.
+      InputError: see `eagle_jax.inputs.prompt.build_prompt`.
     """
     image_tokens = math.prod(plan.grid) // plan.merge_size**2
     image_token_id = model.network.config.image_token_id

@@ -7,20 +7,20 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int32
 
-from eagle_jax.answer import (
+from eagle_jax.attribution import Attribution
+from eagle_jax.bundle import Model, generate_answer, prompt_about
+from eagle_jax.errors import InputError
+from eagle_jax.inputs.answer import (
     decode_answer,
     encode_answer,
     find_target,
     find_target_ids,
     token_texts,
 )
-from eagle_jax.attribution import Attribution
-from eagle_jax.bundle import Model, generate_answer, prompt_about
-from eagle_jax.errors import InputError
-from eagle_jax.images import ImageSource, read_image
-from eagle_jax.preprocess import plan_image
+from eagle_jax.inputs.images import ImageSource, read_image
+from eagle_jax.inputs.patches import plan_image
+from eagle_jax.inputs.regions import segment
 from eagle_jax.question import ask
-from eagle_jax.regions import segment
 from eagle_jax.scoring import MaskedImageScorer
 from eagle_jax.search import Found, greedy
 

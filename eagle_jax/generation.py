@@ -5,8 +5,8 @@ from jaxtyping import Int32
 
 from eagle_jax.bundle import Model, generate_answer, prompt_about
 from eagle_jax.errors import InputError
-from eagle_jax.images import ImageSource, read_image
-from eagle_jax.preprocess import plan_image
+from eagle_jax.inputs.images import ImageSource, read_image
+from eagle_jax.inputs.patches import plan_image
 
 
 def generate(

@@ -12,9 +12,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Int
 
 from eagle_jax.errors import InputError
+from eagle_jax.inputs.patches import ImagePlan
+from eagle_jax.inputs.prompt import require_context
 from eagle_jax.models.sharding import mesh_of
-from eagle_jax.preprocess import ImagePlan
-from eagle_jax.prompt import require_context
 
 # Programs are compiled per bucket, not per length: a sequence or a number of targets is padded
 # to the next multiple.

@@ -11,15 +11,15 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Bool, Float, Int, Int32
 from tqdm import tqdm
 
-from eagle_jax.answer import decode_answer
 from eagle_jax.bundle import Model, prompt_about
 from eagle_jax.errors import InputError
-from eagle_jax.images import ImageSource, read_image
+from eagle_jax.inputs.answer import decode_answer
+from eagle_jax.inputs.images import ImageSource, read_image
+from eagle_jax.inputs.patches import masked_patches, plan_image
+from eagle_jax.inputs.prompt import Tokenizer, require_context
 from eagle_jax.models.generate import generate
 from eagle_jax.models.precision import full_precision
 from eagle_jax.models.sharding import mesh_of
-from eagle_jax.preprocess import masked_patches, plan_image
-from eagle_jax.prompt import Tokenizer, require_context
 from eagle_jax.scoring import filling_batch_size
 
 # Lengths and numbers of regions share a program up to the next multiple.

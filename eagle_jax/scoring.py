@@ -11,9 +11,9 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Float32, Int, Int32
 
 from eagle_jax.errors import InputError
+from eagle_jax.inputs.patches import ImagePlan, images_at_once, masked_patches
 from eagle_jax.models.precision import full_precision
 from eagle_jax.models.sharding import mesh_of
-from eagle_jax.preprocess import ImagePlan, images_at_once, masked_patches
 from eagle_jax.question import Question, lay_out, pick
 
 # As in `eagle_jax.question`, programs are compiled per bucket.

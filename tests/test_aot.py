@@ -23,9 +23,9 @@ from jax.extend.core import jaxprs_in_params
 
 from eagle_jax.bundle import abstract_network
 from eagle_jax.compilation import in_bfloat16
-from eagle_jax.image_settings import ImageSettings
+from eagle_jax.inputs.image_settings import ImageSettings
+from eagle_jax.inputs.patches import plan_image
 from eagle_jax.plan import published_models
-from eagle_jax.preprocess import plan_image
 from eagle_jax.scoring import probabilities, step_shapes
 
 MODELS = sorted(published_models())

@@ -10,12 +10,12 @@ from torch_reference import TorchReference
 
 import eagle_jax
 from eagle_jax import demo
-from eagle_jax.answer import encode_answer
 from eagle_jax.demo.evaluate import evaluate, make_respondent
 from eagle_jax.demo.questions import named, presence_question
 from eagle_jax.demo.scenes import draw_scene
-from eagle_jax.images import read_image
-from eagle_jax.prompt import build_prompt
+from eagle_jax.inputs.answer import encode_answer
+from eagle_jax.inputs.images import read_image
+from eagle_jax.inputs.prompt import build_prompt
 
 
 @pytest.fixture(scope="module")

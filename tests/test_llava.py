@@ -13,8 +13,8 @@ from transformers import LlavaProcessor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from eagle_jax.errors import InputError
+from eagle_jax.inputs.prompt import build_prompt, load_tokenizer
 from eagle_jax.models.llava import LlavaConfig
-from eagle_jax.prompt import build_prompt, load_tokenizer
 
 PROMPT = "Is there a cat in the image?"
 

@@ -8,8 +8,8 @@ import questions
 from jax.extend.core import jaxprs_in_params
 
 from eagle_jax import bundle, regeneration, scoring
-from eagle_jax.image_settings import ImageSettings
-from eagle_jax.preprocess import plan_image
+from eagle_jax.inputs.image_settings import ImageSettings
+from eagle_jax.inputs.patches import plan_image
 
 
 def precisions(jaxpr):

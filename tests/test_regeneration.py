@@ -8,13 +8,14 @@ import pytest
 
 import eagle_jax
 from eagle_jax import InputError, regeneration
-from eagle_jax.answer import decode_answer
 from eagle_jax.bundle import generate_answer
 from eagle_jax.demo.questions import CAPTION_PROMPT, presence_question
 from eagle_jax.demo.scenes import draw_scene
+from eagle_jax.inputs.answer import decode_answer
+from eagle_jax.inputs.patches import plan_image
+from eagle_jax.inputs.prompt import build_prompt
+from eagle_jax.inputs.regions import segment
 from eagle_jax.models.generate import generate
-from eagle_jax.preprocess import plan_image
-from eagle_jax.prompt import build_prompt
 from eagle_jax.regeneration import (
     correct_by_bisection,
     correct_by_scan,
@@ -22,7 +23,6 @@ from eagle_jax.regeneration import (
     regenerate,
     settling_tokens,
 )
-from eagle_jax.regions import segment
 
 
 @pytest.fixture(scope="module")

@@ -152,7 +152,7 @@ def test_a_fault_of_ours_does_not_end_the_run(entries, tmp_path, monkeypatch):
     original = run.prepare
 
     def prepare(model, image, *args):
-        if np.array_equal(image, eagle_jax.images.read_image(entries[1].image)):
+        if np.array_equal(image, eagle_jax.inputs.images.read_image(entries[1].image)):
             raise ZeroDivisionError("a fault")
         return original(model, image, *args)
 

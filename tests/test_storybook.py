@@ -9,7 +9,7 @@ import eagle_jax
 from eagle_jax import InputError
 from eagle_jax.demo.questions import colour_answer, named, read_caption
 from eagle_jax.demo.scenes import draw_scene
-from eagle_jax.images import read_image
+from eagle_jax.inputs.images import read_image
 from eagle_jax.tasks import read_list
 from eagle_jax.tasks.storybook import is_content_word, picture_decides, write_storybook
 

@@ -61,8 +61,8 @@ def command(options: argparse.Namespace) -> None:
     import eagle_jax
     from eagle_jax.diagnosis import FIGURE, require_room
     from eagle_jax.errors import InputError
-    from eagle_jax.images import read_image
-    from eagle_jax.regions import segment
+    from eagle_jax.inputs.images import read_image
+    from eagle_jax.inputs.regions import segment
 
     image, prompt, label = options.image, options.prompt, options.label
     if image is None:

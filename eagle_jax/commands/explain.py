@@ -65,8 +65,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 def command(options: argparse.Namespace) -> None:
     """Runs the command."""
     import eagle_jax
-    from eagle_jax.images import read_image
-    from eagle_jax.regions import segment
+    from eagle_jax.inputs.images import read_image
+    from eagle_jax.inputs.regions import segment
     from eagle_jax.storage import require_free
 
     image, prompt = options.image, options.prompt

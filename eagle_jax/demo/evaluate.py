@@ -59,8 +59,8 @@ def make_respondent(model) -> Respondent:
     Batches share one picture and one prompt length; nothing else is special about them: each
     question is a conversation of its own.
     """
+    from eagle_jax.inputs.prompt import build_prompt
     from eagle_jax.models.generate import generate
-    from eagle_jax.prompt import build_prompt
 
     network, tokenizer = model.network, model.tokenizer
     layout = network.layout((12, 12))

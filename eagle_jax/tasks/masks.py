@@ -8,7 +8,7 @@ from jaxtyping import Bool
 from PIL import Image, ImageDraw
 
 from eagle_jax.errors import InputError
-from eagle_jax.images import read_image
+from eagle_jax.inputs.images import read_image
 
 
 def read_mask(path: Path, height: int, width: int) -> Bool[np.ndarray, "H W"]:

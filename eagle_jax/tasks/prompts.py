@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
-from eagle_jax.prompt import Tokenizer
+from eagle_jax.inputs.prompt import Tokenizer
 
 CAPTION = (
     "Describe the image in one factual English sentence of no more than 20 words. "

@@ -5,9 +5,9 @@ import re
 import numpy as np
 from jaxtyping import Int
 
-from eagle_jax.answer import decode_answer, find_target, token_texts
 from eagle_jax.errors import InputError
-from eagle_jax.prompt import Tokenizer
+from eagle_jax.inputs.answer import decode_answer, find_target, token_texts
+from eagle_jax.inputs.prompt import Tokenizer
 
 _PLURALS = {"person": "people", "mouse": "mice", "knife": "knives", "sheep": "sheep"}
 _OTHER = {"Yes": "No", "No": "Yes", "yes": "no", "no": "yes", "YES": "NO", "NO": "YES"}

@@ -7,13 +7,13 @@ import numpy as np
 import torch_reference
 
 from eagle_jax import search
-from eagle_jax.answer import encode_answer
 from eagle_jax.bundle import abstract_network, read_image_settings
-from eagle_jax.image_settings import ImageSettings
+from eagle_jax.inputs.answer import encode_answer
+from eagle_jax.inputs.image_settings import ImageSettings
+from eagle_jax.inputs.patches import plan_image
+from eagle_jax.inputs.prompt import build_prompt, load_tokenizer
 from eagle_jax.models.checkpoint import load_weights, read_config
 from eagle_jax.models.vision_language import VisionLanguageModel
-from eagle_jax.preprocess import plan_image
-from eagle_jax.prompt import build_prompt, load_tokenizer
 from eagle_jax.question import ask
 from eagle_jax.scoring import MaskedImageScorer
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from eagle_jax.errors import InputError
-from eagle_jax.images import read_image
+from eagle_jax.inputs.images import read_image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eagle_jax.framing import frame_image
-from eagle_jax.image_settings import ImageSettings
-from eagle_jax.preprocess import masked_patches, plan_image
+from eagle_jax.inputs.framing import frame_image
+from eagle_jax.inputs.image_settings import ImageSettings
+from eagle_jax.inputs.patches import masked_patches, plan_image
 
 # As published with llava-hf/llava-1.5-7b-hf and OpenGVLab/InternVL3_5-4B-HF.
 LLAVA = {
@@ -184,7 +184,7 @@ def test_tile_grids_equal_the_published_choice(bounds):
 
 def test_many_tiles_in_chunks_give_the_same(monkeypatch):
     config = {**INTERNVL, "size": {"height": 56, "width": 56}}
-    monkeypatch.setattr("eagle_jax.preprocess._CHUNK_VALUES", 3 * 12 * 56 * 56 * 2)
+    monkeypatch.setattr("eagle_jax.inputs.patches._CHUNK_VALUES", 3 * 12 * 56 * 56 * 2)
     plan = check_against_published((48, 64), config, masks=5)
     assert plan.views[0].blocks == (3, 4)
 

@@ -5,7 +5,7 @@ import pytest
 from skimage.measure import label
 
 from eagle_jax.errors import InputError
-from eagle_jax.regions import segment
+from eagle_jax.inputs.regions import segment
 
 
 def scene(height, width, seed=0):

@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 from eagle_jax.errors import InputError
-from eagle_jax.image_settings import ImageSettings
+from eagle_jax.inputs.image_settings import ImageSettings
 
 
 class Frame(NamedTuple):

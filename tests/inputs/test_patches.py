@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from eagle_jax.errors import InputError
-from eagle_jax.image_settings import ImageSettings
-from eagle_jax.preprocess import masked_patches, plan_image
+from eagle_jax.inputs.image_settings import ImageSettings
+from eagle_jax.inputs.patches import masked_patches, plan_image
 
 # (height, width): identity, one direction only, both, tiny, tall, wide, rounding to even.
 SIZES = [
@@ -100,7 +100,7 @@ def test_other_patch_sizes_and_normalisation_are_exact():
 
 
 def test_large_images_in_chunks_give_the_same(monkeypatch):
-    monkeypatch.setattr("eagle_jax.preprocess._CHUNK_VALUES", 3 * 128 * 192 * 2)
+    monkeypatch.setattr("eagle_jax.inputs.patches._CHUNK_VALUES", 3 * 128 * 192 * 2)
     check_against_published((100, 150), {}, masks=5)
 
 

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32, UInt8
 
-from eagle_jax.framing import Frame, frame_image
-from eagle_jax.image_settings import ImageSettings
-from eagle_jax.resize import resize_last_axis, resize_weights
+from eagle_jax.inputs.framing import Frame, frame_image
+from eagle_jax.inputs.image_settings import ImageSettings
+from eagle_jax.inputs.resize import resize_last_axis, resize_weights
 
 # Pixel values composed or resized at once; bounds the memory of large images and of many tiles
 # to a few of these.
@@ -29,7 +29,7 @@ class View:
 
     Attributes:
       horizontal: float32 (2, view's width, W) weights of the resize, see
-        `eagle_jax.resize.resize_weights`; None when the width stays.
+        `eagle_jax.inputs.resize.resize_weights`; None when the width stays.
       vertical: float32 (2, view's height, H); None when the height stays.
       blocks: blocks of patches down and across. Patches are ordered block by block, and row
         by row within a block.

@@ -3,7 +3,7 @@ import pytest
 from small_tokenizer import TEMPLATE, save_small_tokenizer
 
 from eagle_jax.errors import InputError
-from eagle_jax.prompt import build_prompt, load_tokenizer
+from eagle_jax.inputs.prompt import build_prompt, load_tokenizer
 
 
 @pytest.fixture

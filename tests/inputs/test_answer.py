@@ -4,15 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_tokenizer import SPECIALS, save_small_tokenizer
 
-from eagle_jax.answer import (
+from eagle_jax.errors import InputError
+from eagle_jax.inputs.answer import (
     decode_answer,
     encode_answer,
     find_target,
     find_target_ids,
     token_texts,
 )
-from eagle_jax.errors import InputError
-from eagle_jax.prompt import load_tokenizer
+from eagle_jax.inputs.prompt import load_tokenizer
 
 ANSWER = "A blue Category: there is a Cat and a zebra crossing."
 

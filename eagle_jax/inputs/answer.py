@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from eagle_jax.errors import InputError
-from eagle_jax.prompt import Tokenizer, special_ids
+from eagle_jax.inputs.prompt import Tokenizer, special_ids
 
 
 def encode_answer(
