@@ -28,7 +28,7 @@ from flax import nnx
 
 import eagle_jax
 from eagle_jax import demo
-from eagle_jax.models.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLConfig, weight_keys
+from eagle_jax.models.families.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLConfig, weight_keys
 
 _CONFIG = Path(eagle_jax.__file__).parent / "configs" / "qwen2.5-vl-3b-instruct.json"
 _SHARD_BYTES = 2_000_000_000

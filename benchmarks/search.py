@@ -31,7 +31,7 @@ from eagle_jax.inputs.images import read_image
 from eagle_jax.inputs.patches import plan_image
 from eagle_jax.inputs.prompt import build_prompt
 from eagle_jax.inputs.regions import segment
-from eagle_jax.models.flops import forward_flops
+from eagle_jax.planning.flops import forward_flops
 
 _MATMUL_SECONDS = 2.0
 

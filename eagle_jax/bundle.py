@@ -21,15 +21,15 @@ from eagle_jax.inputs.prompt import (
     require_context,
     require_image_marks,
 )
-from eagle_jax.models import internvl, llava, qwen2_5_vl, qwen2_vl, qwen3_vl
-from eagle_jax.models.checkpoint import Keys, load_weights, read_config
-from eagle_jax.models.config_values import checked_config
-from eagle_jax.models.converted import is_converted, quantization, read_weights
-from eagle_jax.models.generate import generate
-from eagle_jax.models.layers import in_int8
-from eagle_jax.models.precision import full_precision
-from eagle_jax.models.sharding import checked_mesh, place_skeleton
-from eagle_jax.models.tensor_files import read_json
+from eagle_jax.models.checkpoints.config_values import checked_config
+from eagle_jax.models.checkpoints.converted import is_converted, quantization, read_weights
+from eagle_jax.models.checkpoints.sharding import checked_mesh, place_skeleton
+from eagle_jax.models.checkpoints.tensor_files import read_json
+from eagle_jax.models.checkpoints.weights import Keys, load_weights, read_config
+from eagle_jax.models.families import internvl, llava, qwen2_5_vl, qwen2_vl, qwen3_vl
+from eagle_jax.models.layers.building_blocks import in_int8
+from eagle_jax.models.layers.decoding import generate
+from eagle_jax.models.layers.precision import full_precision
 
 _FAMILIES = {
     "internvl": (internvl.InternVLConfig, internvl.InternVL, internvl.weight_keys),

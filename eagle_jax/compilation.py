@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from eagle_jax.models.sharding import place_skeleton
+from eagle_jax.models.checkpoints.sharding import place_skeleton
 from eagle_jax.scoring import best_region
 
 # libtpu describes whole hosts; the devices of the smallest serve a program for fewer.

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from eagle_jax.models.sharding import mesh_of
+from eagle_jax.models.checkpoints.sharding import mesh_of
 from eagle_jax.question import kind_of, stack_questions
 from eagle_jax.scoring import MaskedImageScorer, best_region
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from eagle_jax.errors import InputError
-from eagle_jax.models.checkpoint import read_config
-from eagle_jax.models.converted import MARKER
+from eagle_jax.models.checkpoints.converted import MARKER
+from eagle_jax.models.checkpoints.weights import read_config
 from eagle_jax.storage import library_versions, require_writable
 
 MANIFEST = "manifest.json"

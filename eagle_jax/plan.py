@@ -23,9 +23,9 @@ from eagle_jax.errors import InputError
 from eagle_jax.inputs.image_settings import ImageSettings
 from eagle_jax.inputs.patches import ImagePlan, plan_image
 from eagle_jax.inputs.prompt import require_context
-from eagle_jax.models.checkpoint import read_config
-from eagle_jax.models.flops import forward_flops
-from eagle_jax.models.layers import in_int8
+from eagle_jax.models.checkpoints.weights import read_config
+from eagle_jax.models.layers.building_blocks import in_int8
+from eagle_jax.planning.flops import forward_flops
 from eagle_jax.program_memory import program_bytes, weight_bytes
 from eagle_jax.scoring import filling_batch_size, step_shapes
 

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Int
 
 from eagle_jax.inputs.patches import ImagePlan
-from eagle_jax.models.clip_vit import ClipConfig
-from eagle_jax.models.intern_vit import InternVisionConfig
-from eagle_jax.models.sharding import is_split
+from eagle_jax.models.checkpoints.sharding import is_split
+from eagle_jax.models.layers.clip_vit import ClipConfig
+from eagle_jax.models.layers.intern_vit import InternVisionConfig
 
 # Copies of the resized pixels, and of a layer's input, that live at one time.
 _PIXEL_COPIES = 8

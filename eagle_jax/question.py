@@ -14,7 +14,7 @@ from jaxtyping import Int
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.patches import ImagePlan
 from eagle_jax.inputs.prompt import require_context
-from eagle_jax.models.sharding import mesh_of
+from eagle_jax.models.checkpoints.sharding import mesh_of
 
 # Programs are compiled per bucket, not per length: a sequence or a number of targets is padded
 # to the next multiple.

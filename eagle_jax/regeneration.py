@@ -17,9 +17,9 @@ from eagle_jax.inputs.answer import decode_answer
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.patches import masked_patches, plan_image
 from eagle_jax.inputs.prompt import Tokenizer, require_context
-from eagle_jax.models.generate import generate
-from eagle_jax.models.precision import full_precision
-from eagle_jax.models.sharding import mesh_of
+from eagle_jax.models.checkpoints.sharding import mesh_of
+from eagle_jax.models.layers.decoding import generate
+from eagle_jax.models.layers.precision import full_precision
 from eagle_jax.scoring import filling_batch_size
 
 # Lengths and numbers of regions share a program up to the next multiple.

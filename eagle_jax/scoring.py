@@ -12,8 +12,8 @@ from jaxtyping import Array, Bool, Float, Float32, Int, Int32
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.patches import ImagePlan, images_at_once, masked_patches
-from eagle_jax.models.precision import full_precision
-from eagle_jax.models.sharding import mesh_of
+from eagle_jax.models.checkpoints.sharding import mesh_of
+from eagle_jax.models.layers.precision import full_precision
 from eagle_jax.question import Question, lay_out, pick
 
 # As in `eagle_jax.question`, programs are compiled per bucket.

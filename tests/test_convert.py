@@ -21,7 +21,7 @@ from eagle_jax import bundle, cli
 from eagle_jax import convert as convert_module
 from eagle_jax.convert import convert
 from eagle_jax.errors import InputError
-from eagle_jax.models import converted
+from eagle_jax.models.checkpoints import converted
 
 
 @pytest.fixture(scope="module")

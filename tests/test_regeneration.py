@@ -15,7 +15,7 @@ from eagle_jax.inputs.answer import decode_answer
 from eagle_jax.inputs.patches import plan_image
 from eagle_jax.inputs.prompt import build_prompt
 from eagle_jax.inputs.regions import segment
-from eagle_jax.models.generate import generate
+from eagle_jax.models.layers.decoding import generate
 from eagle_jax.regeneration import (
     correct_by_bisection,
     correct_by_scan,

@@ -15,7 +15,7 @@ import tiny_llava
 import eagle_jax
 from eagle_jax.convert import convert
 from eagle_jax.errors import InputError
-from eagle_jax.models.sharding import checked_mesh
+from eagle_jax.models.checkpoints.sharding import checked_mesh
 
 SCRIPT = Path(__file__).parent / "sharded_scores.py"
 
@@ -97,9 +97,9 @@ def test_heads_that_do_not_divide_are_on_every_device(untied):
     from flax import nnx
     from jax.sharding import AbstractMesh
 
-    from eagle_jax.models import sharding
-    from eagle_jax.models.checkpoint import read_config
-    from eagle_jax.models.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLConfig
+    from eagle_jax.models.checkpoints import sharding
+    from eagle_jax.models.checkpoints.weights import read_config
+    from eagle_jax.models.families.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLConfig
 
     config = Qwen2_5_VLConfig.from_hf(read_config(untied))
     skeleton = nnx.eval_shape(lambda: Qwen2_5_VL(config, rngs=nnx.Rngs(0)))

@@ -60,7 +60,7 @@ def make_respondent(model) -> Respondent:
     question is a conversation of its own.
     """
     from eagle_jax.inputs.prompt import build_prompt
-    from eagle_jax.models.generate import generate
+    from eagle_jax.models.layers.decoding import generate
 
     network, tokenizer = model.network, model.tokenizer
     layout = network.layout((12, 12))

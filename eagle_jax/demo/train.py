@@ -40,8 +40,8 @@ from eagle_jax.demo.lessons import (
 from eagle_jax.demo.scene_cache import draw_scenes, open_cache, ready, wait
 from eagle_jax.demo.tokenizer import build_tokenizer
 from eagle_jax.errors import InputError
-from eagle_jax.models.checkpoint import save_weights as write_weights
-from eagle_jax.models.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLConfig, weight_keys
+from eagle_jax.models.checkpoints.weights import save_weights as write_weights
+from eagle_jax.models.families.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLConfig, weight_keys
 
 BATCH = 32
 SCENES = 40_000

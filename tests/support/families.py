@@ -19,7 +19,7 @@ from torch_reference import TorchReference
 from eagle_jax.bundle import read_image_settings
 from eagle_jax.inputs.patches import masked_patches, plan_image
 from eagle_jax.inputs.prompt import build_prompt, load_tokenizer
-from eagle_jax.models.vision_language import VisionLanguageModel
+from eagle_jax.models.families.vision_language import VisionLanguageModel
 
 PROMPT, ANSWER = "Is there a cat in the image?", " There is a cat in the image."
 

@@ -12,8 +12,8 @@ from eagle_jax.inputs.answer import encode_answer
 from eagle_jax.inputs.image_settings import ImageSettings
 from eagle_jax.inputs.patches import plan_image
 from eagle_jax.inputs.prompt import build_prompt, load_tokenizer
-from eagle_jax.models.checkpoint import load_weights, read_config
-from eagle_jax.models.vision_language import VisionLanguageModel
+from eagle_jax.models.checkpoints.weights import load_weights, read_config
+from eagle_jax.models.families.vision_language import VisionLanguageModel
 from eagle_jax.question import ask
 from eagle_jax.scoring import MaskedImageScorer
 

@@ -12,8 +12,8 @@ from torch_reference import TorchReference
 
 import eagle_jax
 from eagle_jax.bundle import abstract_network
-from eagle_jax.models.checkpoint import read_config, save_weights
-from eagle_jax.models.generate import generate
+from eagle_jax.models.checkpoints.weights import read_config, save_weights
+from eagle_jax.models.layers.decoding import generate
 
 # Both sides round at different places; their errors were found within 11 % of each other.
 _BFLOAT16_FACTOR = 1.25

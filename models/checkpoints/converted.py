@@ -19,7 +19,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from tqdm import tqdm
 
 from eagle_jax.errors import InputError
-from eagle_jax.models.tensor_files import listed, read_json, shortened
+from eagle_jax.models.checkpoints.tensor_files import listed, read_json, shortened
 
 Module = TypeVar("Module", bound=nnx.Module)
 
@@ -148,7 +148,7 @@ def read_weights(folder: str | Path, skeleton: Module, dtype: Any | None = None)
 
     Args:
       folder: from `eagle-jax convert`.
-      skeleton: abstract module, as for `eagle_jax.models.checkpoint.load_weights`. Each
+      skeleton: abstract module, as for `eagle_jax.models.checkpoints.weights.load_weights`. Each
         device reads what its part of a parameter's sharding needs; parameters without a
         sharding go to the default device.
       dtype: dtype of all parameters that were not written in int8; None keeps the one they

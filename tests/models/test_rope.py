@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eagle_jax.errors import InputError
-from eagle_jax.models.rope import multimodal_positions
+from eagle_jax.models.layers.rope import multimodal_positions
 
 
 def test_positions_example():

@@ -3,8 +3,8 @@
 from typing import Any
 
 from eagle_jax.errors import InputError
-from eagle_jax.models.checkpoint import TRANSPOSED, Target
-from eagle_jax.models.decoder import DecoderConfig
+from eagle_jax.models.checkpoints.weights import TRANSPOSED, Target
+from eagle_jax.models.layers.decoder import DecoderConfig
 
 
 def require(supported: bool, what: str, family: str) -> None:

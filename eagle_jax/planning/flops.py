@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from eagle_jax.models.clip_vit import ClipConfig
-from eagle_jax.models.decoder import DecoderConfig
-from eagle_jax.models.intern_vit import InternVisionConfig
-from eagle_jax.models.qwen_vit import VisionConfig, vision_layout
+from eagle_jax.models.layers.clip_vit import ClipConfig
+from eagle_jax.models.layers.decoder import DecoderConfig
+from eagle_jax.models.layers.intern_vit import InternVisionConfig
+from eagle_jax.models.layers.qwen_vit import VisionConfig, vision_layout
 
 
 def forward_flops(config: Any, grid: tuple[int, int], rows: Int[np.ndarray, " t"]) -> float:

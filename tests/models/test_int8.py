@@ -15,8 +15,8 @@ import eagle_jax
 from eagle_jax import cli
 from eagle_jax.convert import convert
 from eagle_jax.errors import InputError
-from eagle_jax.models.int8 import int8_matmul, round_kernel
-from eagle_jax.models.layers import Linear
+from eagle_jax.models.layers.building_blocks import Linear
+from eagle_jax.models.layers.int8 import int8_matmul, round_kernel
 
 FAMILIES = {
     "qwen3": tiny_checkpoints.make_qwen3_vl,

@@ -10,7 +10,7 @@ import pytest
 import eagle_jax
 from eagle_jax import bundle
 from eagle_jax.errors import InputError
-from eagle_jax.models.config_values import checked_config
+from eagle_jax.models.checkpoints.config_values import checked_config
 
 
 def edit(folder, copy, change):

@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from eagle_jax.kernels import attention
-from eagle_jax.models.layers import GatedMLP, Linear, RMSNorm, rotate, stack
+from eagle_jax.models.layers.building_blocks import GatedMLP, Linear, RMSNorm, rotate, stack
 
 Rotation = tuple[Float[Array, "s f"], Float[Array, "s f"]]
 

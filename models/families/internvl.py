@@ -7,11 +7,16 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from eagle_jax.errors import InputError
-from eagle_jax.models.checkpoint import SAME, Layout, Target
-from eagle_jax.models.decoder import Decoder, DecoderConfig
-from eagle_jax.models.hugging_face import decoder_config, decoder_keys, module_keys, require
-from eagle_jax.models.intern_vit import InternVisionConfig, InternVisionTower
-from eagle_jax.models.vision_language import VisionLanguageModel
+from eagle_jax.models.checkpoints.hugging_face import (
+    decoder_config,
+    decoder_keys,
+    module_keys,
+    require,
+)
+from eagle_jax.models.checkpoints.weights import SAME, Layout, Target
+from eagle_jax.models.families.vision_language import VisionLanguageModel
+from eagle_jax.models.layers.decoder import Decoder, DecoderConfig
+from eagle_jax.models.layers.intern_vit import InternVisionConfig, InternVisionTower
 
 _FAMILY = "internvl"
 # What sets the decoders apart, and what their configuration files may leave out.

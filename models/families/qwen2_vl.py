@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from eagle_jax.models.checkpoint import Target
-from eagle_jax.models.qwen_vit import VisionConfig
-from eagle_jax.models.qwen_vl import QwenVL, QwenVLConfig, qwen_vl_keys, vision_config
+from eagle_jax.models.checkpoints.weights import Target
+from eagle_jax.models.families.qwen_vl import QwenVL, QwenVLConfig, qwen_vl_keys, vision_config
+from eagle_jax.models.layers.qwen_vit import VisionConfig
 
 _FAMILY = "qwen2_vl"
 _TEXT_DEFAULTS = {

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from eagle_jax.models.int8 import int8_matmul
+from eagle_jax.models.layers.int8 import int8_matmul
 
 ACTIVATIONS = {
     "quick_gelu": lambda x: x * nnx.sigmoid(1.702 * x),

@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from eagle_jax.kernels import attention
-from eagle_jax.models.layers import ACTIVATIONS, Linear, layer_norm, stack
+from eagle_jax.models.layers.building_blocks import ACTIVATIONS, Linear, layer_norm, stack
 
 
 @dataclasses.dataclass(frozen=True)

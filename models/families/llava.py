@@ -7,12 +7,17 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from eagle_jax.errors import InputError
-from eagle_jax.models.checkpoint import Layout, Target
-from eagle_jax.models.clip_vit import ClipConfig, ClipTower
-from eagle_jax.models.decoder import Decoder, DecoderConfig
-from eagle_jax.models.hugging_face import decoder_config, decoder_keys, module_keys, require
-from eagle_jax.models.layers import ACTIVATIONS
-from eagle_jax.models.vision_language import VisionLanguageModel
+from eagle_jax.models.checkpoints.hugging_face import (
+    decoder_config,
+    decoder_keys,
+    module_keys,
+    require,
+)
+from eagle_jax.models.checkpoints.weights import Layout, Target
+from eagle_jax.models.families.vision_language import VisionLanguageModel
+from eagle_jax.models.layers.building_blocks import ACTIVATIONS
+from eagle_jax.models.layers.clip_vit import ClipConfig, ClipTower
+from eagle_jax.models.layers.decoder import Decoder, DecoderConfig
 
 # What transformers fills in: the published files name only a few fields.
 _LLAMA = {

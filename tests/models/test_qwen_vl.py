@@ -10,7 +10,7 @@ import pytest
 
 from eagle_jax import bundle
 from eagle_jax.errors import InputError
-from eagle_jax.models.qwen_vit import VisionConfig
+from eagle_jax.models.layers.qwen_vit import VisionConfig
 
 # As published, without what changes no shape; and parameters in units of 10**9.
 QWEN2_2B = {

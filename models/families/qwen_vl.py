@@ -9,12 +9,22 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from eagle_jax.errors import InputError
-from eagle_jax.models.checkpoint import Layout, Target
-from eagle_jax.models.decoder import Decoder, DecoderConfig
-from eagle_jax.models.hugging_face import decoder_config, decoder_keys, module_keys, require
-from eagle_jax.models.qwen_vit import QwenVisionTower, VisionConfig, VisionLayout, vision_layout
-from eagle_jax.models.rope import multimodal_positions
-from eagle_jax.models.vision_language import VisionLanguageModel
+from eagle_jax.models.checkpoints.hugging_face import (
+    decoder_config,
+    decoder_keys,
+    module_keys,
+    require,
+)
+from eagle_jax.models.checkpoints.weights import Layout, Target
+from eagle_jax.models.families.vision_language import VisionLanguageModel
+from eagle_jax.models.layers.decoder import Decoder, DecoderConfig
+from eagle_jax.models.layers.qwen_vit import (
+    QwenVisionTower,
+    VisionConfig,
+    VisionLayout,
+    vision_layout,
+)
+from eagle_jax.models.layers.rope import multimodal_positions
 
 
 @dataclasses.dataclass(frozen=True)

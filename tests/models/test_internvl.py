@@ -13,8 +13,8 @@ import eagle_jax
 from eagle_jax.bundle import abstract_network
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.prompt import build_prompt, load_tokenizer
-from eagle_jax.models.checkpoint import read_config
-from eagle_jax.models.internvl import InternVLConfig
+from eagle_jax.models.checkpoints.weights import read_config
+from eagle_jax.models.families.internvl import InternVLConfig
 from eagle_jax.plan import published_models
 
 

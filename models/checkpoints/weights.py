@@ -22,14 +22,14 @@ from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from eagle_jax.errors import InputError
-from eagle_jax.models.int8 import round_kernel
-from eagle_jax.models.tensor_files import (
+from eagle_jax.models.checkpoints.tensor_files import (
     StoredTensor,
     listed,
     read_json,
     shortened,
     stored_tensors,
 )
+from eagle_jax.models.layers.int8 import round_kernel
 
 Module = TypeVar("Module", bound=nnx.Module)
 
@@ -109,7 +109,7 @@ def load_weights(
         model.safetensors.index.json.
       skeleton: abstract module, `nnx.eval_shape(lambda: Model(config, rngs=...))`;
         its shapes are checked, of its dtypes only int8 counts: such kernels and their
-        ``scales`` (see `eagle_jax.models.layers.in_int8`) are rounded layer by layer. A
+        ``scales`` (see `eagle_jax.models.layers.building_blocks.in_int8`) are rounded layer by layer. A
         parameter whose `jax.ShapeDtypeStruct` has a sharding goes there, others to the
         default device.
       keys: canonical (hub style) checkpoint key -> `Target`, or None for a

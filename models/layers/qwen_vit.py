@@ -12,7 +12,15 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from eagle_jax.kernels import attention
-from eagle_jax.models.layers import MLP, GatedMLP, Linear, RMSNorm, layer_norm, rotate, stack
+from eagle_jax.models.layers.building_blocks import (
+    MLP,
+    GatedMLP,
+    Linear,
+    RMSNorm,
+    layer_norm,
+    rotate,
+    stack,
+)
 
 # Fixed in the published architecture, absent from its configuration files.
 _NORM_EPS = 1e-6

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from eagle_jax.errors import InputError
-from eagle_jax.models.checkpoint import (
+from eagle_jax.models.checkpoints.weights import (
     SAME,
     TRANSPOSED,
     Layout,
@@ -23,7 +23,7 @@ from eagle_jax.models.checkpoint import (
     read_config,
     save_weights,
 )
-from eagle_jax.models.layers import stack
+from eagle_jax.models.layers.building_blocks import stack
 
 
 class Tower(nnx.Module):

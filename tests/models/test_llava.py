@@ -14,7 +14,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.prompt import build_prompt, load_tokenizer
-from eagle_jax.models.llava import LlavaConfig
+from eagle_jax.models.families.llava import LlavaConfig
 
 PROMPT = "Is there a cat in the image?"
 

@@ -8,8 +8,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from eagle_jax.models.decoder import Decoder
-from eagle_jax.models.rope import plain_positions
+from eagle_jax.models.layers.decoder import Decoder
+from eagle_jax.models.layers.rope import plain_positions
 
 
 class VisionLanguageModel(nnx.Module):

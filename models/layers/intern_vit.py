@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from eagle_jax.kernels import attention
-from eagle_jax.models.layers import Linear, RMSNorm, layer_norm, stack
+from eagle_jax.models.layers.building_blocks import Linear, RMSNorm, layer_norm, stack
 
 # Fixed in the published code, absent from its configuration files.
 _QK_NORM_EPS = 1e-6
