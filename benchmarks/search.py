@@ -26,12 +26,12 @@ from tqdm import tqdm
 
 import eagle_jax
 from eagle_jax import demo, search
-from eagle_jax.bundle import generate_answer
 from eagle_jax.inputs.images import read_image
 from eagle_jax.inputs.patches import plan_image
 from eagle_jax.inputs.prompt import build_prompt
 from eagle_jax.inputs.regions import segment
 from eagle_jax.planning.flops import forward_flops
+from eagle_jax.scoring.model import generate_answer
 
 _MATMUL_SECONDS = 2.0
 

@@ -33,9 +33,9 @@ from eagle_jax.measures import measure
 from eagle_jax.metrics.hallucination import minimal_correction, right_answers, yes_or_no
 from eagle_jax.metrics.localisation import pointing_game
 from eagle_jax.metrics.statistics import Interval, auroc, bootstrap_interval
-from eagle_jax.regeneration import correct_by_bisection
 from eagle_jax.results import Result, read_results
 from eagle_jax.run import run_list
+from eagle_jax.scoring.answers import correct_by_bisection
 from eagle_jax.storage import library_versions
 from eagle_jax.tasks import Item, read_list
 from eagle_jax.tasks.storybook import (

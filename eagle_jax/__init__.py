@@ -16,8 +16,8 @@ _HOMES = {
     "InputError": "eagle_jax.errors",
     "diagnose": "eagle_jax.diagnosis",
     "explain": "eagle_jax.explanation",
-    "generate": "eagle_jax.generation",
-    "load": "eagle_jax.bundle",
+    "generate": "eagle_jax.scoring.generation",
+    "load": "eagle_jax.scoring.model",
     "scorer": "eagle_jax.explanation",
 }
 _MODULES = ("demo", "kernels", "metrics", "models", "search", "tasks")

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from eagle_jax.models.checkpoints.sharding import place_skeleton
-from eagle_jax.scoring import best_region
+from eagle_jax.scoring.scorer import best_region
 
 # libtpu describes whole hosts; the devices of the smallest serve a program for fewer.
 _SMALLEST = "2x2"
@@ -81,7 +81,7 @@ def compile_step(
 
     Args:
       skeleton: abstract modules, of `in_bfloat16`.
-      arguments: from `eagle_jax.scoring.step_shapes`.
+      arguments: from `eagle_jax.scoring.scorer.step_shapes`.
       batch_size: masks per forward, over all devices.
       mesh: devices of the target.
       effort: of the compiler, to make the program fast, from -1 to 1; 0 is what a run gets.

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import jax
 
-from eagle_jax.bundle import find_folder, load
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints.converted import MARKER, finish, verify_weights, write_weights
+from eagle_jax.scoring.model import find_folder, load
 from eagle_jax.storage import require_writable
 
 # All of a checkpoint but its weights: configuration, tokenizer, chat template, processor.

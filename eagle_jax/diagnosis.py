@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from eagle_jax.attribution import Attribution
-from eagle_jax.bundle import Model
 from eagle_jax.errors import InputError
 from eagle_jax.explanation import explain
-from eagle_jax.generation import generate
 from eagle_jax.inputs.answer import decode_answer
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.regions import segment
 from eagle_jax.metrics.hallucination import minimal_correction, right_answers, yes_or_no
-from eagle_jax.regeneration import (
+from eagle_jax.scoring.answers import (
     correct_by_bisection,
     correct_by_scan,
     prefixes,
     regenerate,
 )
+from eagle_jax.scoring.generation import generate
+from eagle_jax.scoring.model import Model
 from eagle_jax.storage import encode, require_free, write_folder
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Diagnosis:
       before: the model's answer about the whole image.
       attribution: the search for the right answer; None where the model gave it.
       answers: answer k is given with the first k regions visible, k = 0 (blank image) to n,
-        None for a k that was not asked; cut as `eagle_jax.regeneration.regenerate` does; None
+        None for a k that was not asked; cut as `eagle_jax.scoring.answers.regenerate` does; None
         where the model was right.
       after: the whole answer with as little removed as makes it right; None where nothing
         does, or nothing had to.
@@ -172,7 +172,7 @@ def diagnose(
       regions: about so many SLICO regions, a form such as "grid:8x8", or an integer label
         map (H, W).
       bisect: ask again about few prefixes of the order instead of all, see
-        `eagle_jax.regeneration.correct_by_bisection`.
+        `eagle_jax.scoring.answers.correct_by_bisection`.
       search: see `eagle_jax.explain`.
       batch_size: masked images at once; None chooses.
       max_new_tokens: limit of the answers before and after.

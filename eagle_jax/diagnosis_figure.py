@@ -30,7 +30,7 @@ from eagle_jax.figures import (
     wrapped,
 )
 from eagle_jax.metrics.hallucination import right_answers
-from eagle_jax.regeneration import prefixes
+from eagle_jax.scoring.answers import prefixes
 
 AGAINST_COLOURS, REMOVED_COLOUR = "YlOrRd", "#e5263a"
 # Brightness that removed regions keep, as published.

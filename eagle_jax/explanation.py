@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Int32
 
 from eagle_jax.attribution import Attribution
-from eagle_jax.bundle import Model, generate_answer, prompt_about
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.answer import (
     decode_answer,
@@ -20,8 +19,9 @@ from eagle_jax.inputs.answer import (
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.patches import plan_image
 from eagle_jax.inputs.regions import segment
-from eagle_jax.question import ask
-from eagle_jax.scoring import MaskedImageScorer
+from eagle_jax.scoring.model import Model, generate_answer, prompt_about
+from eagle_jax.scoring.question import ask
+from eagle_jax.scoring.scorer import MaskedImageScorer
 from eagle_jax.search import Found, greedy
 
 _SEARCHES = {"exact": greedy}
@@ -67,7 +67,7 @@ def explain(
       batch_size: masked images per forward; None chooses.
       max_new_tokens: limit of an answer the model gives itself.
       published_rounding: round pixels, logits and probabilities as the published code does,
-        see `eagle_jax.question.ask`; only to compare with its figures.
+        see `eagle_jax.scoring.question.ask`; only to compare with its figures.
       progress: show a progress bar.
 
     Returns:

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from eagle_jax.models.checkpoints.sharding import mesh_of
-from eagle_jax.question import kind_of, stack_questions
-from eagle_jax.scoring import MaskedImageScorer, best_region
+from eagle_jax.scoring.question import kind_of, stack_questions
+from eagle_jax.scoring.scorer import MaskedImageScorer, best_region
 
 
 def lockstep_kind(scorer: MaskedImageScorer) -> Hashable:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from eagle_jax.bundle import abstract_network, read_image_settings
 from eagle_jax.compilation import (
     QUICK,
     compile_step,
@@ -27,7 +26,8 @@ from eagle_jax.models.checkpoints.weights import read_config
 from eagle_jax.models.layers.building_blocks import in_int8
 from eagle_jax.planning.flops import forward_flops
 from eagle_jax.program_memory import program_bytes, weight_bytes
-from eagle_jax.scoring import filling_batch_size, step_shapes
+from eagle_jax.scoring.model import abstract_network, read_image_settings
+from eagle_jax.scoring.scorer import filling_batch_size, step_shapes
 
 # Tokens of a prompt besides the image's: a chat template and a question of one sentence.
 PROMPT_TOKENS = 40

@@ -21,12 +21,12 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from eagle_jax.bundle import abstract_network
 from eagle_jax.compilation import in_bfloat16
 from eagle_jax.inputs.image_settings import ImageSettings
 from eagle_jax.inputs.patches import plan_image
 from eagle_jax.plan import published_models
-from eagle_jax.scoring import probabilities, step_shapes
+from eagle_jax.scoring.model import abstract_network
+from eagle_jax.scoring.scorer import probabilities, step_shapes
 
 MODELS = sorted(published_models())
 TARGETS = (("v6e:1x1", None), ("v5e:1x2", None), ("v5e:1x1", "int8"))
@@ -109,8 +109,8 @@ def _products(jaxpr):
 def test_shapes_are_those_of_a_scorer(untied):
     import questions
 
-    from eagle_jax.question import ask
-    from eagle_jax.scoring import MaskedImageScorer
+    from eagle_jax.scoring.question import ask
+    from eagle_jax.scoring.scorer import MaskedImageScorer
 
     network = questions.load_network(untied)
     image = np.zeros((84, 112, 3), np.uint8)

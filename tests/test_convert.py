@@ -17,11 +17,12 @@ from flax import nnx
 from PIL import Image
 
 import eagle_jax
-from eagle_jax import bundle, cli
+from eagle_jax import cli
 from eagle_jax import convert as convert_module
 from eagle_jax.convert import convert
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints import converted
+from eagle_jax.scoring import model as bundle
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from eagle_jax.demo.scenes import draw_scene
 from eagle_jax.diagnosis import Diagnosis, diagnose
 from eagle_jax.diagnosis_figure import diagnosis_figure, draw_removed
 from eagle_jax.figures import require_image
-from eagle_jax.regeneration import prefixes, regenerate
+from eagle_jax.scoring.answers import prefixes, regenerate
 
 REGIONS = "grid:4x4"
 

@@ -57,8 +57,8 @@ def test_published_rounding_makes_probabilities_those_of_the_model_s_precision(
     import jax
     import jax.numpy as jnp
 
-    from eagle_jax.question import ask
-    from eagle_jax.scoring import MaskedImageScorer
+    from eagle_jax.scoring.question import ask
+    from eagle_jax.scoring.scorer import MaskedImageScorer
 
     question = questions.make_question(
         untied,

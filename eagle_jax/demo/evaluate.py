@@ -231,7 +231,7 @@ def _main() -> None:
     parser.add_argument("--scenes", type=int, default=1000)
     parser.add_argument("--collect", type=Path, help="collect wrong answers into this file")
     options = parser.parse_args()
-    from eagle_jax.bundle import load
+    from eagle_jax.scoring.model import load
 
     respondent = make_respondent(load(options.model))
     if options.collect:

@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Int32
 from tqdm import tqdm
 
-from eagle_jax.bundle import Model
 from eagle_jax.errors import InputError
-from eagle_jax.generation import generate
 from eagle_jax.inputs.answer import find_target, find_target_ids
 from eagle_jax.inputs.prompt import Tokenizer
+from eagle_jax.scoring.generation import generate
+from eagle_jax.scoring.model import Model
 from eagle_jax.storage import require_writable
 from eagle_jax.tasks.items import Broken, Item
 from eagle_jax.tasks.lines import write_list

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from eagle_jax.bundle import Model
 from eagle_jax.demo import MISTAKES
 from eagle_jax.demo.drawings import COLOURS, KINDS
 from eagle_jax.demo.evaluate import Respondent, make_respondent
@@ -21,6 +20,7 @@ from eagle_jax.demo.questions import (
 )
 from eagle_jax.demo.scenes import Scene, SceneObject, draw_scene
 from eagle_jax.errors import InputError
+from eagle_jax.scoring.model import Model
 from eagle_jax.tasks.items import Item
 from eagle_jax.tasks.lines import write_list
 

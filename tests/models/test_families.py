@@ -11,9 +11,9 @@ from families import log_probabilities
 from torch_reference import TorchReference
 
 import eagle_jax
-from eagle_jax.bundle import abstract_network
 from eagle_jax.models.checkpoints.weights import read_config, save_weights
 from eagle_jax.models.layers.decoding import generate
+from eagle_jax.scoring.model import abstract_network
 
 # Both sides round at different places; their errors were found within 11 % of each other.
 _BFLOAT16_FACTOR = 1.25

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import eagle_jax
-from eagle_jax import bundle
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints.config_values import checked_config
+from eagle_jax.scoring import model as bundle
 
 
 def edit(folder, copy, change):

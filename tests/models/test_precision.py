@@ -7,9 +7,11 @@ import pytest
 import questions
 from jax.extend.core import jaxprs_in_params
 
-from eagle_jax import bundle, regeneration, scoring
 from eagle_jax.inputs.image_settings import ImageSettings
 from eagle_jax.inputs.patches import plan_image
+from eagle_jax.scoring import answers
+from eagle_jax.scoring import model as bundle
+from eagle_jax.scoring import scorer as scoring
 
 
 def precisions(jaxpr):
@@ -41,7 +43,7 @@ def test_products_are_as_precise_as_the_weights_ask_for(dtype, untied, make_imag
     programs = [
         jax.make_jaxpr(scoring.probabilities)(network, question, sets),
         jax.make_jaxpr(lambda *a: bundle._generate(*a, max_new_tokens=3))(network, *prompt),
-        jax.make_jaxpr(lambda *a: regeneration._decode(*a, max_new_tokens=3))(
+        jax.make_jaxpr(lambda *a: answers._decode(*a, max_new_tokens=3))(
             network, *prompt, settling, sets
         ),
     ]

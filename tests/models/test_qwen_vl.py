@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from eagle_jax import bundle
 from eagle_jax.errors import InputError
 from eagle_jax.models.layers.qwen_vit import VisionConfig
+from eagle_jax.scoring import model as bundle
 
 # As published, without what changes no shape; and parameters in units of 10**9.
 QWEN2_2B = {

@@ -16,10 +16,10 @@ import tiny_internvl
 import tiny_llava
 from torch_reference import TorchReference
 
-from eagle_jax.bundle import read_image_settings
 from eagle_jax.inputs.patches import masked_patches, plan_image
 from eagle_jax.inputs.prompt import build_prompt, load_tokenizer
 from eagle_jax.models.families.vision_language import VisionLanguageModel
+from eagle_jax.scoring.model import read_image_settings
 
 PROMPT, ANSWER = "Is there a cat in the image?", " There is a cat in the image."
 

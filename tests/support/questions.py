@@ -7,15 +7,15 @@ import numpy as np
 import torch_reference
 
 from eagle_jax import search
-from eagle_jax.bundle import abstract_network, read_image_settings
 from eagle_jax.inputs.answer import encode_answer
 from eagle_jax.inputs.image_settings import ImageSettings
 from eagle_jax.inputs.patches import plan_image
 from eagle_jax.inputs.prompt import build_prompt, load_tokenizer
 from eagle_jax.models.checkpoints.weights import load_weights, read_config
 from eagle_jax.models.families.vision_language import VisionLanguageModel
-from eagle_jax.question import ask
-from eagle_jax.scoring import MaskedImageScorer
+from eagle_jax.scoring.model import abstract_network, read_image_settings
+from eagle_jax.scoring.question import ask
+from eagle_jax.scoring.scorer import MaskedImageScorer
 
 
 def load_network(folder) -> VisionLanguageModel:

@@ -15,8 +15,8 @@ import jax
 import numpy as np
 
 import eagle_jax
-from eagle_jax import scoring
-from eagle_jax.regeneration import regenerate
+from eagle_jax.scoring import scorer as scoring
+from eagle_jax.scoring.answers import regenerate
 
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
 REGIONS = 6

@@ -11,7 +11,6 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Bool, Float, Int, Int32
 from tqdm import tqdm
 
-from eagle_jax.bundle import Model, prompt_about
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.answer import decode_answer
 from eagle_jax.inputs.images import ImageSource, read_image
@@ -20,7 +19,8 @@ from eagle_jax.inputs.prompt import Tokenizer, require_context
 from eagle_jax.models.checkpoints.sharding import mesh_of
 from eagle_jax.models.layers.decoding import generate
 from eagle_jax.models.layers.precision import full_precision
-from eagle_jax.scoring import filling_batch_size
+from eagle_jax.scoring.model import Model, prompt_about
+from eagle_jax.scoring.scorer import filling_batch_size
 
 # Lengths and numbers of regions share a program up to the next multiple.
 _BUCKET = 16

@@ -14,9 +14,9 @@ from eagle_jax.errors import InputError
 from eagle_jax.inputs.patches import ImagePlan, images_at_once, masked_patches
 from eagle_jax.models.checkpoints.sharding import mesh_of
 from eagle_jax.models.layers.precision import full_precision
-from eagle_jax.question import Question, lay_out, pick
+from eagle_jax.scoring.question import Question, lay_out, pick
 
-# As in `eagle_jax.question`, programs are compiled per bucket.
+# As in `eagle_jax.scoring.question`, programs are compiled per bucket.
 _REGION_BUCKET = 16
 # Beyond about this many tokens in flight a matmul gains nothing more, and the last batch of
 # each step is emptier. An accelerator has to compute for longer on what it reads.
@@ -63,7 +63,7 @@ def probabilities(
 
     Args:
       network: the model's modules.
-      question: from `eagle_jax.question.ask`.
+      question: from `eagle_jax.scoring.question.ask`.
       visible: one row per masked image, True for a visible region.
 
     Returns:
@@ -82,7 +82,7 @@ def lockstep_probabilities(
 
     Args:
       network: the model's modules.
-      questions: from `eagle_jax.question.stack_questions`.
+      questions: from `eagle_jax.scoring.question.stack_questions`.
       which: number of the question of each row.
       visible: one row per masked image, True for a visible region of its own image.
 
@@ -136,7 +136,7 @@ def score_sets(
 
     Args:
       network: the model's modules.
-      question: from `eagle_jax.question.ask`, or a stack of several.
+      question: from `eagle_jax.scoring.question.ask`, or a stack of several.
       sets: one row per masked image, True for a visible region.
       count: how many of the rows matter; the program's time follows it.
       which: the question of each row, for a stack.
@@ -202,7 +202,7 @@ def best_region(
 
     Args:
       network: the model's modules.
-      question: from `eagle_jax.question.ask`; a stack of them when the sets have a leading
+      question: from `eagle_jax.scoring.question.ask`; a stack of them when the sets have a leading
         axis.
       chosen: regions taken so far.
       candidates: regions that can be taken now; none where a search has ended.

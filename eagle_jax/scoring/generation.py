@@ -3,10 +3,10 @@
 import numpy as np
 from jaxtyping import Int32
 
-from eagle_jax.bundle import Model, generate_answer, prompt_about
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.patches import plan_image
+from eagle_jax.scoring.model import Model, generate_answer, prompt_about
 
 
 def generate(

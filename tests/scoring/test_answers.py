@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import eagle_jax
-from eagle_jax import InputError, regeneration
-from eagle_jax.bundle import generate_answer
+from eagle_jax import InputError
 from eagle_jax.demo.questions import CAPTION_PROMPT, presence_question
 from eagle_jax.demo.scenes import draw_scene
 from eagle_jax.inputs.answer import decode_answer
@@ -16,13 +15,15 @@ from eagle_jax.inputs.patches import plan_image
 from eagle_jax.inputs.prompt import build_prompt
 from eagle_jax.inputs.regions import segment
 from eagle_jax.models.layers.decoding import generate
-from eagle_jax.regeneration import (
+from eagle_jax.scoring import answers as regeneration
+from eagle_jax.scoring.answers import (
     correct_by_bisection,
     correct_by_scan,
     prefixes,
     regenerate,
     settling_tokens,
 )
+from eagle_jax.scoring.model import generate_answer
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from safetensors.numpy import load_file, save_file
 
 import eagle_jax
 from eagle_jax import cli
-from eagle_jax.bundle import Model
 from eagle_jax.commands import explain
 from eagle_jax.errors import InputError
+from eagle_jax.scoring.model import Model
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from eagle_jax.convert import convert
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints.sharding import checked_mesh
 
-SCRIPT = Path(__file__).parent / "sharded_scores.py"
+SCRIPT = Path(__file__).parents[1] / "support" / "sharded_scores.py"
 
 
 def on_eight_devices(folder, *meshes):
@@ -135,7 +135,7 @@ def test_checked_mesh_leaves_partitioning_to_the_compiler():
 
 
 def test_a_batch_size_that_does_not_spread_is_refused(untied, monkeypatch):
-    from eagle_jax import scoring
+    from eagle_jax.scoring import scorer as scoring
 
     class Mesh:
         shape = {"data": 4, "model": 1}

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import questions
 
-from eagle_jax import question as question_module
-from eagle_jax import scoring, search
+from eagle_jax import search
 from eagle_jax.errors import InputError
+from eagle_jax.scoring import question as question_module
+from eagle_jax.scoring import scorer as scoring
 
 
 @pytest.fixture(scope="module")
