@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 from eagle_jax.attribution import Attribution
-from eagle_jax.metrics.controls import Curves
 from eagle_jax.metrics.faithfulness import (
     deletion_auc,
     highest_confidence,
@@ -36,6 +35,7 @@ from eagle_jax.metrics.localisation import (
 )
 from eagle_jax.metrics.reliance import WordReliance, word_reliance
 from eagle_jax.results import Result
+from eagle_jax.search.controls import Curves
 
 Kind = Literal["word", "sentence", "presence"]
 KINDS: tuple[Kind, ...] = ("word", "sentence", "presence")

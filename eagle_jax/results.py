@@ -23,7 +23,7 @@ from PIL import Image
 
 from eagle_jax.attribution import Attribution
 from eagle_jax.errors import InputError
-from eagle_jax.metrics.controls import Curves
+from eagle_jax.search.controls import Curves
 from eagle_jax.storage import RECORD, encode, write_folder
 from eagle_jax.tasks.items import Item
 from eagle_jax.tasks.masks import read_mask
@@ -44,7 +44,7 @@ class Result(NamedTuple):
       answers: the text the model gives with the first k regions visible, k = 0 (blank image)
         to n (full image), None for a k that was not asked; None when answers were not
         regenerated.
-      controls: curves along other orders by name, from `eagle_jax.metrics.controls`; None
+      controls: curves along other orders by name, from `eagle_jax.search.controls`; None
         when they were not asked for.
     """
 

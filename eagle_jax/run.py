@@ -21,14 +21,14 @@ from eagle_jax.errors import InputError
 from eagle_jax.explanation import Case, check_search, conclude, prepare
 from eagle_jax.inputs.images import read_image
 from eagle_jax.inputs.regions import segment
-from eagle_jax.lockstep import Lockstep, lockstep_kind
 from eagle_jax.manifest import Settings, begin_run, fingerprint
-from eagle_jax.metrics.controls import control_curves, control_orders
 from eagle_jax.metrics.hallucination import yes_or_no
 from eagle_jax.results import FAILURES, ITEMS, Result, is_finished, read_item, write_result
 from eagle_jax.scoring.answers import correct_by_bisection, correct_by_scan, regenerate
 from eagle_jax.scoring.model import Model, find_folder, load
 from eagle_jax.search import Found, greedy_lockstep
+from eagle_jax.search.controls import control_curves, control_orders
+from eagle_jax.search.lockstep import Lockstep, lockstep_kind
 from eagle_jax.tasks import Broken, Item
 from eagle_jax.tasks.prompts import prompt_difference
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Int32
 from tqdm import tqdm
 
-from eagle_jax.lockstep import Lockstep
+from eagle_jax.search.lockstep import Lockstep
 
 
 class Found(NamedTuple):

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from eagle_jax.attribution import Attribution
-from eagle_jax.metrics.controls import control_curves, control_orders
 from eagle_jax.results import Result, write_result
+from eagle_jax.search.controls import control_curves, control_orders
 from eagle_jax.tasks import Item
 
 CAPTION = ("The", " red", " kite", " flies", " over", " two", " trees", ".", "<|im_end|>")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eagle_jax.metrics.controls import (
+from eagle_jax.search.controls import (
     area_order,
     control_curves,
     control_orders,

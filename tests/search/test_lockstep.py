@@ -5,7 +5,7 @@ import pytest
 import questions
 
 from eagle_jax import search
-from eagle_jax.lockstep import Lockstep, lockstep_kind
+from eagle_jax.search.lockstep import Lockstep, lockstep_kind
 
 
 @pytest.fixture(scope="module")
