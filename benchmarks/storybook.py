@@ -26,8 +26,16 @@ import numpy as np
 from jaxtyping import Float
 
 import eagle_jax
+from eagle_jax.demo.lists import (
+    SEED,
+    Storybook,
+    is_content_word,
+    picture_decides,
+    write_storybook,
+)
 from eagle_jax.demo.scenes import PARTNERS, draw_scene
 from eagle_jax.errors import InputError
+from eagle_jax.lists import Item, read_list
 from eagle_jax.manifest import Settings
 from eagle_jax.measures import measure
 from eagle_jax.metrics.hallucination import minimal_correction, right_answers, yes_or_no
@@ -37,14 +45,6 @@ from eagle_jax.results import Result, read_results
 from eagle_jax.run import run_list
 from eagle_jax.scoring.answers import correct_by_bisection
 from eagle_jax.storage import library_versions
-from eagle_jax.tasks import Item, read_list
-from eagle_jax.tasks.storybook import (
-    SEED,
-    Storybook,
-    is_content_word,
-    picture_decides,
-    write_storybook,
-)
 
 # On the first twelve mistakes 16, 25 and 36 regions gave an AMCR of 0.25, 0.22 and 0.14 and a
 # CSR@10% of 0.58, 0.75 and 0.83: a region has to be small against what is corrected. Twice the
@@ -141,7 +141,7 @@ def table(results: dict[str, list[Result]]) -> list[Line]:
     """The measures of each set, and of parts of it that differ.
 
     Args:
-      results: by name of the set, see `eagle_jax.tasks.storybook.SETS`.
+      results: by name of the set, see `eagle_jax.demo.lists.SETS`.
     """
     lines = []
     if sentences := results.get("captions"):

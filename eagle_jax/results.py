@@ -23,10 +23,10 @@ from PIL import Image
 
 from eagle_jax.attribution import Attribution
 from eagle_jax.errors import InputError
+from eagle_jax.lists.items import Item
+from eagle_jax.lists.masks import read_mask
 from eagle_jax.search.controls import Curves
 from eagle_jax.storage import RECORD, encode, write_folder
-from eagle_jax.tasks.items import Item
-from eagle_jax.tasks.masks import read_mask
 
 FAILURES, ITEMS = "failures", "items"
 ITEM, MASK, CONTROLS = "item.json", "mask.png", "controls.npz"

@@ -21,6 +21,8 @@ from eagle_jax.errors import InputError
 from eagle_jax.explanation import Case, check_search, conclude, prepare
 from eagle_jax.inputs.images import read_image
 from eagle_jax.inputs.regions import segment
+from eagle_jax.lists import Broken, Item
+from eagle_jax.lists.prompts import prompt_difference
 from eagle_jax.manifest import Settings, begin_run, fingerprint
 from eagle_jax.metrics.hallucination import yes_or_no
 from eagle_jax.results import FAILURES, ITEMS, Result, is_finished, read_item, write_result
@@ -29,8 +31,6 @@ from eagle_jax.scoring.model import Model, find_folder, load
 from eagle_jax.search import Found, greedy_lockstep
 from eagle_jax.search.controls import control_curves, control_orders
 from eagle_jax.search.lockstep import Lockstep, lockstep_kind
-from eagle_jax.tasks import Broken, Item
-from eagle_jax.tasks.prompts import prompt_difference
 
 _DEFAULTS = Settings()
 _BAR = "{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
@@ -92,7 +92,7 @@ def run_list(
     the model's answers to smaller and smaller pictures, see `Settings.regenerate`.
 
     Args:
-      entries: from `eagle_jax.tasks.read_list`.
+      entries: from `eagle_jax.lists.read_list`.
       out: folder of the run.
       settings: of the explanations.
       batch_size: masks per forward, over all devices of the process; None chooses.

@@ -10,8 +10,8 @@ from made_results import corrected_from, made_result, write_run
 from eagle_jax import cli
 from eagle_jax.errors import InputError
 from eagle_jax.evaluation import evaluate
+from eagle_jax.lists.masks import fill_polygons
 from eagle_jax.published_run import export_run
-from eagle_jax.tasks.masks import fill_polygons
 
 
 def published_reading(folder):

@@ -59,8 +59,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 def command(options: argparse.Namespace) -> int:
     """Runs the command."""
     import eagle_jax
-    from eagle_jax.tasks import Broken, read_list
-    from eagle_jax.tasks.build import build_list, require_new
+    from eagle_jax.lists import Broken, read_list
+    from eagle_jax.lists.build import build_list, require_new
 
     entries = read_list(options.list, options.images, options.kind)
     require_new(options.out)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from eagle_jax.attribution import Attribution
+from eagle_jax.lists import Item
 from eagle_jax.results import Result, write_result
 from eagle_jax.search.controls import control_curves, control_orders
-from eagle_jax.tasks import Item
 
 CAPTION = ("The", " red", " kite", " flies", " over", " two", " trees", ".", "<|im_end|>")
 # How much of each token's probability the image decides.

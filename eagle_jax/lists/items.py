@@ -53,7 +53,7 @@ class Item:
         Raises:
           InputError: the mask picture cannot be read or has another size.
         """
-        from eagle_jax.tasks.masks import fill_polygons, read_mask
+        from eagle_jax.lists.masks import fill_polygons, read_mask
 
         if self.mask is not None:
             return read_mask(self.mask, height, width)

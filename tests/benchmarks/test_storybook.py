@@ -10,11 +10,11 @@ from test_figures import make
 
 from eagle_jax.demo import MISTAKES
 from eagle_jax.demo.scenes import PARTNERS, draw_scene
+from eagle_jax.lists import Item
 from eagle_jax.results import Result, read_results
-from eagle_jax.tasks import Item
 
 _SPEC = importlib.util.spec_from_file_location(
-    "storybook_benchmark", Path(__file__).parents[1] / "benchmarks" / "storybook.py"
+    "storybook_benchmark", Path(__file__).parents[2] / "benchmarks" / "storybook.py"
 )
 storybook = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(storybook)

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from eagle_jax.errors import InputError
-from eagle_jax.tasks import entries
-from eagle_jax.tasks.entries import Entry, shown
-from eagle_jax.tasks.items import Item
-from eagle_jax.tasks.naming import Draft, checked_name, plain_name
+from eagle_jax.lists import entries
+from eagle_jax.lists.entries import Entry, shown
+from eagle_jax.lists.items import Item
+from eagle_jax.lists.naming import Draft, checked_name, plain_name
 
 FIELDS = (
     "image",

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from eagle_jax.errors import InputError
-from eagle_jax.tasks import Broken, Item, read_list
-from eagle_jax.tasks.prompts import CAPTION, prompt_difference, yes_no_prompt
+from eagle_jax.lists import Broken, Item, read_list
+from eagle_jax.lists.prompts import CAPTION, prompt_difference, yes_no_prompt
 
 PROMPT = [151644, 872, 151655, 151655, 198]
 ANSWER = [785, 8251, 374, 151645]

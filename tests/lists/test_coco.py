@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from eagle_jax.tasks import Broken, Item, read_list
-from eagle_jax.tasks.prompts import CAPTION
+from eagle_jax.lists import Broken, Item, read_list
+from eagle_jax.lists.prompts import CAPTION
 
 IMAGES = [{"id": n, "file_name": f"{n}.jpg", "width": 9, "height": 9} for n in (1, 2, 3, 4)]
 CATEGORIES = [{"id": 1, "name": "cat"}, {"id": 10, "name": "traffic light"}]

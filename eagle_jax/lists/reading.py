@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from eagle_jax.errors import InputError
-from eagle_jax.tasks import coco, lines, published, questions
-from eagle_jax.tasks.entries import shown
-from eagle_jax.tasks.items import Broken, Item
-from eagle_jax.tasks.naming import Draft, name_items
+from eagle_jax.lists import coco, lines, published, questions
+from eagle_jax.lists.entries import shown
+from eagle_jax.lists.items import Broken, Item
+from eagle_jax.lists.naming import Draft, name_items
 
 
 class _Format(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from eagle_jax.errors import InputError
-from eagle_jax.tasks.items import Broken, Item
+from eagle_jax.lists.items import Broken, Item
 
 # In bytes. Folders of results are written beside their final place, under a longer name; and
 # a digest may follow a proposed name.

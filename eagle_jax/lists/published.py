@@ -10,11 +10,11 @@ References:
 from pathlib import Path
 
 from eagle_jax.errors import InputError
-from eagle_jax.tasks import entries
-from eagle_jax.tasks.entries import Entry, shown
-from eagle_jax.tasks.items import Item
-from eagle_jax.tasks.naming import Draft, plain_name
-from eagle_jax.tasks.prompts import CAPTION, yes_no_prompt
+from eagle_jax.lists import entries
+from eagle_jax.lists.entries import Entry, shown
+from eagle_jax.lists.items import Item
+from eagle_jax.lists.naming import Draft, plain_name
+from eagle_jax.lists.prompts import CAPTION, yes_no_prompt
 
 _POSITIONS = "selected_interpretation_token_id"
 _IDS = "selected_interpretation_token_word_id"

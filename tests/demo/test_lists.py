@@ -7,11 +7,11 @@ import pytest
 
 import eagle_jax
 from eagle_jax import InputError
+from eagle_jax.demo.lists import is_content_word, picture_decides, write_storybook
 from eagle_jax.demo.questions import colour_answer, named, read_caption
 from eagle_jax.demo.scenes import draw_scene
 from eagle_jax.inputs.images import read_image
-from eagle_jax.tasks import read_list
-from eagle_jax.tasks.storybook import is_content_word, picture_decides, write_storybook
+from eagle_jax.lists import read_list
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,9 @@ from eagle_jax.demo.questions import (
 )
 from eagle_jax.demo.scenes import Scene, SceneObject, draw_scene
 from eagle_jax.errors import InputError
+from eagle_jax.lists.items import Item
+from eagle_jax.lists.lines import write_list
 from eagle_jax.scoring.model import Model
-from eagle_jax.tasks.items import Item
-from eagle_jax.tasks.lines import write_list
 
 SEED = 60_000_000
 """Of the first scene: apart from those the demo model was trained, tested and watched on."""

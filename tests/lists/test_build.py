@@ -16,9 +16,9 @@ from eagle_jax.demo import MISTAKES
 from eagle_jax.demo.questions import CAPTION_PROMPT, presence_question
 from eagle_jax.demo.scenes import draw_scene
 from eagle_jax.inputs.answer import encode_answer, token_texts
-from eagle_jax.tasks import Broken, build, read_list
-from eagle_jax.tasks.build import LeftOut, build_items, build_list
-from eagle_jax.tasks.words import find_object, plural, said_yes_or_no
+from eagle_jax.lists import Broken, build, read_list
+from eagle_jax.lists.build import LeftOut, build_items, build_list
+from eagle_jax.lists.words import find_object, plural, said_yes_or_no
 
 MISTAKE = json.loads(MISTAKES.read_text())["wrong_yes"][0]
 

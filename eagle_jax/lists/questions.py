@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from eagle_jax.errors import InputError
-from eagle_jax.tasks import entries
-from eagle_jax.tasks.entries import Entry, shown
-from eagle_jax.tasks.items import Item
-from eagle_jax.tasks.naming import Draft, plain_name
-from eagle_jax.tasks.prompts import yes_no_prompt
+from eagle_jax.lists import entries
+from eagle_jax.lists.entries import Entry, shown
+from eagle_jax.lists.items import Item
+from eagle_jax.lists.naming import Draft, plain_name
+from eagle_jax.lists.prompts import yes_no_prompt
 
 
 def read_mmvp_question(entry: Entry, place: str, root: Path) -> Draft:

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eagle_jax.errors import InputError
-from eagle_jax.tasks import Broken, Item, read_list, write_list
-from eagle_jax.tasks.reading import KINDS
+from eagle_jax.lists import Broken, Item, read_list, write_list
+from eagle_jax.lists.reading import KINDS
 
 GOOD = {"image": "cat.jpg", "prompt": "Is there a cat in the image?"}
 WHOLE = GOOD | {

@@ -1,7 +1,0 @@
-"""Lists of questions about pictures: read, checked and built."""
-
-from eagle_jax.tasks.items import Broken as Broken
-from eagle_jax.tasks.items import Item as Item
-from eagle_jax.tasks.lines import write_list as write_list
-from eagle_jax.tasks.prompts import prompt_difference as prompt_difference
-from eagle_jax.tasks.reading import read_list as read_list
