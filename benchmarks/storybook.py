@@ -36,15 +36,15 @@ from eagle_jax.demo.lists import (
 from eagle_jax.demo.scenes import PARTNERS, draw_scene
 from eagle_jax.errors import InputError
 from eagle_jax.lists import Item, read_list
-from eagle_jax.manifest import Settings
-from eagle_jax.measures import measure
 from eagle_jax.metrics.hallucination import minimal_correction, right_answers, yes_or_no
 from eagle_jax.metrics.localisation import pointing_game
 from eagle_jax.metrics.statistics import Interval, auroc, bootstrap_interval
-from eagle_jax.results import Result, read_results
+from eagle_jax.results.manifest import Settings
+from eagle_jax.results.measures import measure
+from eagle_jax.results.run_folder import Result, read_results
+from eagle_jax.results.storage import library_versions
 from eagle_jax.run import run_list
 from eagle_jax.scoring.answers import correct_by_bisection
-from eagle_jax.storage import library_versions
 
 # On the first twelve mistakes 16, 25 and 36 regions gave an AMCR of 0.25, 0.22 and 0.14 and a
 # CSR@10% of 0.58, 0.75 and 0.83: a region has to be small against what is corrected. Twice the

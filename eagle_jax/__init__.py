@@ -12,7 +12,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "Attribution": "eagle_jax.attribution",
+    "Attribution": "eagle_jax.results.attribution",
     "InputError": "eagle_jax.errors",
     "diagnose": "eagle_jax.diagnosis",
     "explain": "eagle_jax.explanation",

@@ -15,8 +15,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.textpath import text_to_path
 
-from eagle_jax.attribution import Attribution
 from eagle_jax.metrics.reliance import sentence_range
+from eagle_jax.results.attribution import Attribution
 
 # Clean faces first, then ones that have Chinese, Japanese and Korean glyphs.
 _FACES = (

@@ -8,8 +8,8 @@ import jax
 
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints.converted import MARKER, finish, verify_weights, write_weights
+from eagle_jax.results.storage import require_writable
 from eagle_jax.scoring.model import find_folder, load
-from eagle_jax.storage import require_writable
 
 # All of a checkpoint but its weights: configuration, tokenizer, chat template, processor.
 _SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model")

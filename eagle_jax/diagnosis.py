@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from eagle_jax.attribution import Attribution
 from eagle_jax.errors import InputError
 from eagle_jax.explanation import explain
 from eagle_jax.inputs.answer import decode_answer
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.regions import segment
 from eagle_jax.metrics.hallucination import minimal_correction, right_answers, yes_or_no
+from eagle_jax.results.attribution import Attribution
+from eagle_jax.results.storage import encode, require_free, write_folder
 from eagle_jax.scoring.answers import (
     correct_by_bisection,
     correct_by_scan,
@@ -24,7 +25,6 @@ from eagle_jax.scoring.answers import (
 )
 from eagle_jax.scoring.generation import generate
 from eagle_jax.scoring.model import Model
-from eagle_jax.storage import encode, require_free, write_folder
 
 if TYPE_CHECKING:
     import matplotlib.figure

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from PIL import Image
 
-from eagle_jax.attribution import Attribution
 from eagle_jax.chips import EDGE, FAINT, INK, drawable, font
 from eagle_jax.errors import InputError
 from eagle_jax.figures import (
@@ -30,6 +29,7 @@ from eagle_jax.figures import (
     wrapped,
 )
 from eagle_jax.metrics.hallucination import right_answers
+from eagle_jax.results.attribution import Attribution
 from eagle_jax.scoring.answers import prefixes
 
 AGAINST_COLOURS, REMOVED_COLOUR = "YlOrRd", "#e5263a"

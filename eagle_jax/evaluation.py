@@ -11,7 +11,6 @@ import numpy as np
 from tqdm import tqdm
 
 from eagle_jax.errors import InputError
-from eagle_jax.measures import KINDS, MEASURES, Kind, Row, measure
 from eagle_jax.metrics.reliance import perception_auroc
 from eagle_jax.metrics.statistics import (
     Interval,
@@ -20,7 +19,8 @@ from eagle_jax.metrics.statistics import (
     paired_difference,
 )
 from eagle_jax.metrics.word_classes import CLASSES, WordClass
-from eagle_jax.results import FAILURES, ITEMS, read_result
+from eagle_jax.results.measures import KINDS, MEASURES, Kind, Row, measure
+from eagle_jax.results.run_folder import FAILURES, ITEMS, read_result
 
 
 class ClassReliance(NamedTuple):
@@ -148,7 +148,7 @@ def evaluate(out: Path, published_rules: bool = False, progress: bool = False) -
     Args:
       out: folder of the run.
       published_rules: what the published evaluation does otherwise, see
-        `eagle_jax.measures.measure`.
+        `eagle_jax.results.measures.measure`.
       progress: show a progress bar.
 
     Returns:

@@ -8,9 +8,9 @@ from matplotlib.ticker import PercentFormatter
 from eagle_jax.chips import EDGE, FAINT, INK, drawable, font
 from eagle_jax.evaluation import Evaluation, Group
 from eagle_jax.figures import DELETION_COLOUR, INSERTION_COLOUR, curve_legend
-from eagle_jax.measures import GRID
 from eagle_jax.metrics.hallucination import BUDGET
 from eagle_jax.metrics.word_classes import PERCEPTION, PRIOR
+from eagle_jax.results.measures import GRID
 
 # Blue and red as in the chips of one answer, and a grey for what is on neither side.
 PRIOR_COLOUR, PERCEPTION_COLOUR, NEITHER_COLOUR = "#3b7cc4", "#d9473a", "#8a9099"

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from eagle_jax.evaluation import Comparison, Evaluation, Group
-from eagle_jax.measures import MEASURES
 from eagle_jax.metrics.statistics import Interval, Paired
+from eagle_jax.results.measures import MEASURES
 
 
 def page(evaluation: Evaluation, comparison: Comparison | None = None) -> str:

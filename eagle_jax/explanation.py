@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int32
 
-from eagle_jax.attribution import Attribution
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.answer import (
     decode_answer,
@@ -19,6 +18,7 @@ from eagle_jax.inputs.answer import (
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.patches import plan_image
 from eagle_jax.inputs.regions import segment
+from eagle_jax.results.attribution import Attribution
 from eagle_jax.scoring.model import Model, generate_answer, prompt_about
 from eagle_jax.scoring.question import ask
 from eagle_jax.scoring.scorer import MaskedImageScorer

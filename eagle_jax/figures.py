@@ -14,7 +14,6 @@ from matplotlib.ticker import PercentFormatter
 from PIL import Image
 from scipy import ndimage
 
-from eagle_jax.attribution import Attribution
 from eagle_jax.chips import (
     EDGE,
     FAINT,
@@ -26,6 +25,7 @@ from eagle_jax.chips import (
     text_width,
 )
 from eagle_jax.errors import InputError
+from eagle_jax.results.attribution import Attribution
 
 INSERTION_COLOUR, DELETION_COLOUR, RANK_COLOUR = "#12807a", "#d2622a", "#ffd84a"
 RANKS = 5

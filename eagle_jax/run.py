@@ -23,9 +23,16 @@ from eagle_jax.inputs.images import read_image
 from eagle_jax.inputs.regions import segment
 from eagle_jax.lists import Broken, Item
 from eagle_jax.lists.prompts import prompt_difference
-from eagle_jax.manifest import Settings, begin_run, fingerprint
 from eagle_jax.metrics.hallucination import yes_or_no
-from eagle_jax.results import FAILURES, ITEMS, Result, is_finished, read_item, write_result
+from eagle_jax.results.manifest import Settings, begin_run, fingerprint
+from eagle_jax.results.run_folder import (
+    FAILURES,
+    ITEMS,
+    Result,
+    is_finished,
+    read_item,
+    write_result,
+)
 from eagle_jax.scoring.answers import correct_by_bisection, correct_by_scan, regenerate
 from eagle_jax.scoring.model import Model, find_folder, load
 from eagle_jax.search import Found, greedy_lockstep
@@ -360,7 +367,7 @@ def _tidy(out: Path, entries, process: tuple[int, int]) -> None:
         if path.stem in own or (number == 0 and path.stem not in every):
             path.unlink()
     for path in (out / ITEMS).glob(".*"):
-        # ".NAME-0123abcd-new", see `eagle_jax.storage.write_folder`.
+        # ".NAME-0123abcd-new", see `eagle_jax.results.storage.write_folder`.
         if path.name[1:].rsplit("-", 2)[0] in own:
             shutil.rmtree(path, ignore_errors=True)
 

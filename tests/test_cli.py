@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 import eagle_jax
-from eagle_jax import Attribution, cli, explanation, storage
+from eagle_jax import Attribution, cli, explanation
 from eagle_jax.commands import explain
+from eagle_jax.results import storage
 
 FILES = ["arrays.npz", "attribution.json", "figure.png", "image.png"]
 ASK = ("--prompt", "Is there a cat in the image?", "--regions", "grid:2x2")

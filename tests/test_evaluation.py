@@ -12,7 +12,6 @@ from eagle_jax.errors import InputError
 from eagle_jax.evaluation import compare, evaluate
 from eagle_jax.evaluation_figure import evaluation_figure
 from eagle_jax.evaluation_page import page
-from eagle_jax.measures import measure
 from eagle_jax.metrics.hallucination import (
     average_minimal_correction,
     correction_success_rate,
@@ -20,7 +19,8 @@ from eagle_jax.metrics.hallucination import (
     right_answers,
 )
 from eagle_jax.metrics.statistics import bootstrap_interval
-from eagle_jax.results import read_result, write_result
+from eagle_jax.results.measures import measure
+from eagle_jax.results.run_folder import read_result, write_result
 
 PREFIXES = (24, 23, 22, 20, None)
 

@@ -9,9 +9,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import FancyBboxPatch
 
-from eagle_jax.attribution import Attribution
 from eagle_jax.chips import reliance_scale
 from eagle_jax.figures import figure, overlay
+from eagle_jax.results.attribution import Attribution
 
 SENTENCE = ("A", " red", " car", " near", " a", " house", ".", "<|im_end|>")
 LONG = tuple(f" word{i % 37}" for i in range(127)) + ("</s>",)
@@ -131,7 +131,7 @@ def test_no_global_state_is_touched(tmp_path):
     make().plot().savefig(tmp_path / "figure.pdf")
     assert dict(matplotlib.rcParams) == before
     code = (
-        "import sys, eagle_jax.attribution, eagle_jax.storage, eagle_jax.metrics.faithfulness\n"
+        "import sys, eagle_jax.results.attribution, eagle_jax.results.storage, eagle_jax.metrics.faithfulness\n"
         "heavy = {'matplotlib', 'torch', 'transformers', 'scipy', 'skimage'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "import eagle_jax.figures\n"

@@ -20,8 +20,8 @@ from eagle_jax import cli, run
 from eagle_jax.commands import run as command
 from eagle_jax.errors import InputError
 from eagle_jax.lists import Item, read_list
-from eagle_jax.manifest import Settings, begin_run, read_manifest
-from eagle_jax.results import finished_names, read_result, result_folder
+from eagle_jax.results.manifest import Settings, begin_run, read_manifest
+from eagle_jax.results.run_folder import finished_names, read_result, result_folder
 
 SETTINGS = Settings(regions="grid:2x2", max_new_tokens=8)
 COUNT = 5

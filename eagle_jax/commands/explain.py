@@ -67,7 +67,7 @@ def command(options: argparse.Namespace) -> None:
     import eagle_jax
     from eagle_jax.inputs.images import read_image
     from eagle_jax.inputs.regions import segment
-    from eagle_jax.storage import require_free
+    from eagle_jax.results.storage import require_free
 
     image, prompt = options.image, options.prompt
     if image is None:

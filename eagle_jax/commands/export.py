@@ -28,7 +28,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def command(options: argparse.Namespace) -> None:
     """Runs the command."""
-    from eagle_jax.published_run import export_run
+    from eagle_jax.results.published_run import export_run
 
     count = export_run(options.run_folder, options.out)
     print(f"{'written':<12}{options.out}: {count} results as json and npy files")

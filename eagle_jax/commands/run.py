@@ -108,7 +108,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def command(options: argparse.Namespace) -> int:
     """Runs the command; 0 when every item of this process has a result, else 1."""
     from eagle_jax.lists import read_list
-    from eagle_jax.manifest import Settings
+    from eagle_jax.results.manifest import Settings
     from eagle_jax.run import run_list
 
     entries = read_list(options.list, options.images, options.kind)

@@ -16,9 +16,9 @@ from eagle_jax.inputs.prompt import Tokenizer
 from eagle_jax.lists.items import Broken, Item
 from eagle_jax.lists.lines import write_list
 from eagle_jax.lists.words import find_object, said_yes_or_no
+from eagle_jax.results.storage import require_writable
 from eagle_jax.scoring.generation import generate
 from eagle_jax.scoring.model import Model
-from eagle_jax.storage import require_writable
 
 KEEPS = ("wrong", "all")
 

@@ -11,7 +11,7 @@ from test_figures import make
 from eagle_jax.demo import MISTAKES
 from eagle_jax.demo.scenes import PARTNERS, draw_scene
 from eagle_jax.lists import Item
-from eagle_jax.results import Result, read_results
+from eagle_jax.results.run_folder import Result, read_results
 
 _SPEC = importlib.util.spec_from_file_location(
     "storybook_benchmark", Path(__file__).parents[2] / "benchmarks" / "storybook.py"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from eagle_jax.attribution import Attribution
 from eagle_jax.lists import Item
-from eagle_jax.results import Result, write_result
+from eagle_jax.results.attribution import Attribution
+from eagle_jax.results.run_folder import Result, write_result
 from eagle_jax.search.controls import control_curves, control_orders
 
 CAPTION = ("The", " red", " kite", " flies", " over", " two", " trees", ".", "<|im_end|>")

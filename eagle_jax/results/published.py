@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from eagle_jax.attribution import Attribution
 from eagle_jax.errors import InputError
+from eagle_jax.results.attribution import Attribution
 
 _SPECIAL_TOKEN = re.compile(r"\s*(<\|.*\|>|</?s>|<pad>|<eos>|<bos>|<end_of_turn>)\s*")
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from eagle_jax.errors import InputError
-from eagle_jax.published import special_as_empty
-from eagle_jax.results import Result, read_results
+from eagle_jax.results.published import special_as_empty
+from eagle_jax.results.run_folder import Result, read_results
 
 
 def export_run(out: Path, folder: Path) -> int:

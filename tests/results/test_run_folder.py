@@ -9,7 +9,7 @@ import pytest
 from made_results import corrected_from, made_result
 
 from eagle_jax.errors import InputError
-from eagle_jax.results import (
+from eagle_jax.results.run_folder import (
     finished_names,
     is_finished,
     read_item,

@@ -11,7 +11,7 @@ from eagle_jax import cli
 from eagle_jax.errors import InputError
 from eagle_jax.evaluation import evaluate
 from eagle_jax.lists.masks import fill_polygons
-from eagle_jax.published_run import export_run
+from eagle_jax.results.published_run import export_run
 
 
 def published_reading(folder):

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from eagle_jax.attribution import Attribution
 from eagle_jax.errors import InputError
-from eagle_jax.storage import require_free
+from eagle_jax.results.attribution import Attribution
+from eagle_jax.results.storage import require_free
 
 FILES = ("attribution.json", "arrays.npz", "image.png")
 
@@ -249,7 +249,7 @@ def test_a_newer_schema_is_said_to_be_newer(tmp_path):
 
 def reseal(folder, edit_record=None, arrays=None, image=None):
     """Rewrite parts of a saved folder with fresh digests, as a careful forger would."""
-    from eagle_jax import storage
+    from eagle_jax.results import storage
 
     if arrays is not None:
         np.savez_compressed(folder / "arrays.npz", **arrays)

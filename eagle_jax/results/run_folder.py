@@ -21,12 +21,12 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from eagle_jax.attribution import Attribution
 from eagle_jax.errors import InputError
 from eagle_jax.lists.items import Item
 from eagle_jax.lists.masks import read_mask
+from eagle_jax.results.attribution import Attribution
+from eagle_jax.results.storage import RECORD, encode, write_folder
 from eagle_jax.search.controls import Curves
-from eagle_jax.storage import RECORD, encode, write_folder
 
 FAILURES, ITEMS = "failures", "items"
 ITEM, MASK, CONTROLS = "item.json", "mask.png", "controls.npz"

@@ -6,7 +6,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
-from eagle_jax.attribution import Attribution
 from eagle_jax.metrics.faithfulness import (
     deletion_auc,
     highest_confidence,
@@ -34,7 +33,8 @@ from eagle_jax.metrics.localisation import (
     relevance_mass,
 )
 from eagle_jax.metrics.reliance import WordReliance, word_reliance
-from eagle_jax.results import Result
+from eagle_jax.results.attribution import Attribution
+from eagle_jax.results.run_folder import Result
 from eagle_jax.search.controls import Curves
 
 Kind = Literal["word", "sentence", "presence"]

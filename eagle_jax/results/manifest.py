@@ -11,7 +11,7 @@ from typing import Any
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints.converted import MARKER
 from eagle_jax.models.checkpoints.weights import read_config
-from eagle_jax.storage import library_versions, require_writable
+from eagle_jax.results.storage import library_versions, require_writable
 
 MANIFEST = "manifest.json"
 _SCHEMA = 1

@@ -196,7 +196,7 @@ class Attribution:
           InputError: the folder holds something else or cannot be written, or the fields
             contradict each other (shapes, label range, order, probabilities).
         """
-        from eagle_jax.storage import save
+        from eagle_jax.results.storage import save
 
         save(self, folder, figure, image)
 
@@ -210,7 +210,7 @@ class Attribution:
         Raises:
           InputError: a file is missing, damaged or edited, or from a newer eagle-jax.
         """
-        from eagle_jax.storage import load
+        from eagle_jax.results.storage import load
 
         return load(folder)
 
@@ -230,7 +230,7 @@ class Attribution:
         Raises:
           InputError: the name is no plain file name, or the folder cannot be written.
         """
-        from eagle_jax.published import to_eagle
+        from eagle_jax.results.published import to_eagle
 
         to_eagle(self, folder, name, extra)
 

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from eagle_jax.attribution import Attribution
 from eagle_jax.errors import InputError
+from eagle_jax.results.attribution import Attribution
 
 SCHEMA = 1
 RECORD, ARRAYS, IMAGE, FIGURE = "attribution.json", "arrays.npz", "image.png", "figure.png"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from made_results import SEEN, corrected_from, made_result
 
-from eagle_jax.measures import GRID, MEASURES, measure
 from eagle_jax.metrics.localisation import box_mask, published_map, published_pointing_game
+from eagle_jax.results.measures import GRID, MEASURES, measure
 from eagle_jax.search.controls import Curves
 
 
