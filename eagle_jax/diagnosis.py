@@ -103,12 +103,12 @@ class Diagnosis:
         return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
 
     def plot(self) -> "matplotlib.figure.Figure":
-        """The figure of `eagle_jax.diagnosis_figure.diagnosis_figure`.
+        """The figure of `eagle_jax.reports.diagnosis_figure.diagnosis_figure`.
 
         Raises:
           InputError: the model was right, so there is nothing to draw.
         """
-        from eagle_jax.diagnosis_figure import diagnosis_figure
+        from eagle_jax.reports.diagnosis_figure import diagnosis_figure
 
         if self.attribution is None or self.answers is None:
             raise InputError("the model is right about the whole image: nothing to draw")

@@ -16,8 +16,8 @@ from eagle_jax.demo import MISTAKES
 from eagle_jax.demo.questions import named, presence_question
 from eagle_jax.demo.scenes import draw_scene
 from eagle_jax.diagnosis import Diagnosis, diagnose
-from eagle_jax.diagnosis_figure import diagnosis_figure, draw_removed
-from eagle_jax.figures import require_image
+from eagle_jax.reports.diagnosis_figure import diagnosis_figure, draw_removed
+from eagle_jax.reports.explanation_figure import require_image
 from eagle_jax.scoring.answers import prefixes, regenerate
 
 REGIONS = "grid:4x4"

@@ -10,8 +10,6 @@ from made_results import corrected_from, made_result, write_run
 from eagle_jax import cli
 from eagle_jax.errors import InputError
 from eagle_jax.evaluation import compare, evaluate
-from eagle_jax.evaluation_figure import evaluation_figure
-from eagle_jax.evaluation_page import page
 from eagle_jax.metrics.hallucination import (
     average_minimal_correction,
     correction_success_rate,
@@ -19,6 +17,8 @@ from eagle_jax.metrics.hallucination import (
     right_answers,
 )
 from eagle_jax.metrics.statistics import bootstrap_interval
+from eagle_jax.reports.evaluation_figure import evaluation_figure
+from eagle_jax.reports.evaluation_page import page
 from eagle_jax.results.measures import measure
 from eagle_jax.results.run_folder import read_result, write_result
 

@@ -49,7 +49,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def command(options: argparse.Namespace) -> int:
     """Runs the command."""
     from eagle_jax.evaluation import compare, evaluate, write_json
-    from eagle_jax.evaluation_page import page
+    from eagle_jax.reports.evaluation_page import page
 
     if options.figure is not None and options.figure.suffix.lower() not in _FORMATS:
         raise InputError(f"--figure {options.figure} must end in {', '.join(_FORMATS)}")
@@ -76,7 +76,7 @@ def command(options: argparse.Namespace) -> int:
 
 
 def _draw(path: Path, found: list) -> None:
-    from eagle_jax.evaluation_figure import evaluation_figure
+    from eagle_jax.reports.evaluation_figure import evaluation_figure
 
     figure = evaluation_figure(*found)
     try:

@@ -159,7 +159,7 @@ class Attribution:
         Raises:
           InputError: the attribution was saved without its image.
         """
-        from eagle_jax.figures import figure
+        from eagle_jax.reports.explanation_figure import figure
 
         return figure(self)
 

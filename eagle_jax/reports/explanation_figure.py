@@ -14,7 +14,8 @@ from matplotlib.ticker import PercentFormatter
 from PIL import Image
 from scipy import ndimage
 
-from eagle_jax.chips import (
+from eagle_jax.errors import InputError
+from eagle_jax.reports.chips import (
     EDGE,
     FAINT,
     INK,
@@ -24,7 +25,6 @@ from eagle_jax.chips import (
     font,
     text_width,
 )
-from eagle_jax.errors import InputError
 from eagle_jax.results.attribution import Attribution
 
 INSERTION_COLOUR, DELETION_COLOUR, RANK_COLOUR = "#12807a", "#d2622a", "#ffd84a"

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from PIL import Image
 
-from eagle_jax.chips import EDGE, FAINT, INK, drawable, font
 from eagle_jax.errors import InputError
-from eagle_jax.figures import (
+from eagle_jax.metrics.hallucination import right_answers
+from eagle_jax.reports.chips import EDGE, FAINT, INK, drawable, font
+from eagle_jax.reports.explanation_figure import (
     INSERTION_COLOUR,
     MARGIN,
     RASTER,
@@ -28,7 +29,6 @@ from eagle_jax.figures import (
     show_image,
     wrapped,
 )
-from eagle_jax.metrics.hallucination import right_answers
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.scoring.answers import prefixes
 

@@ -5,11 +5,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from eagle_jax.chips import EDGE, FAINT, INK, drawable, font
 from eagle_jax.evaluation import Evaluation, Group
-from eagle_jax.figures import DELETION_COLOUR, INSERTION_COLOUR, curve_legend
 from eagle_jax.metrics.hallucination import BUDGET
 from eagle_jax.metrics.word_classes import PERCEPTION, PRIOR
+from eagle_jax.reports.chips import EDGE, FAINT, INK, drawable, font
+from eagle_jax.reports.explanation_figure import DELETION_COLOUR, INSERTION_COLOUR, curve_legend
 from eagle_jax.results.measures import GRID
 
 # Blue and red as in the chips of one answer, and a grey for what is on neither side.

@@ -9,8 +9,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import FancyBboxPatch
 
-from eagle_jax.chips import reliance_scale
-from eagle_jax.figures import figure, overlay
+from eagle_jax.reports.chips import reliance_scale
+from eagle_jax.reports.explanation_figure import figure, overlay
 from eagle_jax.results.attribution import Attribution
 
 SENTENCE = ("A", " red", " car", " near", " a", " house", ".", "<|im_end|>")
@@ -134,7 +134,7 @@ def test_no_global_state_is_touched(tmp_path):
         "import sys, eagle_jax.results.attribution, eagle_jax.results.storage, eagle_jax.metrics.faithfulness\n"
         "heavy = {'matplotlib', 'torch', 'transformers', 'scipy', 'skimage'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
-        "import eagle_jax.figures\n"
+        "import eagle_jax.reports.explanation_figure\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
