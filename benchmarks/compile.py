@@ -17,8 +17,8 @@ from importlib.metadata import version
 
 import jax
 
-from eagle_jax.compilation import QUICK, compiler_missing
-from eagle_jax.plan import plan, published_models
+from eagle_jax.planning.compilation import QUICK, compiler_missing
+from eagle_jax.planning.estimate import plan, published_models
 
 _TARGETS = (("v6e:1x1", None), ("v5e:1x2", None), ("v5e:1x1", "int8"))
 

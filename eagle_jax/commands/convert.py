@@ -34,7 +34,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def command(options: argparse.Namespace) -> None:
     """Runs the command."""
-    from eagle_jax.convert import convert
+    from eagle_jax.conversion import convert
 
     size = convert(
         options.source,

@@ -53,7 +53,7 @@ def command(options: argparse.Namespace) -> None:
 
     # Nothing runs on a device: an accelerator of this machine stays free for others.
     jax.config.update("jax_platforms", "cpu")
-    from eagle_jax.plan import plan
+    from eagle_jax.planning.estimate import plan
 
     found = plan(
         options.model,

@@ -13,7 +13,7 @@ import tiny_internvl
 import tiny_llava
 
 import eagle_jax
-from eagle_jax.convert import convert
+from eagle_jax.conversion import convert
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints.sharding import checked_mesh
 

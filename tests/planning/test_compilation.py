@@ -21,10 +21,10 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from eagle_jax.compilation import in_bfloat16
 from eagle_jax.inputs.image_settings import ImageSettings
 from eagle_jax.inputs.patches import plan_image
-from eagle_jax.plan import published_models
+from eagle_jax.planning.compilation import in_bfloat16
+from eagle_jax.planning.estimate import published_models
 from eagle_jax.scoring.model import abstract_network
 from eagle_jax.scoring.scorer import probabilities, step_shapes
 
@@ -39,7 +39,7 @@ PLAN = """
 import dataclasses, json, sys, time
 import jax
 jax.config.update("jax_platforms", "cpu")
-from eagle_jax.plan import plan
+from eagle_jax.planning.estimate import plan
 model, topology, quantize = sys.argv[1:]
 begin = time.process_time()
 found = plan(model, topology=topology, quantize=quantize or None)

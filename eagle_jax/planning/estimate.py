@@ -11,21 +11,21 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from eagle_jax.compilation import (
-    QUICK,
-    compile_step,
-    compiler_missing,
-    in_bfloat16,
-    tpu_mesh,
-)
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.image_settings import ImageSettings
 from eagle_jax.inputs.patches import ImagePlan, plan_image
 from eagle_jax.inputs.prompt import require_context
 from eagle_jax.models.checkpoints.weights import read_config
 from eagle_jax.models.layers.building_blocks import in_int8
+from eagle_jax.planning.compilation import (
+    QUICK,
+    compile_step,
+    compiler_missing,
+    in_bfloat16,
+    tpu_mesh,
+)
 from eagle_jax.planning.flops import forward_flops
-from eagle_jax.program_memory import program_bytes, weight_bytes
+from eagle_jax.planning.program_memory import program_bytes, weight_bytes
 from eagle_jax.scoring.model import abstract_network, read_image_settings
 from eagle_jax.scoring.scorer import filling_batch_size, step_shapes
 
@@ -184,7 +184,7 @@ def plan(
       targets: tokens of the answer that are explained.
       quantize: None for bfloat16 weights, or "int8".
       share: of the chips' peak rate that the time assumes, above 0 and at most 1.
-      effort: of the compiler, see `eagle_jax.compilation.compile_step`.
+      effort: of the compiler, see `eagle_jax.planning.compilation.compile_step`.
 
     Returns:
       The plan.
@@ -268,7 +268,7 @@ def plan(
 
 def published_models() -> dict[str, dict[str, Any]]:
     """The checkpoints whose configurations ship with the package, by hub id."""
-    folder = resources.files("eagle_jax") / "configs"
+    folder = resources.files("eagle_jax.planning") / "configs"
     files = [json.loads(path.read_text("utf-8")) for path in folder.iterdir()]
     return {found["name"]: found for found in sorted(files, key=lambda found: found["name"])}
 

@@ -18,8 +18,8 @@ from PIL import Image
 
 import eagle_jax
 from eagle_jax import cli
-from eagle_jax import convert as convert_module
-from eagle_jax.convert import convert
+from eagle_jax import conversion as convert_module
+from eagle_jax.conversion import convert
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints import converted
 from eagle_jax.scoring import model as bundle

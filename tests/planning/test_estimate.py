@@ -5,10 +5,11 @@ import math
 
 import pytest
 
-from eagle_jax import cli, compilation
-from eagle_jax import plan as planning
+from eagle_jax import cli
 from eagle_jax.errors import InputError
-from eagle_jax.plan import CHIPS, parse_topology, plan, published_models
+from eagle_jax.planning import compilation
+from eagle_jax.planning import estimate as planning
+from eagle_jax.planning.estimate import CHIPS, parse_topology, plan, published_models
 
 
 @pytest.fixture(autouse=True)
