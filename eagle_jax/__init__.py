@@ -18,9 +18,11 @@ _HOMES = {
     "explain": "eagle_jax.explanation",
     "generate": "eagle_jax.scoring.generation",
     "load": "eagle_jax.scoring.model",
+    "plot": "eagle_jax.reports",
     "scorer": "eagle_jax.explanation",
+    "to_eagle": "eagle_jax.results.published",
 }
-_MODULES = ("demo", "kernels", "metrics", "models", "search", "tasks")
+_MODULES = ("demo", "kernels", "lists", "metrics", "models", "search")
 __all__ = [*_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 __version__ = "0.1.0"
 

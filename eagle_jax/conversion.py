@@ -6,9 +6,9 @@ from pathlib import Path
 
 import jax
 
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, reason
+from eagle_jax.files import require_writable
 from eagle_jax.models.checkpoints.converted import MARKER, finish, verify_weights, write_weights
-from eagle_jax.results.storage import require_writable
 from eagle_jax.scoring.model import find_folder, load
 
 # All of a checkpoint but its weights: configuration, tokenizer, chat template, processor.
@@ -69,7 +69,7 @@ def convert(
             finish(unfinished, quantize)
             unfinished.rename(destination)
         except OSError as error:
-            raise InputError(f"cannot write {destination}: {error.strerror}") from error
+            raise InputError(f"cannot write {destination}: {reason(error)}") from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return size

@@ -11,12 +11,13 @@ import numpy as np
 
 from eagle_jax.errors import InputError
 from eagle_jax.explanation import explain
+from eagle_jax.files import write_folder
 from eagle_jax.inputs.answer import decode_answer
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.regions import segment
 from eagle_jax.metrics.hallucination import minimal_correction, right_answers, yes_or_no
 from eagle_jax.results.attribution import Attribution
-from eagle_jax.results.storage import encode, require_free, write_folder
+from eagle_jax.results.storage import encode, require_free
 from eagle_jax.scoring.answers import (
     correct_by_bisection,
     correct_by_scan,
@@ -42,8 +43,8 @@ class Diagnosis:
       before: the model's answer about the whole image.
       attribution: the search for the right answer; None where the model gave it.
       answers: answer k is given with the first k regions visible, k = 0 (blank image) to n,
-        None for a k that was not asked; cut as `eagle_jax.scoring.answers.regenerate` does; None
-        where the model was right.
+        None for a k that was not asked; cut as `eagle_jax.scoring.answers.regenerate`
+        does; None where the model was right.
       after: the whole answer with as little removed as makes it right; None where nothing
         does, or nothing had to.
     """
@@ -103,16 +104,16 @@ class Diagnosis:
         return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
 
     def plot(self) -> "matplotlib.figure.Figure":
-        """The figure of `eagle_jax.reports.diagnosis_figure.diagnosis_figure`.
+        """The figure of `eagle_jax.reports.diagnosis_figure.draw_diagnosis`.
 
         Raises:
           InputError: the model was right, so there is nothing to draw.
         """
-        from eagle_jax.reports.diagnosis_figure import diagnosis_figure
+        from eagle_jax.reports.diagnosis_figure import draw_diagnosis
 
         if self.attribution is None or self.answers is None:
             raise InputError("the model is right about the whole image: nothing to draw")
-        return diagnosis_figure(self.attribution, self.answers, self.label, self.after)
+        return draw_diagnosis(self.attribution, self.answers, self.label, self.after)
 
     def save(self, folder: str | os.PathLike) -> None:
         """Writes attribution, answers and figure into a folder, all or nothing.
@@ -139,7 +140,7 @@ class Diagnosis:
             "answers": self.answers,
         }
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-        files = encode(self.attribution)
+        files = encode(vars(self.attribution))
         files[ANSWERS] = text.encode("utf-8", "surrogatepass")
         files[FIGURE] = picture.getvalue()
         require_room(folder)

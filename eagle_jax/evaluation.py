@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from eagle_jax.errors import InputError
+from eagle_jax.files import write_file
 from eagle_jax.metrics.reliance import perception_auroc
 from eagle_jax.metrics.statistics import (
     Interval,
@@ -235,11 +236,7 @@ def write_json(
     if comparison is not None:
         record["comparison"] = comparison.to_json()
     text = json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    write_file(path, text.encode("utf-8", "surrogatepass"))
 
 
 def _group(rows: Sequence[Row]) -> Group:

@@ -181,7 +181,7 @@ def conclude(
         insight_weight=float(insight_weight),
         necessity_weight=float(necessity_weight),
         model=model.name,
-        search=search,
+        options={"search": search},
         forwards=found.forwards,
         seconds=seconds,
     )

@@ -17,8 +17,9 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, reason
 from eagle_jax.explanation import Case, check_search, conclude, prepare
+from eagle_jax.files import write_file
 from eagle_jax.inputs.images import read_image
 from eagle_jax.inputs.regions import segment
 from eagle_jax.lists import Broken, Item
@@ -128,8 +129,8 @@ def run_list(
             continue
         if not is_finished(out, item.name):
             waiting.append(item)
-        elif reason := _other_question(out, item):
-            failures.append(Failure(item.name, item.place, reason))
+        elif difference := _other_question(out, item):
+            failures.append(Failure(item.name, item.place, difference))
         else:
             before += 1
     for failure in failures:
@@ -200,8 +201,8 @@ class _Work:
         )
         if item.prompt_ids is not None:
             own = case.prompt_ids.tolist()
-            if reason := prompt_difference(item.prompt_ids, own, model.tokenizer):
-                raise InputError(reason)
+            if difference := prompt_difference(item.prompt_ids, own, model.tokenizer):
+                raise InputError(difference)
         return case
 
     def _explain(self, model: Model, group: list[tuple[Item, Case]], bar: tqdm) -> None:
@@ -271,17 +272,16 @@ class _Work:
 
     def _fail(self, items: Sequence[Item], error: Exception, bar: tqdm) -> None:
         if isinstance(error, InputError):
-            reason, trace = " ".join(str(error).split()), None
+            line, trace = reason(error), None
         elif "RESOURCE_EXHAUSTED" in str(error):
-            reason, trace = "the device is out of memory: give a smaller batch size", None
+            line, trace = "the device is out of memory: give a smaller batch size", None
         else:
-            line = " ".join(str(error).split())[:200]
-            reason, trace = f"unexpected {type(error).__name__}: {line}", error
+            line, trace = f"unexpected {type(error).__name__}: {reason(error, 200)}", error
         for item in items:
-            failure = Failure(item.name, item.place, reason)
+            failure = Failure(item.name, item.place, line)
             self.failures.append(failure)
             _record(self.out, failure, trace)
-            bar.write(f"{item.place} ({item.name}): {reason}", file=sys.stderr)
+            bar.write(f"{item.place} ({item.name}): {line}", file=sys.stderr)
         self.ended += len(items)
         bar.update(self.ended - bar.n)
 
@@ -376,12 +376,8 @@ def _record(out: Path, failure: Failure, trace: Exception | None = None) -> None
     record = failure._asdict()
     if trace is not None:
         record["traceback"] = "".join(traceback.format_exception(trace))
-    try:
-        (out / FAILURES).mkdir(exist_ok=True)
-        path = out / FAILURES / f"{failure.name}.json"
-        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror}") from error
+    path = out / FAILURES / f"{failure.name}.json"
+    write_file(path, json.dumps(record, indent=2) + "\n")
 
 
 def _slug(place: str) -> str:

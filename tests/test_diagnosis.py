@@ -16,7 +16,7 @@ from eagle_jax.demo import MISTAKES
 from eagle_jax.demo.questions import named, presence_question
 from eagle_jax.demo.scenes import draw_scene
 from eagle_jax.diagnosis import Diagnosis, diagnose
-from eagle_jax.reports.diagnosis_figure import diagnosis_figure, draw_removed
+from eagle_jax.reports.diagnosis_figure import draw_diagnosis, draw_removed
 from eagle_jax.reports.explanation_figure import require_image
 from eagle_jax.scoring.answers import prefixes, regenerate
 
@@ -147,7 +147,7 @@ def test_no_text_is_clipped(case, corrected):
     answers = ["Yes"] * (attribution.order.size + 1)
     if corrected:
         answers[0] = "No, " + "there is none at all " * 30
-    drawing = diagnosis_figure(attribution, answers, "No")
+    drawing = draw_diagnosis(attribution, answers, "No")
     renderer = FigureCanvasAgg(drawing).get_renderer()
     drawing.draw(renderer)
     texts = [t for t in drawing.findobj(matplotlib.text.Text) if t.get_visible()]
@@ -163,7 +163,7 @@ def test_no_text_is_clipped(case, corrected):
 
 def test_answers_must_fit_the_order():
     with pytest.raises(InputError, match="3 answers for"):
-        diagnosis_figure(make(), ["Yes", "No", "Yes"], "No")
+        draw_diagnosis(make(), ["Yes", "No", "Yes"], "No")
 
 
 def test_command_line(tmp_path, capsys):

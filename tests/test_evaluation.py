@@ -17,7 +17,7 @@ from eagle_jax.metrics.hallucination import (
     right_answers,
 )
 from eagle_jax.metrics.statistics import bootstrap_interval
-from eagle_jax.reports.evaluation_figure import evaluation_figure
+from eagle_jax.reports.evaluation_figure import draw_evaluation
 from eagle_jax.reports.evaluation_page import page
 from eagle_jax.results.measures import measure
 from eagle_jax.results.run_folder import read_result, write_result
@@ -251,7 +251,7 @@ def test_controls_come_back_as_they_were_written(tmp_path):
 
 def test_the_figure_shows_means_and_middle_halves(runs):
     found = evaluate(runs / "run")
-    figure = evaluation_figure(found, evaluate(runs / "baseline"))
+    figure = draw_evaluation(found, evaluate(runs / "baseline"))
     assert len(figure.axes) == 6
     curves, words = figure.axes[2:4]
     stacked = np.stack([row.curves for row in found.groups["sentence"].rows])

@@ -59,11 +59,12 @@ def add(commands: argparse._SubParsersAction) -> None:
 def command(options: argparse.Namespace) -> int:
     """Runs the command."""
     import eagle_jax
+    from eagle_jax.files import require_new_file
     from eagle_jax.lists import Broken, read_list
-    from eagle_jax.lists.build import build_list, require_new
+    from eagle_jax.lists.build import build_list
 
     entries = read_list(options.list, options.images, options.kind)
-    require_new(options.out)
+    require_new_file(options.out)
     broken = [entry for entry in entries if isinstance(entry, Broken)]
     if len(broken) == len(entries):
         raise InputError(

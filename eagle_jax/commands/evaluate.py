@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, one_line
 
 _FORMATS = (".png", ".pdf", ".svg")
 _EXAMPLES = """\
@@ -76,11 +76,9 @@ def command(options: argparse.Namespace) -> int:
 
 
 def _draw(path: Path, found: list) -> None:
-    from eagle_jax.reports.evaluation_figure import evaluation_figure
+    from eagle_jax.reports.evaluation_figure import draw_evaluation
 
-    figure = evaluation_figure(*found)
-    try:
+    figure = draw_evaluation(*found)
+    with one_line(f"cannot write {path}", OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=200)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error

@@ -11,7 +11,7 @@ from eagle_jax.commands.arguments import (
     positive,
     whole,
 )
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, reason
 
 _EXAMPLES = """\
 examples:
@@ -179,6 +179,7 @@ def _join(options: argparse.Namespace) -> tuple[int, int]:
     try:
         jax.distributed.initialize(*named)
     except (RuntimeError, ValueError) as error:
-        line = " ".join(str(error).split())[:200]
-        raise InputError(f"the processes do not find each other: {line}") from error
+        raise InputError(
+            f"the processes do not find each other: {reason(error, 200)}"
+        ) from error
     return jax.process_index(), jax.process_count()

@@ -4,12 +4,12 @@
 makes the model from nothing and `evaluate` measures it.
 """
 
-from pathlib import Path
+from eagle_jax.files import DEMO
 
-CHECKPOINT = Path(__file__).parent / "checkpoint"
+CHECKPOINT = DEMO / "checkpoint"
 """Hugging Face folder of the demo model."""
 
-IMAGE = Path(__file__).parent / "scene.png"
+IMAGE = DEMO / "scene.png"
 """The default picture: the scene drawn from `IMAGE_SEED`."""
 
 IMAGE_SEED = 20_000_136
@@ -17,5 +17,5 @@ IMAGE_SEED = 20_000_136
 PROMPT = "Describe the image."
 """The default question."""
 
-MISTAKES = Path(__file__).parent / "mistakes.json"
+MISTAKES = DEMO / "mistakes.json"
 """Wrong answers of the demo model, for diagnosis; see `eagle_jax.demo.evaluate`."""

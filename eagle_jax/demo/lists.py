@@ -19,7 +19,7 @@ from eagle_jax.demo.questions import (
     read_caption,
 )
 from eagle_jax.demo.scenes import Scene, SceneObject, draw_scene
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, one_line
 from eagle_jax.lists.items import Item
 from eagle_jax.lists.lines import write_list
 from eagle_jax.scoring.model import Model
@@ -239,14 +239,10 @@ def _picture(folder: Path, scene: Scene) -> Path:
 
 
 def _save(pixels: np.ndarray, path: Path) -> None:
-    try:
+    with one_line(f"cannot write {path}", OSError):
         Image.fromarray(pixels).save(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _make(folder: Path) -> None:
-    try:
+    with one_line(f"cannot make {folder}", OSError):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make {folder}: {error.strerror or error}") from error

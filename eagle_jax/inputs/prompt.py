@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, reason
 
 Tokenizer = Any  # transformers' PreTrainedTokenizerFast, imported when one is loaded
 
@@ -34,8 +34,9 @@ def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # tokenizers raises bare Exception on a damaged file
-        line = " ".join(str(error).split())[:200]
-        raise InputError(f"the tokenizer in {folder} cannot be read: {line}") from error
+        raise InputError(
+            f"the tokenizer in {folder} cannot be read: {reason(error, 200)}"
+        ) from error
     if tokenizer.chat_template is None:
         tokenizer.chat_template = _processor_template(folder)
     if tokenizer.eos_token_id is None:
@@ -152,9 +153,9 @@ def _render(tokenizer: Tokenizer, text: str) -> list[int]:
             [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
         )
     except Exception as error:  # templates raise anything: they are code
-        line = " ".join(str(error).split())[:200]
         raise InputError(
-            f"the tokenizer's chat template cannot show an image with a text: {line}"
+            "the tokenizer's chat template cannot show an image with a text: "
+            f"{reason(error, 200)}"
         ) from error
     start = tokenizer.bos_token
     needs_start = bool(start) and not rendered.startswith(start)

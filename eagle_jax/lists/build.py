@@ -11,12 +11,12 @@ from jaxtyping import Int32
 from tqdm import tqdm
 
 from eagle_jax.errors import InputError
+from eagle_jax.files import require_new_file
 from eagle_jax.inputs.answer import find_target, find_target_ids
 from eagle_jax.inputs.prompt import Tokenizer
 from eagle_jax.lists.items import Broken, Item
 from eagle_jax.lists.lines import write_list
 from eagle_jax.lists.words import find_object, said_yes_or_no
-from eagle_jax.results.storage import require_writable
 from eagle_jax.scoring.generation import generate
 from eagle_jax.scoring.model import Model
 
@@ -51,18 +51,6 @@ class Built(NamedTuple):
     interrupted: bool = False
 
 
-def require_new(out: str | os.PathLike) -> None:
-    """Raises unless `build_list` may write there; worth asking before a model is loaded.
-
-    Raises:
-      InputError: the file exists, or its folder cannot be written to.
-    """
-    path = Path(out)
-    if os.path.lexists(path):
-        raise InputError(f"{path} exists already; choose a new file, or remove it")
-    require_writable(path.resolve().parent)
-
-
 def build_list(
     model: Model,
     entries: Sequence[Item | Broken],
@@ -91,7 +79,7 @@ def build_list(
     Raises:
       InputError: `out` exists or cannot be written, or an option cannot be used.
     """
-    require_new(out)
+    require_new_file(out)
     items, left_out, failures = [], [], []
     piles = {Item: items, LeftOut: left_out, Broken: failures}
     interrupted = False

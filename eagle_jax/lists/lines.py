@@ -9,12 +9,12 @@ Fields: `image` and `prompt`, and optionally `answer`, `target`, `target_ids`, `
 
 import json
 import os
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from eagle_jax.errors import InputError
+from eagle_jax.files import write_file
 from eagle_jax.lists import entries
 from eagle_jax.lists.entries import Entry, shown
 from eagle_jax.lists.items import Item
@@ -97,20 +97,7 @@ def write_list(path: str | os.PathLike, items: Iterable[Item]) -> None:
     content = "".join(
         json.dumps(_to_entry(item, folder), ensure_ascii=False) + "\n" for item in items
     )
-    new = folder / f".{path.name}-{uuid.uuid4().hex[:8]}-new"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            new.write_text(content, encoding="utf-8")
-            new.replace(path.resolve())
-        finally:
-            new.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"cannot write {path}: a picture's path is no valid Unicode"
-        ) from error
+    write_file(path, content)
 
 
 def _to_entry(item: Item, folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, one_line
 from eagle_jax.lists import coco, lines, published, questions
 from eagle_jax.lists.entries import shown
 from eagle_jax.lists.items import Broken, Item
@@ -81,12 +81,9 @@ def read_list(
 
 
 def _read(path: Path) -> bytes:
-    try:
+    # A NUL in the name is a ValueError.
+    with one_line(f"cannot read the list {str(path)!r}", OSError, ValueError):
         return path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-    except OSError as error:
-        raise InputError(f"cannot read the list {path}: {error.strerror}") from error
-    except ValueError as error:  # a NUL in the name
-        raise InputError(f"cannot read the list {str(path)!r}: {error}") from error
 
 
 def _entries(content: bytes, path: Path) -> list[tuple[str, Any]]:

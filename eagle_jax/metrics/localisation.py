@@ -53,7 +53,7 @@ def region_point(region: Bool[np.ndarray, "H W"]) -> tuple[int, int]:
 
 def pointing_game(
     labels: Int32[np.ndarray, "H W"],
-    order: Int32[np.ndarray, "n"],
+    order: Int32[np.ndarray, "k"],
     mask: Bool[np.ndarray, "H W"],
 ) -> bool:
     """Whether the first region points into the object, by the one pixel of `region_point`.
@@ -90,8 +90,8 @@ def published_pointing_game(
 
 def published_map(
     labels: Int32[np.ndarray, "H W"],
-    order: Int32[np.ndarray, "n"],
-    objective: Float[np.ndarray, "n"],
+    order: Int32[np.ndarray, "k"],
+    objective: Float[np.ndarray, "k"],
     start: float,
 ) -> Float16[np.ndarray, "H W"]:
     """The heat map as the published code computes it, in float16.
@@ -109,8 +109,9 @@ def published_map(
       EAGLE, arXiv 2509.22496, section 3.
     """
     changes = np.diff(np.append(start, objective.astype(np.float64)))
-    by_region = np.empty(order.size, np.float16)
-    by_region[order] = -np.cumsum(np.abs(changes))
+    value = -np.cumsum(np.abs(changes))
+    by_region = np.full(labels.max() + 1, value[-1], np.float16)
+    by_region[order] = value
     shifted = by_region - by_region.min()
     with np.errstate(invalid="ignore"):
         return (shifted / shifted.max())[labels]
@@ -141,10 +142,10 @@ def relevance_mass(saliency: Float[np.ndarray, "H W"], mask: Bool[np.ndarray, "H
 
 def best_iou(
     labels: Int32[np.ndarray, "H W"],
-    order: Int32[np.ndarray, "n"],
+    order: Int32[np.ndarray, "k"],
     mask: Bool[np.ndarray, "H W"],
 ) -> tuple[float, int]:
-    """Largest intersection over union of the object and the first k regions, k = 1 to n.
+    """Largest intersection over union of the object and the first i regions, i = 1 to k.
 
     Args:
       labels: region number of every pixel.
@@ -152,7 +153,7 @@ def best_iou(
       mask: where the object is.
 
     Returns:
-      The IoU and the smallest k that reaches it.
+      The IoU and the smallest i that reaches it.
     """
     inside, area = _overlaps(labels, order, mask)
     iou = inside / (area + mask.sum() - inside)
@@ -162,7 +163,7 @@ def best_iou(
 
 def average_precision(
     labels: Int32[np.ndarray, "H W"],
-    order: Int32[np.ndarray, "n"],
+    order: Int32[np.ndarray, "k"],
     mask: Bool[np.ndarray, "H W"],
 ) -> float:
     """Average precision of the pixels as a ranking of the object against the rest.
@@ -177,14 +178,21 @@ def average_precision(
       mask: where the object is.
     """
     inside, area = _overlaps(labels, order, mask)
-    if not inside[-1]:
+    if not mask.any():
         return 0.0
-    recall = np.diff(np.append(0, inside)) / inside[-1]
+    recall = np.diff(np.append(0, inside)) / mask.sum()
     return float((recall * inside / area).sum())
 
 
 def _overlaps(labels, order, mask) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels of the first k regions, k = 1 to n: those inside the object, and all."""
-    area = np.bincount(labels.ravel(), minlength=order.size)
-    inside = np.bincount(labels[mask], minlength=order.size)
-    return np.cumsum(inside[order]), np.cumsum(area[order])
+    """Pixels of the first i regions: those inside the object, and all.
+
+    Regions that a search cut short did not come to are one last step together.
+    """
+    area = np.bincount(labels.ravel())
+    inside = np.bincount(labels[mask], minlength=area.size)
+    found = []
+    for all_of, chosen in ((inside.sum(), inside[order]), (area.sum(), area[order])):
+        steps = np.cumsum(chosen)
+        found.append(steps if order.size == area.size else np.append(steps, all_of))
+    return found[0], found[1]

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from eagle_jax.errors import InputError
+from eagle_jax.files import DEMO
 from eagle_jax.inputs.image_settings import ImageSettings
 from eagle_jax.inputs.patches import ImagePlan, plan_image
 from eagle_jax.inputs.prompt import require_context
@@ -353,12 +354,7 @@ def _read_model(model: str) -> tuple[str, Any, ImageSettings]:
         found = published[model]
         skeleton, _ = abstract_network(found["config"], model)
         return model, skeleton, ImageSettings.from_hf(found["preprocessor_config"])
-    if model == "demo":
-        from eagle_jax.demo import CHECKPOINT
-
-        folder = CHECKPOINT
-    else:
-        folder = Path(model)
+    folder = DEMO / "checkpoint" if model == "demo" else Path(model)
     if not folder.is_dir():
         raise InputError(
             f"model is {model!r}; it must be demo, a folder with config.json and "

@@ -38,7 +38,7 @@ _DARKENED = 0.3
 _LINE = 0.22
 
 
-def diagnosis_figure(
+def draw_diagnosis(
     attribution: Attribution,
     answers: Sequence[str | None],
     label: Literal["Yes", "No"],

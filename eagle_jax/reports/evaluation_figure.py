@@ -17,7 +17,7 @@ PRIOR_COLOUR, PERCEPTION_COLOUR, NEITHER_COLOUR = "#3b7cc4", "#d9473a", "#8a9099
 _WIDTH, _ROW, _PANEL = 9.0, 3.5, 2.45
 
 
-def evaluation_figure(evaluation: Evaluation, baseline: Evaluation | None = None) -> Figure:
+def draw_evaluation(evaluation: Evaluation, baseline: Evaluation | None = None) -> Figure:
     """Draws a run on one page, a row of panels for each kind of item.
 
     Each row has the mean insertion and deletion curves; beside them is the share of wrong

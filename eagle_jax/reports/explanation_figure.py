@@ -203,7 +203,7 @@ def curve_legend(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(PercentFormatter(1))
 
 
-def figure(attribution: Attribution) -> Figure:
+def draw_explanation(attribution: Attribution) -> Figure:
     """Draw an attribution on one page: prompt, regions, saliency, curves, answer tokens.
 
     Built on the object-oriented interface alone: no pyplot state is touched. Panels follow

@@ -1,20 +1,37 @@
 """The result of an explanation: its order, its curves and what follows from them."""
 
 import dataclasses
+import io
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, UInt8
 
 from eagle_jax.errors import InputError
+from eagle_jax.files import write_folder
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
 from eagle_jax.metrics.reliance import token_reliance
+from eagle_jax.results import storage
 
 if TYPE_CHECKING:
     import matplotlib.figure
+
+
+class WholeCurves(NamedTuple):
+    """Curves from the blank to the full image.
+
+    Attributes:
+      area: share of the image in the regions taken so far, from 0 to 1.
+      insertion: probability of each target token with these regions visible.
+      deletion: the same with these regions removed.
+    """
+
+    area: Float32[np.ndarray, "m"]
+    insertion: Float32[np.ndarray, "m t"]
+    deletion: Float32[np.ndarray, "m t"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,10 +41,11 @@ class Attribution:
     Attributes:
       image: the explained image, RGB; None when it was saved without.
       labels: region number of every pixel, 0 to n-1, each used at least once.
-      order: region numbers, most important first.
-      insertion: probability of each target token with the first k regions visible, for
-        k = 0 (blank image) to n (full image).
-      deletion: the same with the first k regions removed, from the full to the blank image.
+      order: region numbers, most important first; k of the n regions, fewer than all where
+        the search was cut short.
+      insertion: probability of each target token with the first i regions visible, for
+        i = 0 (blank image) to k.
+      deletion: the same with the first i regions removed, from the full image on.
       prompt: the user's text.
       answer: the explained answer as text.
       answer_ids: token ids of the whole answer.
@@ -38,9 +56,13 @@ class Attribution:
       insight_weight: weight of the insertion term of the objective.
       necessity_weight: weight of the deletion term.
       model: name of the model.
-      search: name of the search.
       forwards: number of masked images the model saw.
-      seconds: wall-clock time of the search.
+      seconds: wall-clock time it took.
+      method: what the order comes from: "eagle", or a method EAGLE is compared with.
+      options: what the method was told, by name: of EAGLE the ``search``, and what that was
+        told; texts, numbers, truth values and None.
+      heat: the map that a method made, of which the order is the ranking of its regions; None
+        for methods that find an order.
 
     References:
       EAGLE, arXiv 2509.22496, section 3.
@@ -48,9 +70,9 @@ class Attribution:
 
     image: UInt8[np.ndarray, "H W 3"] | None
     labels: Int32[np.ndarray, "H W"]
-    order: Int32[np.ndarray, "n"]
-    insertion: Float32[np.ndarray, "n+1 t"]
-    deletion: Float32[np.ndarray, "n+1 t"]
+    order: Int32[np.ndarray, "k"]
+    insertion: Float32[np.ndarray, "k+1 t"]
+    deletion: Float32[np.ndarray, "k+1 t"]
     prompt: str
     answer: str
     answer_ids: Int32[np.ndarray, "a"]
@@ -61,9 +83,11 @@ class Attribution:
     insight_weight: float
     necessity_weight: float
     model: str
-    search: str
     forwards: int
     seconds: float
+    method: str = "eagle"
+    options: Mapping[str, str | float | bool | None] = dataclasses.field(default_factory=dict)
+    heat: Float32[np.ndarray, "H W"] | None = None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Attribution):
@@ -75,56 +99,81 @@ class Attribution:
     __hash__ = None  # type: ignore[assignment]
 
     @property
+    def regions(self) -> int:
+        """Number of regions n of the image."""
+        return int(self.labels.max()) + 1
+
+    @property
     def area(self) -> Float32[np.ndarray, "_"]:
-        """Share of the image in the first k regions, k = 0 to n, shape (n+1,)."""
-        pixels = np.bincount(self.labels.ravel(), minlength=self.order.size)[self.order]
+        """Share of the image in the first i regions, i = 0 to k, shape (k+1,)."""
+        pixels = np.bincount(self.labels.ravel(), minlength=self.regions)[self.order]
         return (np.append(0, np.cumsum(pixels)) / self.labels.size).astype(np.float32)
 
     @property
-    def objective(self) -> Float32[np.ndarray, "n"]:
-        """The search's objective F of each chosen prefix, from one region to all.
+    def whole(self) -> WholeCurves:
+        """The curves up to the full and the blank image.
+
+        Those of a search that was cut short lack the way from its last region to these; it is
+        taken as one step, so that areas under curves remain comparable.
+        """
+        curves = self.area, self.insertion, self.deletion
+        if self.order.size == self.regions:
+            return WholeCurves(*curves)
+        ends = np.float32([1]), self.deletion[:1], self.insertion[:1]
+        return WholeCurves(*map(np.concatenate, zip(curves, ends, strict=True)))
+
+    @property
+    def objective(self) -> Float32[np.ndarray, "_"]:
+        """The search's objective F of each chosen prefix, from one region to k.
 
         References:
           EAGLE, arXiv 2509.22496, section 3: insight score plus necessity score.
         """
-        return self._objective()[1:].astype(np.float32)
+        return self._objective()[1 : self.order.size + 1].astype(np.float32)
 
     @property
     def saliency(self) -> Float32[np.ndarray, "H W"]:
-        """Heat map over the pixels: 1 on the first region, falling to 0 on the last.
+        """Map over the pixels, from 0 to 1: the heat stretched, or else by the order.
 
-        The value of a region is minus the sum of all absolute changes of F up to it, so a
-        drop of F lowers the map just as a gain does; then it is stretched to [0, 1]. Where
-        F never changes after the first region, the first is 1 and the others are 0.
+        By the order, 1 on the first region, falling to 0 on the last: the value of a region
+        is minus the sum of all absolute changes of F up to it, so a drop of F lowers the map
+        just as a gain does; then it is stretched to [0, 1]. Where F never changes after the
+        first region, the first is 1 and the others are 0. Regions that a search cut short did
+        not come to are 0 together.
 
         References:
           EAGLE, arXiv 2509.22496, section 3. The published map is float16, where late
           regions collapse to equal values, and its start value takes both weights as 1.
         """
+        if self.heat is not None:
+            low, high = self.heat.min(), self.heat.max()
+            return (self.heat - low) / (high - low if high > low else np.float32(1))
+        if not self.order.size:
+            return np.zeros(self.labels.shape, np.float32)
         value = -np.cumsum(np.abs(np.diff(self._objective())))
         spread = value[0] - value[-1]
         if spread > 0:
             value = (value - value[-1]) / spread
         else:
             value = (np.arange(value.size) == 0).astype(np.float64)
-        by_region = np.empty(self.order.size, np.float32)
-        by_region[self.order] = value
+        by_region = np.zeros(self.regions, np.float32)
+        by_region[self.order] = value[: self.order.size]
         return by_region[self.labels]
 
     @property
     def reliance(self) -> Float32[np.ndarray, "t"]:
         """Perceptual evidence of each target token; near 0 the language prior carries it."""
-        return token_reliance(self.area, self.insertion)
+        return token_reliance(self.whole.area, self.whole.insertion)
 
     @property
     def insertion_auc(self) -> float:
         """Insertion AUC of the mean over target tokens; higher is better."""
-        return _auc(insertion_auc, self.area, self.insertion)
+        return _auc(insertion_auc, self.whole.area, self.whole.insertion)
 
     @property
     def deletion_auc(self) -> float:
         """Deletion AUC of the mean over target tokens; lower is better."""
-        return _auc(deletion_auc, self.area, self.deletion)
+        return _auc(deletion_auc, self.whole.area, self.whole.deletion)
 
     def summary(self) -> str:
         """A few lines for people: answer, leading regions, AUCs and cost."""
@@ -142,6 +191,8 @@ class Attribution:
                     self.tokens, self.target, self.counterfactual, strict=True
                 )
             )
+        if self.order.size < self.regions:
+            regions.append(f"cut short after {self.order.size} of {self.regions} regions")
         lines["regions"] = ("\n" + " " * 12).join(regions)
         lines["insertion"] = f"AUC {self.insertion_auc:.3f} (higher is better)"
         lines["deletion"] = f"AUC {self.deletion_auc:.3f} (lower is better)"
@@ -153,15 +204,21 @@ class Attribution:
         """True for targets whose scored id is not the one in the answer."""
         return self.token_ids != self.answer_ids[self.target]
 
+    @property
+    def search(self) -> str:
+        """What found the order: the search of EAGLE, or the method."""
+        return str(self.options.get("search", self.method))
+
     def plot(self) -> "matplotlib.figure.Figure":
-        """Draw everything in one figure: regions, saliency, curves and tokens.
+        """Draws everything in one figure, as `eagle_jax.plot` does.
 
         Raises:
           InputError: the attribution was saved without its image.
         """
-        from eagle_jax.reports.explanation_figure import figure
+        # Drawing stands on a higher floor; this is a short cut through the package's face.
+        import eagle_jax
 
-        return figure(self)
+        return eagle_jax.plot(self)
 
     def with_image(self, source: ImageSource) -> "Attribution":
         """The attribution together with its image, if it was saved without.
@@ -196,9 +253,13 @@ class Attribution:
           InputError: the folder holds something else or cannot be written, or the fields
             contradict each other (shapes, label range, order, probabilities).
         """
-        from eagle_jax.results.storage import save
-
-        save(self, folder, figure, image)
+        files = storage.encode(vars(self), image)
+        if figure:
+            picture = io.BytesIO()
+            self.plot().savefig(picture, format="png", dpi=200)
+            files[storage.FIGURE] = picture.getvalue()
+        storage.require_free(folder)
+        write_folder(folder, files)
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "Attribution":
@@ -210,33 +271,11 @@ class Attribution:
         Raises:
           InputError: a file is missing, damaged or edited, or from a newer eagle-jax.
         """
-        from eagle_jax.results.storage import load
-
-        return load(folder)
-
-    def to_eagle(
-        self, folder: str | os.PathLike, name: str, extra: Mapping[str, Any] | None = None
-    ) -> None:
-        """Write `json/<name>.json` and `npy/<name>.npy` in the layout of the published code.
-
-        The npy file holds the masks in the order chosen, shape (n, H, W, 1), int64: eight
-        bytes per pixel and region. Files of the same name are replaced.
-
-        Args:
-          folder: parent of the `json` and `npy` folders, created if missing.
-          name: name of the sample, usually that of the image without its extension.
-          extra: more fields for the JSON file, in place of its own of the same name.
-
-        Raises:
-          InputError: the name is no plain file name, or the folder cannot be written.
-        """
-        from eagle_jax.results.published import to_eagle
-
-        to_eagle(self, folder, name, extra)
+        return cls(**storage.read(folder))
 
     def _objective(self) -> np.ndarray:
-        insertion = self.insertion.mean(axis=1, dtype=np.float64)
-        deletion = self.deletion.mean(axis=1, dtype=np.float64)
+        insertion = self.whole.insertion.mean(axis=1, dtype=np.float64)
+        deletion = self.whole.deletion.mean(axis=1, dtype=np.float64)
         return self.insight_weight * insertion + self.necessity_weight * (1 - deletion)
 
 

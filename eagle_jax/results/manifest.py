@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, one_line
+from eagle_jax.files import require_writable
 from eagle_jax.models.checkpoints.converted import MARKER
 from eagle_jax.models.checkpoints.weights import read_config
-from eagle_jax.results.storage import library_versions, require_writable
+from eagle_jax.results.storage import library_versions
 
 MANIFEST = "manifest.json"
 _SCHEMA = 1
@@ -81,12 +82,10 @@ def begin_run(out: Path, settings: Settings, weights: str, process: int = 0) -> 
         "begun": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": library_versions(),
     }
-    try:
+    with one_line(f"cannot write {out}", OSError):
         out.mkdir(parents=True, exist_ok=True)
         partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         partial.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror}") from error
 
 
 def _wait_for(path: Path) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float64
 
 from eagle_jax.metrics.faithfulness import (
     deletion_auc,
@@ -131,8 +131,8 @@ def measure(result: Result, published_rules: bool = False) -> Row:
         kind = "presence"
     else:
         kind = "word" if attribution.target.size < attribution.answer_ids.size else "sentence"
-    area = attribution.area.astype(np.float64)
-    values = _faithfulness(area, attribution)
+    area, inserted, deleted = (one.astype(np.float64) for one in attribution.whole)
+    values = _faithfulness(area, inserted, deleted)
     if result.controls is not None:
         values |= _gains(attribution, result.controls, values["insertion_minus_deletion"])
     if item.boxes:
@@ -146,7 +146,6 @@ def measure(result: Result, published_rules: bool = False) -> Row:
             minimal_correction(area, right, blank=not published_rules), published_rules
         )
     own = ~attribution.counterfactual
-    curves = (attribution.insertion, attribution.deletion)
     return Row(
         name=item.name,
         kind=kind,
@@ -156,14 +155,16 @@ def measure(result: Result, published_rules: bool = False) -> Row:
             attribution.answer_tokens, attribution.target[own], attribution.reliance[own]
         ),
         curves=np.stack(
-            [np.interp(GRID, area, curve.mean(axis=1, dtype=np.float64)) for curve in curves]
+            [np.interp(GRID, area, curve.mean(axis=1)) for curve in (inserted, deleted)]
         ),
     )
 
 
-def _faithfulness(area: Float[np.ndarray, "k"], attribution: Attribution) -> dict[str, float]:
-    insertion = attribution.insertion.astype(np.float64)
-    deletion = attribution.deletion.astype(np.float64)
+def _faithfulness(
+    area: Float64[np.ndarray, "k"],
+    insertion: Float64[np.ndarray, "k t"],
+    deletion: Float64[np.ndarray, "k t"],
+) -> dict[str, float]:
     inserted, deleted = insertion.mean(axis=1), deletion.mean(axis=1)
     aucs = np.array([insertion_auc(area, inserted), deletion_auc(area, deleted)])
     normalised = normalised_auc(aucs, full=inserted[-1:], blank=inserted[:1])
@@ -211,7 +212,7 @@ def _localisation(
     labels, order, saliency = attribution.labels, attribution.order, attribution.saliency
     if published_rules:
         # The published start value takes both weights as 1.
-        start = 1 - attribution.insertion[-1].mean() + attribution.insertion[0].mean()
+        start = 1 - attribution.deletion[0].mean() + attribution.insertion[0].mean()
         coarse = published_map(labels, order, attribution.objective, float(start))
         hit = published_pointing_game(coarse, mask)
     else:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, reason
 from eagle_jax.results.attribution import Attribution
 
 _SPECIAL_TOKEN = re.compile(r"\s*(<\|.*\|>|</?s>|<pad>|<eos>|<bos>|<end_of_turn>)\s*")
@@ -22,7 +22,26 @@ def to_eagle(
     name: str,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """See `Attribution.to_eagle`."""
+    """Writes `json/<name>.json` and `npy/<name>.npy` in the layout of the published code.
+
+    The npy file holds the masks in the order chosen, shape (n, H, W, 1), int64: eight bytes
+    per pixel and region. Files of the same name are replaced.
+
+    Args:
+      attribution: with all its regions in order.
+      folder: parent of the `json` and `npy` folders, created if missing.
+      name: name of the sample, usually that of the image without its extension.
+      extra: more fields for the JSON file, in place of its own of the same name.
+
+    Raises:
+      InputError: the name is no plain file name, the search was cut short, or the folder
+        cannot be written.
+    """
+    if attribution.order.size < attribution.regions:
+        raise InputError(
+            f"the search was cut short after {attribution.order.size} of "
+            f"{attribution.regions} regions; the published layout wants all of them"
+        )
     if name in ("", ".", "..") or name != Path(name).name:
         raise InputError(f"name {name!r} is no plain file name: give the folder separately")
     try:
@@ -45,7 +64,7 @@ def to_eagle(
             for path in partial:
                 path.unlink(missing_ok=True)
     except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from error
+        raise InputError(f"cannot write to {folder}: {reason(error)}") from error
 
 
 def _write_masks(path: Path, labels: np.ndarray, order: np.ndarray) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from eagle_jax.errors import InputError
-from eagle_jax.results.published import special_as_empty
+from eagle_jax.results.published import special_as_empty, to_eagle
 from eagle_jax.results.run_folder import Result, read_results
 
 
 def export_run(out: Path, folder: Path) -> int:
-    """Writes every result of a run as `Attribution.to_eagle` does, with its list's fields.
+    """Writes every result of a run as `to_eagle` does, with its list's fields.
 
     Items with a box or a mask get the fields of the published object lists, items with a
     label and regenerated answers those of RePOPE.
@@ -33,7 +33,7 @@ def export_run(out: Path, folder: Path) -> int:
     count = 0
     for result in read_results(out):
         extra = _object_fields(result) | _question_fields(result)
-        result.attribution.to_eagle(folder, result.item.name, extra)
+        to_eagle(result.attribution, folder, result.item.name, extra)
         count += 1
     if not count:
         raise InputError(f"{out} holds no finished results yet")

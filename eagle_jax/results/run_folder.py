@@ -22,10 +22,11 @@ from jaxtyping import Bool
 from PIL import Image
 
 from eagle_jax.errors import InputError
+from eagle_jax.files import write_folder
 from eagle_jax.lists.items import Item
 from eagle_jax.lists.masks import read_mask
 from eagle_jax.results.attribution import Attribution
-from eagle_jax.results.storage import RECORD, encode, write_folder
+from eagle_jax.results.storage import RECORD, encode
 from eagle_jax.search.controls import Curves
 
 FAILURES, ITEMS = "failures", "items"
@@ -75,7 +76,7 @@ def write_result(out: Path, result: Result) -> None:
     Raises:
       InputError: the file system refuses.
     """
-    files = encode(result.attribution, image=False)
+    files = encode(vars(result.attribution), image=False)
     record = _to_json(result.item)
     if result.answers is not None:
         record["answers"] = list(result.answers)

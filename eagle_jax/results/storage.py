@@ -7,23 +7,20 @@ import io
 import json
 import math
 import os
-import shutil
 import struct
-import tempfile
-import uuid
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from eagle_jax.errors import InputError
-from eagle_jax.results.attribution import Attribution
+from eagle_jax.errors import InputError, one_line
+from eagle_jax.files import require_writable
 
-SCHEMA = 1
+SCHEMA = 2
 RECORD, ARRAYS, IMAGE, FIGURE = "attribution.json", "arrays.npz", "image.png", "figure.png"
 _LIBRARIES = ("eagle-jax", "jax", "flax", "transformers", "numpy")
 
@@ -34,12 +31,14 @@ _SCALARS = {
     "insight_weight": float,
     "necessity_weight": float,
     "model": str,
-    "search": str,
     "forwards": int,
     "seconds": float,
+    "method": str,
+    "options": dict,
 }
 _TEXTS = ("answer_tokens", "tokens")
 _NAMES = ("labels", "order", "insertion", "deletion", "answer_ids", "target", "token_ids")
+_OPTIONAL = ("heat",)
 # Probabilities read back from log-probabilities may exceed 1 by a rounding error.
 _ROUNDING = 1e-5
 
@@ -58,57 +57,8 @@ _DAMAGE = (
 )
 
 
-def save(
-    attribution: Attribution,
-    folder: str | os.PathLike,
-    figure: bool = False,
-    image: bool = True,
-) -> None:
-    """See `Attribution.save`."""
-    files = encode(attribution, image)
-    if figure:
-        picture = io.BytesIO()
-        attribution.plot().savefig(picture, format="png", dpi=200)
-        files[FIGURE] = picture.getvalue()
-    require_free(folder)
-    write_folder(folder, files)
-
-
-def write_folder(folder: str | os.PathLike, files: Mapping[str, bytes]) -> None:
-    """Writes a folder of files all or nothing, in place of what it held before.
-
-    Args:
-      folder: made if missing, with its parents.
-      files: content of each file by name.
-
-    Raises:
-      InputError: the file system refuses.
-    """
-    with _one_line(f"cannot write {folder}", OSError):
-        folder = Path(folder).resolve()
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        mark = uuid.uuid4().hex[:8]
-        new = folder.with_name(f".{folder.name}-{mark}-new")
-        old = folder.with_name(f".{folder.name}-{mark}-old")
-        try:
-            new.mkdir()
-            for name, content in files.items():
-                (new / name).write_bytes(content)
-            if folder.exists():
-                folder.rename(old)
-            try:
-                new.rename(folder)
-            except OSError:
-                if old.exists():
-                    old.rename(folder)
-                raise
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
-
-
 def require_free(folder: str | os.PathLike, beside: Iterable[str] = ()) -> None:
-    """Raise unless `save` may write to `folder`; worth asking before a long search.
+    """Raises unless an attribution may be saved there; worth asking before a long search.
 
     Args:
       folder: must be missing, empty, or hold an attribution and nothing else.
@@ -118,7 +68,7 @@ def require_free(folder: str | os.PathLike, beside: Iterable[str] = ()) -> None:
       InputError: the folder holds something that saving would destroy.
     """
     folder = Path(folder)
-    with _one_line(f"cannot write {folder}", OSError, ValueError):
+    with one_line(f"cannot write {folder}", OSError, ValueError):
         require_writable(folder.resolve().parent)
         if not folder.exists():
             return
@@ -126,7 +76,7 @@ def require_free(folder: str | os.PathLike, beside: Iterable[str] = ()) -> None:
         raise InputError(f"cannot write {folder}: it is a file; choose a new folder")
     if os.path.ismount(folder):
         raise InputError(f"cannot replace {folder}: it is a mount point; choose a folder in it")
-    with _one_line(f"cannot read {folder}", OSError):
+    with one_line(f"cannot read {folder}", OSError):
         held = {path.name for path in folder.iterdir()}
     if not held:
         return
@@ -140,24 +90,19 @@ def require_free(folder: str | os.PathLike, beside: Iterable[str] = ()) -> None:
         )
 
 
-def require_writable(folder: Path) -> None:
-    """Raise unless files can be made in a folder, or in the nearest one above that exists.
+def read(folder: str | os.PathLike) -> dict[str, Any]:
+    """Reads what `encode` made, checked against the digests recorded there.
+
+    Args:
+      folder: of a saved attribution, of this schema or an earlier one.
+
+    Returns:
+      The fields of the attribution, by name.
 
     Raises:
-      InputError: they cannot.
+      InputError: a file is missing, damaged or edited, or from a newer eagle-jax.
     """
-    while not folder.exists():
-        folder = folder.parent
-    # Permission bits do not tell (root, read-only and special file systems): trying does.
-    try:
-        tempfile.TemporaryDirectory(prefix=".", dir=folder).cleanup()
-    except OSError as error:
-        raise InputError(f"nothing can be written in {folder}: {error.strerror}") from error
-
-
-def load(folder: str | os.PathLike) -> Attribution:
-    """See `Attribution.load`."""
-    with _one_line(f"cannot read the attribution in {folder}", *_DAMAGE):
+    with one_line(f"cannot read the attribution in {folder}", *_DAMAGE):
         folder = Path(folder)
         record = _read_record(folder)
         content = {}
@@ -175,45 +120,32 @@ def load(folder: str | os.PathLike) -> Attribution:
         if IMAGE in content:
             fields["image"] = _read_image(content[IMAGE], fields["labels"].shape)
         _check_fields(fields)
-    return Attribution(**fields)
+    return fields
 
 
-@contextlib.contextmanager
-def _one_line(what: str, *errors: type[Exception]) -> Iterator[None]:
-    try:
-        yield
-    except InputError:
-        raise
-    except errors as error:
-        if isinstance(error, OSError) and error.strerror:
-            reason = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-        else:
-            reason = str(error)
-        raise InputError(f"{what}: {' '.join(reason.split())}") from error
-
-
-def encode(attribution: Attribution, image: bool = True) -> dict[str, bytes]:
-    """The files of an attribution, by name, for `write_folder`.
+def encode(fields: Mapping[str, Any], image: bool = True) -> dict[str, bytes]:
+    """The files of an attribution, by name, for `eagle_jax.files.write_folder`.
 
     Args:
-      attribution: what to save.
-      image: whether to save the image as well, if the attribution has it.
+      fields: of the attribution, by name.
+      image: whether to save the image as well, if it is there.
 
     Raises:
       InputError: the fields contradict each other.
     """
-    with _one_line("cannot save the attribution", ValueError):
-        _check_fields(vars(attribution))
+    with one_line("cannot save the attribution", ValueError):
+        _check_fields(fields)
+    held = [name for name in _OPTIONAL if fields[name] is not None]
     arrays = io.BytesIO()
-    np.savez_compressed(arrays, **{name: getattr(attribution, name) for name in _NAMES})
+    np.savez_compressed(arrays, **{name: fields[name] for name in (*_NAMES, *held)})
     files = {ARRAYS: arrays.getvalue()}
-    if image and attribution.image is not None:
+    if image and fields["image"] is not None:
         picture = io.BytesIO()
-        Image.fromarray(attribution.image).save(picture, format="png")
+        Image.fromarray(fields["image"]).save(picture, format="png")
         files[IMAGE] = picture.getvalue()
     record: dict[str, Any] = {"schema": SCHEMA}
-    record |= {name: kind(getattr(attribution, name)) for name, kind in _SCALARS.items()}
-    record |= {name: list(getattr(attribution, name)) for name in _TEXTS}
+    record |= {name: kind(fields[name]) for name, kind in _SCALARS.items()}
+    record |= {name: list(fields[name]) for name in _TEXTS}
     record["versions"] = library_versions()
     record["sha256"] = {name: _digest(content) for name, content in files.items()}
     record["sha256"][RECORD] = _seal(record)
@@ -232,18 +164,23 @@ def _read_record(folder: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or not isinstance(record.get("sha256"), dict):
         raise ValueError(f"{RECORD} is not the record of an attribution")
     schema = record.get("schema")
-    if schema != SCHEMA:
-        raise ValueError(f"{RECORD} has schema {schema!r}, this eagle-jax reads {SCHEMA}")
+    if schema not in (1, SCHEMA) or type(schema) is not int:
+        raise ValueError(f"{RECORD} has schema {schema!r}, this eagle-jax reads 1 to {SCHEMA}")
     if record["sha256"].get(RECORD) != _seal(record):
         raise ValueError(f"{RECORD} was damaged or edited after it was saved")
+    if schema == 1:
+        # There was one method, and its search had a field of its own.
+        search = _typed(record, "search", str)
+        record |= {"method": "eagle", "options": {"search": search}}
     return record
 
 
-def _read_arrays(content: bytes) -> dict[str, np.ndarray]:
+def _read_arrays(content: bytes) -> dict[str, np.ndarray | None]:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        if sorted(arrays.files) != sorted(_NAMES):
+        if not set(_NAMES) <= set(arrays.files) <= {*_NAMES, *_OPTIONAL}:
             raise ValueError(f"{ARRAYS} must hold {', '.join(_NAMES)}")
-        return {name: arrays[name] for name in _NAMES}
+        found: dict[str, np.ndarray | None] = dict.fromkeys(_OPTIONAL)
+        return found | {name: arrays[name] for name in arrays.files}
 
 
 def _read_image(content: bytes, shape: tuple[int, ...]) -> np.ndarray:
@@ -285,37 +222,38 @@ def library_versions() -> dict[str, str]:
 def _check_fields(fields: dict[str, Any]) -> None:
     order, labels, target = fields["order"], fields["labels"], fields["target"]
     _require(order.dtype == np.int32 and order.ndim == 1, "order must be int32, 1-D", order)
-    n, t, a = order.size, len(fields["tokens"]), len(fields["answer_tokens"])
-    _require(n > 0 and t > 0, "there must be at least one region and one target token")
+    k, t, a = order.size, len(fields["tokens"]), len(fields["answer_tokens"])
+    _require(t > 0, "there must be at least one target token")
     _require(labels.ndim == 2, "labels must be 2-D", labels)
-    image = fields["image"]
+    _require(labels.size > 0, "the image has no pixels")
+    image, heat = fields["image"], fields["heat"]
     expected = {
         "labels": (np.int32, labels.shape if image is None else image.shape[:2]),
-        "insertion": (np.float32, (n + 1, t)),
-        "deletion": (np.float32, (n + 1, t)),
+        "insertion": (np.float32, (k + 1, t)),
+        "deletion": (np.float32, (k + 1, t)),
         "answer_ids": (np.int32, (a,)),
         "target": (np.int32, (t,)),
         "token_ids": (np.int32, (t,)),
     }
     if image is not None:
         expected["image"] = (np.uint8, (*labels.shape, 3))
+    if heat is not None:
+        expected["heat"] = (np.float32, labels.shape)
     for name, (dtype, shape) in expected.items():
         array = fields[name]
         wanted = f"{name} must be {np.dtype(dtype)} of shape {shape}"
         _require(array.dtype == dtype and array.shape == shape, wanted, array)
-    _require(labels.size > 0, "the image has no pixels")
+    # A forged label must not make an array of its size.
+    n = len(np.unique(labels))
+    _require(labels.min() == 0 and labels.max() == n - 1, "labels must be 0..n-1, all in use")
     _require(
-        labels.min() >= 0 and labels.max() < n,
-        f"labels must lie in 0..{n - 1}, one per region",
+        len(np.unique(order)) == k and bool(((order >= 0) & (order < n)).all()),
+        f"order must name regions of 0..{n - 1}, none twice",
     )
-    _require(
-        np.bincount(labels.ravel(), minlength=n).all(),
-        "some regions have no pixels in labels",
-    )
-    _require(
-        np.array_equal(np.sort(order), np.arange(n)),
-        f"order must name each region 0..{n - 1} once",
-    )
+    _require(heat is None or np.isfinite(heat).all(), "heat must be finite")
+    for name, value in fields["options"].items():
+        plain = isinstance(name, str) and isinstance(value, str | int | float | None)
+        _require(plain, "options must be texts, numbers and truth values by name")
     for name in ("insertion", "deletion"):
         curve = fields[name]
         # Written so that NaN fails.

@@ -12,7 +12,8 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Int32
 
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, reason
+from eagle_jax.files import DEMO
 from eagle_jax.inputs.image_settings import ImageSettings
 from eagle_jax.inputs.patches import ImagePlan, masked_patches
 from eagle_jax.inputs.prompt import (
@@ -242,9 +243,7 @@ def find_folder(source: str) -> Path:
       InputError: the hub id cannot be downloaded.
     """
     if source == "demo":
-        from eagle_jax.demo import CHECKPOINT
-
-        return CHECKPOINT
+        return DEMO / "checkpoint"
     folder = Path(source)
     if folder.exists() or source.startswith(("/", ".", "~")) or source.count("/") != 1:
         return folder.expanduser()
@@ -264,8 +263,9 @@ def _download(hub_id: str) -> Path:
             "reached: check the name and the connection, or give a folder"
         ) from error
     except (HfHubHTTPError, OSError, ValueError) as error:
-        line = " ".join(str(error).split())[:200]
-        raise InputError(f"{hub_id} cannot be downloaded from the hub: {line}") from error
+        raise InputError(
+            f"{hub_id} cannot be downloaded from the hub: {reason(error, 200)}"
+        ) from error
 
 
 def read_image_settings(folder: Path, vision: Any) -> ImageSettings:

@@ -202,8 +202,8 @@ def best_region(
 
     Args:
       network: the model's modules.
-      question: from `eagle_jax.scoring.question.ask`; a stack of them when the sets have a leading
-        axis.
+      question: from `eagle_jax.scoring.question.ask`; a stack of them when the sets have
+        a leading axis.
       chosen: regions taken so far.
       candidates: regions that can be taken now; none where a search has ended.
       insight_weight: lambda 1.

@@ -148,7 +148,7 @@ def read_weights(folder: str | Path, skeleton: Module, dtype: Any | None = None)
 
     Args:
       folder: from `eagle-jax convert`.
-      skeleton: abstract module, as for `eagle_jax.models.checkpoints.weights.load_weights`. Each
+      skeleton: abstract module, as for `load_weights` of Hugging Face folders. Each
         device reads what its part of a parameter's sharding needs; parameters without a
         sharding go to the default device.
       dtype: dtype of all parameters that were not written in int8; None keeps the one they

@@ -109,9 +109,8 @@ def load_weights(
         model.safetensors.index.json.
       skeleton: abstract module, `nnx.eval_shape(lambda: Model(config, rngs=...))`;
         its shapes are checked, of its dtypes only int8 counts: such kernels and their
-        ``scales`` (see `eagle_jax.models.layers.building_blocks.in_int8`) are rounded layer by layer. A
-        parameter whose `jax.ShapeDtypeStruct` has a sharding goes there, others to the
-        default device.
+        ``scales`` (see `in_int8`) are rounded layer by layer. A parameter whose
+        `jax.ShapeDtypeStruct` has a sharding goes there, others to the default device.
       keys: canonical (hub style) checkpoint key -> `Target`, or None for a
         tensor that may be there and is not used. Every parameter of the
         skeleton must be covered, stacked ones slice by slice.

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import FancyBboxPatch
 
 from eagle_jax.reports.chips import reliance_scale
-from eagle_jax.reports.explanation_figure import figure, overlay
+from eagle_jax.reports.explanation_figure import draw_explanation, overlay
 from eagle_jax.results.attribution import Attribution
 
 SENTENCE = ("A", " red", " car", " near", " a", " house", ".", "<|im_end|>")
@@ -46,7 +46,7 @@ def make(shape=(48, 64), n=12, answer=SENTENCE, target=None, scored=None, prompt
         insight_weight=1.0,
         necessity_weight=1.0,
         model="demo",
-        search="exact",
+        options={"search": "exact"},
         forwards=n * (n + 1),
         seconds=3.0,
     )
@@ -66,7 +66,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_no_text_is_clipped_and_no_chips_overlap(name):
-    drawing = figure(make(**CASES[name]))
+    drawing = draw_explanation(make(**CASES[name]))
     renderer = FigureCanvasAgg(drawing).get_renderer()
     drawing.draw(renderer)
     page = drawing.bbox
@@ -88,14 +88,14 @@ def words(drawing):
 
 
 def test_chips_name_special_and_counterfactual_tokens():
-    assert "[end]" in words(figure(make()))
-    shown = words(figure(make(**CASES["counterfactual"])))
+    assert "[end]" in words(draw_explanation(make()))
+    shown = words(draw_explanation(make(**CASES["counterfactual"])))
     assert "No (scored instead of Yes)" in shown and "[end]" in shown
     assert "probability of \u201cNo\u201d" in shown
 
 
 def test_only_scored_tokens_are_coloured_and_outlined():
-    drawing = figure(make(target=[2]))
+    drawing = draw_explanation(make(target=[2]))
     chips = [patch for patch in drawing.findobj(FancyBboxPatch) if patch.axes.axison is False]
     white = [chip.get_facecolor()[:3] == (1, 1, 1) for chip in chips]
     assert white == [True, True, False, True, True, True, True, True]
@@ -112,7 +112,7 @@ def test_colour_range_of_the_chips_is_raw():
 
 def test_legend_gives_the_aucs():
     it = make()
-    shown = words(figure(it))
+    shown = words(draw_explanation(it))
     assert f"insertion (AUC {it.insertion_auc:.2f})" in shown
     assert f"deletion (AUC {it.deletion_auc:.2f})" in shown
 
@@ -131,7 +131,7 @@ def test_no_global_state_is_touched(tmp_path):
     make().plot().savefig(tmp_path / "figure.pdf")
     assert dict(matplotlib.rcParams) == before
     code = (
-        "import sys, eagle_jax.results.attribution, eagle_jax.results.storage, eagle_jax.metrics.faithfulness\n"
+        "import sys, eagle_jax.results.storage, eagle_jax.metrics.faithfulness\n"
         "heavy = {'matplotlib', 'torch', 'transformers', 'scipy', 'skimage'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "import eagle_jax.reports.explanation_figure\n"

@@ -14,6 +14,7 @@ from PIL import Image
 
 from eagle_jax.errors import InputError
 from eagle_jax.results.attribution import Attribution
+from eagle_jax.results.published import to_eagle
 from eagle_jax.results.storage import require_free
 
 FILES = ("attribution.json", "arrays.npz", "image.png")
@@ -42,7 +43,7 @@ def make(
         "insight_weight": 1.0,
         "necessity_weight": 0.5,
         "model": "demo",
-        "search": "exact",
+        "options": {"search": "exact"},
         "forwards": n * (n + 1),
         "seconds": 1.25,
     }
@@ -100,6 +101,49 @@ def test_saliency_of_flat_curves_and_of_one_region():
     assert one.summary()
 
 
+def test_a_search_cut_short_leaves_the_rest_as_one_step():
+    whole = make()
+    it = make(order=whole.order[:2], insertion=whole.insertion[:3], deletion=whole.deletion[:3])
+    assert it.area.shape == (3,) and it.objective.shape == (2,) and it.regions == 6
+    area, insertion, deletion = it.whole
+    assert area.tolist() == [*it.area.tolist(), 1.0]
+    np.testing.assert_array_equal(insertion[-1], it.deletion[0])
+    np.testing.assert_array_equal(deletion[-1], it.insertion[0])
+    means = insertion.mean(axis=1, dtype=np.float64)
+    expected = np.trapezoid(means, area.astype(np.float64))
+    assert math.isclose(it.insertion_auc, expected, rel_tol=1e-9)
+    values = [it.saliency[it.labels == region][0] for region in it.order]
+    assert values[0] == 1 and 0 <= values[1] <= 1
+    assert (it.saliency[~np.isin(it.labels, it.order)] == 0).all()
+    assert "cut short after 2 of 6 regions" in it.summary()
+    nothing = make(
+        order=np.zeros(0, np.int32), insertion=it.insertion[:1], deletion=it.deletion[:1]
+    )
+    assert not nothing.saliency.any() and nothing.summary() and nothing.area.tolist() == [0]
+
+
+def test_heat_is_the_saliency_where_there_is_one(tmp_path):
+    heat = np.random.default_rng(0).normal(size=(13, 17)).astype(np.float32)
+    it = make(heat=heat, method="rise", options={"seed": 3, "mean": None})
+    assert it.saliency.min() == 0 and it.saliency.max() == 1
+    np.testing.assert_array_equal(np.argsort(it.saliency.ravel()), np.argsort(heat.ravel()))
+    it.save(tmp_path / "out")
+    again = Attribution.load(tmp_path / "out")
+    assert again == it and again.search == "rise" and again.options == {"seed": 3, "mean": None}
+    assert not make(heat=np.ones((13, 17), np.float32)).saliency.any()
+
+
+def test_folders_of_the_first_schema_still_load(tmp_path):
+    it = _saved(make(options={"search": "exact"}), tmp_path / "out")
+    reseal(it, _as_first_schema)
+    assert Attribution.load(it) == make(options={"search": "exact"})
+
+
+def _as_first_schema(record):
+    del record["method"], record["options"]
+    record |= {"schema": 1, "search": "exact"}
+
+
 def test_auc_of_constant_curves_is_the_constant():
     flat = np.full((7, 5), 0.3, np.float32)
     it = make(insertion=flat, deletion=2 * flat)
@@ -127,9 +171,9 @@ def test_counterfactual_targets_are_named_in_the_summary():
     [
         ({"order": np.array([0, 1, 2, 3, 4, 4], np.int32)}, "order"),
         ({"order": np.arange(6)}, "order must be int32"),
-        ({"labels": np.zeros((13, 17), np.int32)}, "no pixels"),
+        ({"labels": np.zeros((13, 17), np.int32)}, "order must name regions of 0..0"),
         ({"labels": np.zeros((13, 16), np.int32)}, "labels must be int32 of shape"),
-        ({"labels": np.full((13, 17), -1, np.int32)}, "labels must lie"),
+        ({"labels": np.full((13, 17), -1, np.int32)}, "labels must be 0..n-1"),
         ({"image": np.zeros((13, 17), np.uint8)}, "image must be uint8"),
         (
             {"insertion": np.zeros((6, 5), np.float32)},
@@ -140,6 +184,8 @@ def test_counterfactual_targets_are_named_in_the_summary():
         ({"target": np.array([0, 1, 2, 3, 5], np.int32)}, "target must hold positions"),
         ({"answer_ids": np.arange(4, dtype=np.int32)}, "answer_ids"),
         ({"seconds": math.nan}, "seconds"),
+        ({"heat": np.zeros((13, 16), np.float32)}, "heat must be float32 of shape"),
+        ({"options": {"layers": [1]}}, "options must be texts"),
     ],
 )
 def test_contradicting_fields_are_not_saved(tmp_path, changes, words):
@@ -164,7 +210,7 @@ def test_save_and_load_round_trip(tmp_path, shape):
         assert not isinstance(mine, np.ndarray) or mine.dtype == theirs.dtype
     assert again != make(shape=shape, seed=1)
     record = json.loads((tmp_path / "deep" / "er" / "attribution.json").read_text("utf-8"))
-    assert record["schema"] == 1 and record["versions"]["numpy"] == np.__version__
+    assert record["schema"] == 2 and record["versions"]["numpy"] == np.__version__
     np.testing.assert_array_equal(
         np.asarray(Image.open(tmp_path / "deep" / "er" / "image.png")), it.image
     )
@@ -242,8 +288,8 @@ def test_load_of_no_folder(tmp_path):
 def test_a_newer_schema_is_said_to_be_newer(tmp_path):
     make().save(tmp_path / "out")
     path = tmp_path / "out" / "attribution.json"
-    path.write_text(path.read_text("utf-8").replace('"schema": 1', '"schema": 2'), "utf-8")
-    with pytest.raises(InputError, match="schema 2"):
+    path.write_text(path.read_text("utf-8").replace('"schema": 2', '"schema": 3'), "utf-8")
+    with pytest.raises(InputError, match="schema 3"):
         Attribution.load(tmp_path / "out")
 
 
@@ -274,6 +320,8 @@ def reseal(folder, edit_record=None, arrays=None, image=None):
         (lambda r: r.update(tokens=[1, 2, 3, 4, 5]), "tokens"),
         (lambda r: r.update(tokens="ABCDE"), "tokens"),
         (lambda r: r["tokens"].pop(), "insertion must be"),
+        (lambda r: r.update(options={"x": [1]}), "options"),
+        (lambda r: r.update(options=[]), "options"),
         (lambda r: r["answer_tokens"].append("x"), "answer_ids must be"),
     ],
 )
@@ -398,7 +446,7 @@ def test_deep_json_is_refused(tmp_path):
 
 def test_to_eagle_writes_the_published_layout(tmp_path):
     it = make()
-    it.to_eagle(tmp_path, "000000000139")
+    to_eagle(it, tmp_path, "000000000139")
     text = (tmp_path / "json" / "000000000139.json").read_text("utf-8")
     assert text.startswith('{\n    "insertion_score":[\n        0.')
     record = json.loads(text)
@@ -435,4 +483,4 @@ def test_to_eagle_writes_the_published_layout(tmp_path):
 @pytest.mark.parametrize("name", ["", "..", "a/b", "/etc/x", "x" * 300])
 def test_to_eagle_refuses_names_that_are_no_file_names(tmp_path, name):
     with pytest.raises(InputError):
-        make().to_eagle(tmp_path, name)
+        to_eagle(make(), tmp_path, name)

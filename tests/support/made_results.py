@@ -70,7 +70,7 @@ def made_result(
         insight_weight=1.0,
         necessity_weight=1.0,
         model="made up",
-        search="exact",
+        options={"search": "exact"},
         forwards=n * (n + 1),
         seconds=1.0,
     )
