@@ -86,7 +86,9 @@ class Attribution:
     forwards: int
     seconds: float
     method: str = "eagle"
-    options: Mapping[str, str | float | bool | None] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, str | int | float | bool | None] = dataclasses.field(
+        default_factory=dict
+    )
     heat: Float32[np.ndarray, "H W"] | None = None
 
     def __eq__(self, other: object) -> bool:
