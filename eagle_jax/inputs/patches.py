@@ -11,11 +11,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float32, Int32, UInt8
+from jaxtyping import Array, Bool, Float, Float32, Int32, UInt8
 
 from eagle_jax.inputs.framing import Frame, frame_image
 from eagle_jax.inputs.image_settings import ImageSettings
-from eagle_jax.inputs.resize import resize_last_axis, resize_weights
+from eagle_jax.inputs.resize import resize_last_axis, resize_softly, resize_weights
 
 # Pixel values composed or resized at once; bounds the memory of large images and of many tiles
 # to a few of these.
@@ -70,6 +70,11 @@ class ImagePlan:
     grid: tuple[int, int] = field(metadata={"static": True})
     patch_size: int = field(metadata={"static": True})
     merge_size: int = field(metadata={"static": True})
+
+    @property
+    def tokens(self) -> int:
+        """Number of visual tokens that the model makes of the image."""
+        return math.prod(self.grid) // self.merge_size**2
 
 
 def plan_image(
@@ -158,6 +163,41 @@ def masked_patches(plan: ImagePlan, visible: Bool[Array, "b n"]) -> Float32[Arra
     """
     patches = [_view_patches(plan, view, visible) for view in plan.views]
     return jnp.concatenate(patches, axis=1)
+
+
+def soft_patches(plan: ImagePlan, mask: Float[Array, "b n"]) -> Float32[Array, "b p e"]:
+    """Dims regions of an image and prepares it for the model; differentiable in the mask.
+
+    At masks of zeros and ones these are the patches of `masked_patches` but for the processor's
+    rounding to whole numbers after each pass of the resize.
+
+    Args:
+      plan: from `plan_image`; `Case.question.plan`.
+      mask: share of each region's brightness that remains, from 0 (black) to 1; n may exceed
+        the number of regions.
+
+    Returns:
+      Normalised patches, for `eagle_jax.log_score_patches`.
+    """
+    patches = [_soft_view(plan, view, mask) for view in plan.views]
+    return jnp.concatenate(patches, axis=1)
+
+
+def _soft_view(plan: ImagePlan, view: View, mask: Array) -> Array:
+    height, width = _shape(plan, view)
+    values = mask.astype(jnp.float32)[:, None, plan.labels] * plan.image
+    if view.horizontal is None:
+        values = values[..., :width]
+    else:
+        values = resize_softly(values, view.horizontal)
+    if view.vertical is None:
+        values = values[..., :height, :]
+    else:
+        values = resize_softly(values.swapaxes(2, 3), view.vertical).swapaxes(2, 3)
+    patches = _patchify(values, plan, view)
+    black, white = plan.table[:, 0, None], plan.table[:, 255, None]
+    patches = black + patches * ((white - black) / 255)
+    return patches.reshape(len(mask), math.prod(view.blocks) * view.block**2, -1)
 
 
 def images_at_once(plan: ImagePlan) -> int:

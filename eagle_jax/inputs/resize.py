@@ -11,7 +11,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float32
+from jaxtyping import Array, Float, Float32
 
 from eagle_jax.errors import InputError
 
@@ -117,6 +117,24 @@ def resize_last_axis(
 
     room = jnp.empty((*values.shape[:-1], count), jnp.float32)
     return jax.lax.fori_loop(0, -(-count // tile), fill, room)
+
+
+def resize_softly(
+    values: Float[Array, "b c y padded"], weights: Float32[Array, "2 count padded"]
+) -> Float32[Array, "b c y count"]:
+    """One pass of the resize without its round, so that gradients pass.
+
+    Args:
+      values: from 0 to 255.
+      weights: from `resize_weights`.
+
+    Returns:
+      Values clipped to 0 and 255, within half of `resize_last_axis`.
+    """
+    high, low = weights
+    whole = (high * 2.0**_LOW_BITS + low) * 2.0**-_WEIGHT_BITS
+    resized = jnp.einsum("bcyx,wx->bcyw", values, whole, precision=jax.lax.Precision.HIGHEST)
+    return jnp.clip(resized, 0.0, 255.0)
 
 
 def _weigh(values: Array, halves: Array) -> Array:

@@ -1,12 +1,11 @@
 """A checkpoint made ready for explanations: modules, tokenizer and image settings."""
 
 import dataclasses
-import math
+import functools
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
@@ -15,7 +14,7 @@ from jaxtyping import Int32
 from eagle_jax.errors import InputError, reason
 from eagle_jax.files import DEMO
 from eagle_jax.inputs.image_settings import ImageSettings
-from eagle_jax.inputs.patches import ImagePlan, masked_patches
+from eagle_jax.inputs.patches import ImagePlan
 from eagle_jax.inputs.prompt import (
     build_prompt,
     load_tokenizer,
@@ -29,8 +28,6 @@ from eagle_jax.models.checkpoints.tensor_files import read_json
 from eagle_jax.models.checkpoints.weights import Keys, load_weights, read_config
 from eagle_jax.models.families import internvl, llava, qwen2_5_vl, qwen2_vl, qwen3_vl
 from eagle_jax.models.layers.building_blocks import in_int8
-from eagle_jax.models.layers.decoding import generate
-from eagle_jax.models.layers.precision import full_precision
 
 _FAMILIES = {
     "internvl": (internvl.InternVLConfig, internvl.InternVL, internvl.weight_keys),
@@ -46,9 +43,14 @@ _FAMILIES = {
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["network"],
+    meta_fields=["name", "tokenizer", "image_settings", "end_ids"],
+)
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """What `load` returns; pass it to `explain` and `scorer`.
+    """What `load` returns; pass it to `ask` and `explain`. A pytree of its weights.
 
     Attributes:
       name: the hub id or folder it was loaded from, or "demo".
@@ -67,10 +69,11 @@ class Model:
 
 def load(
     source: str | Path = "demo",
+    *,
     dtype: str | None = None,
     mesh: Mesh | None = None,
-    progress: bool = False,
     quantize: str | None = None,
+    progress: bool = False,
 ) -> Model:
     """Loads a model.
 
@@ -81,9 +84,9 @@ def load(
       dtype: "float32", "bfloat16" or "float16"; None keeps the checkpoint's own.
       mesh: devices to use, with the axes "data", over which masked images are spread, and
         "model", over which weights are; None for the default device alone.
-      progress: show a progress bar while weights in the Hugging Face layout are read.
       quantize: "int8" for linear layers with int8 weights and activations; None leaves a
         checkpoint as it is, also one that was converted to int8.
+      progress: show a progress bar while weights in the Hugging Face layout are read.
 
     Returns:
       The model, with its weights on the default device or on those of the mesh.
@@ -181,59 +184,9 @@ def prompt_about(model: Model, plan: ImagePlan, prompt: str) -> Int32[np.ndarray
     Raises:
       InputError: see `eagle_jax.inputs.prompt.build_prompt`.
     """
-    image_tokens = math.prod(plan.grid) // plan.merge_size**2
-    image_token_id = model.network.config.image_token_id
-    return build_prompt(model.tokenizer, prompt, image_tokens, image_token_id)
-
-
-def generate_answer(
-    model: Model, plan: ImagePlan, prompt_ids: Int32[np.ndarray, " s"], max_new_tokens: int
-) -> Int32[np.ndarray, " a"]:
-    """The model's greedy answer about the whole image, its end token included.
-
-    Args:
-      model: from `load`.
-      plan: the image and its regions.
-      prompt_ids: the expanded prompt.
-      max_new_tokens: length at which an answer without end token is cut.
-
-    Returns:
-      Token ids, at least one.
-
-    Raises:
-      InputError: image and prompt leave no room for an answer.
-    """
-    network = model.network
-    context = network.config.decoder.context
-    image_tokens = int(np.sum(prompt_ids == network.config.image_token_id))
-    require_context(len(prompt_ids) + 1, image_tokens, context)
-    max_new_tokens = min(max_new_tokens, context - len(prompt_ids))
-    # A bucket of lengths shares one program; the padding is never attended to.
-    ids = np.pad(prompt_ids, (0, -len(prompt_ids) % 16), mode="edge")
-    new = _generate(
-        network,
-        jax.device_put(plan),
-        network.layout(plan.grid),
-        ids,
-        network.positions(ids, plan.grid),
-        np.int32(np.argmax(ids == network.config.image_token_id)),
-        np.int32(len(prompt_ids)),
-        np.array(model.end_ids, np.int32),
-        max_new_tokens=max_new_tokens,
+    return build_prompt(
+        model.tokenizer, prompt, plan.tokens, model.network.config.image_token_id
     )
-    new = np.asarray(new)[0]
-    return new[new >= 0]
-
-
-def _generate(network, plan, layout, ids, positions, start, length, end_ids, *, max_new_tokens):
-    everything = jnp.ones((1, 1), bool)
-    patches = masked_patches(dataclasses.replace(plan, labels=plan.labels * 0), everything)
-    with full_precision(network):
-        embeddings = network.embed(ids, network.visual_tokens(patches, layout), start)
-        return generate(network, embeddings, positions, length, end_ids, max_new_tokens)
-
-
-_generate = jax.jit(_generate, static_argnames="max_new_tokens")
 
 
 def find_folder(source: str) -> Path:

@@ -25,7 +25,7 @@ _TARGET_BUCKET = 8
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["plan", "layout", "ids", "positions", "start", "rows", "targets", "weights"],
-    meta_fields=["published_rounding"],
+    meta_fields=["count", "published_rounding"],
 )
 @dataclasses.dataclass(frozen=True)
 class Question:
@@ -40,8 +40,10 @@ class Question:
       rows: int (t,), sequence position whose output predicts each target.
       targets: int (t,), token id scored at each row.
       weights: float (t,), share of each target in the mean; 0 for padding.
+      count: number of targets in front of the padding, which results then leave out; None
+        keeps it, so that questions of one bucket share a program.
       published_rounding: whether pixels and probabilities are rounded as the published code
-        does, see `ask`.
+        does, see `lay_out`.
     """
 
     # Any: JAX also rebuilds questions that hold placeholders, shardings or axis numbers.
@@ -53,10 +55,16 @@ class Question:
     rows: Any
     targets: Any
     weights: Any
+    count: int | None = None
     published_rounding: bool = False
 
+    @property
+    def padded(self) -> "Question":
+        """The question whose results hold the padding targets as well."""
+        return dataclasses.replace(self, count=None)
 
-def ask(
+
+def lay_out(
     network: Any,
     plan: ImagePlan,
     prompt_ids: Int[np.ndarray, " s"],
@@ -71,7 +79,7 @@ def ask(
     the expanded prompt; nothing behind the last such row is kept.
 
     Args:
-      network: the model's modules.
+      network: the model's modules; shapes instead of weights will do.
       plan: the image and its regions.
       prompt_ids: the expanded prompt.
       answer_ids: the whole answer, teacher-forced.
@@ -82,7 +90,7 @@ def ask(
         probabilities of 1 many candidates of a step then are equal.
 
     Returns:
-      The question, with arrays on the default device or on all devices of the model's mesh.
+      The question, its arrays on the host; see `on_devices`.
 
     Raises:
       InputError: the answer contains the image token, or the sequence is too long.
@@ -90,29 +98,12 @@ def ask(
     References:
       EAGLE, arXiv 2509.22496, section 3.1.
     """
-    question = lay_out(network, plan, prompt_ids, answer_ids, target, token_ids)
-    question = dataclasses.replace(question, published_rounding=published_rounding)
-    mesh = mesh_of(network)
-    everywhere = None if mesh is None else NamedSharding(mesh, PartitionSpec())
-    return jax.device_put(question, everywhere)
-
-
-def lay_out(
-    network: Any,
-    plan: ImagePlan,
-    prompt_ids: Int[np.ndarray, " s"],
-    answer_ids: Int[np.ndarray, " a"],
-    target: Int[np.ndarray, " t"],
-    token_ids: Int[np.ndarray, " t"],
-) -> Question:
-    """The question of `ask` with its arrays still on the host; ``network`` may be abstract."""
     image_token = network.config.image_token_id
     if image_token in answer_ids:
         raise InputError(f"the answer holds the image token (id {image_token})")
     rows = len(prompt_ids) + target - 1
     real = np.concatenate([prompt_ids, answer_ids])[: rows.max() + 1]
-    image_tokens = int(np.sum(real == image_token))
-    require_context(len(real), image_tokens, network.config.decoder.context)
+    require_context(len(real), plan.tokens, network.config.decoder.context)
     ids = np.pad(real, (0, -len(real) % _SEQUENCE_BUCKET), mode="edge")
     spare = (0, -len(target) % _TARGET_BUCKET)
     return Question(
@@ -124,11 +115,20 @@ def lay_out(
         rows=np.pad(rows, spare).astype(np.int32),
         targets=np.pad(token_ids, spare).astype(np.int32),
         weights=np.pad(np.full(len(target), 1 / len(target), np.float32), spare),
+        count=len(target),
+        published_rounding=published_rounding,
     )
 
 
+def on_devices(network: Any, question: Question) -> Question:
+    """The question with its arrays where the weights are: on the device, or all of a mesh."""
+    mesh = mesh_of(network)
+    everywhere = None if mesh is None else NamedSharding(mesh, PartitionSpec())
+    return jax.device_put(question, everywhere)
+
+
 def kind_of(question: Question) -> Hashable:
-    """What two questions must have in common to be stacked: structure, shapes and dtypes."""
+    """What two `padded` questions must share to be stacked: structure, shapes and dtypes."""
     leaves, structure = jax.tree.flatten(question)
     return structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
 

@@ -1,5 +1,12 @@
-"""Searches for the order in which regions matter."""
+"""From a set function to the order in which regions matter, and its curves.
 
-from eagle_jax.search.greedy import Found as Found
-from eagle_jax.search.greedy import greedy as greedy
-from eagle_jax.search.greedy import greedy_lockstep as greedy_lockstep
+For everything above `scoring`. `methods` is the table of searches, `rounds` how they are run,
+`exact` the simplest of them; a new search is one file like it and one line in the table.
+"""
+
+from eagle_jax.search.methods import SEARCHES as SEARCHES
+from eagle_jax.search.methods import find_orders as find_orders
+from eagle_jax.search.rounds import Found as Found
+from eagle_jax.search.rounds import Objective as Objective
+from eagle_jax.search.sets import Curves as Curves
+from eagle_jax.search.sets import curves_along as curves_along

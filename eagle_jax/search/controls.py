@@ -1,4 +1,4 @@
-"""Orders that know nothing of the answer, and the curves of any order.
+"""Orders that know nothing of the answer, to hold an explanation against.
 
 A curve means little by itself: large regions shown first raise any score. The same curves
 along a random order, along an order of like-sized regions, and along the regions by area say
@@ -6,27 +6,12 @@ how much of it is owed to the explanation.
 """
 
 import zlib
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32, Int32
+from jaxtyping import Int32
 
 _STRATA = 4
-
-
-class Curves(NamedTuple):
-    """The scores along an order.
-
-    Attributes:
-      order: region numbers, first to last.
-      insertion: row k holds the target probabilities with the first k regions visible.
-      deletion: row k holds them with the first k regions removed.
-    """
-
-    order: Int32[np.ndarray, "n"]
-    insertion: Float32[np.ndarray, "n+1 t"]
-    deletion: Float32[np.ndarray, "n+1 t"]
 
 
 def random_order(regions: int, seed: int | Sequence[int]) -> Int32[np.ndarray, "n"]:
@@ -91,19 +76,3 @@ def control_orders(
         orders[f"matched-{number}"] = matched_order(labels, order, seed)
     return orders | {"area": area_order(labels)}
 
-
-def control_curves(scorer: Callable[..., Any], order: Int32[np.ndarray, "n"]) -> Curves:
-    """Insertion and deletion curves along any order, 2 n masked images in one call.
-
-    Args:
-      scorer: maps Bool[b, n] visible regions to Float32[b, t] probabilities.
-      order: region numbers, first to last.
-    """
-    n = order.size
-    place = np.empty(n, np.int64)
-    place[order] = np.arange(n)
-    inserted = place < np.arange(n + 1)[:, None]
-    # The blank and the full image belong to both curves.
-    scores = np.asarray(scorer(np.concatenate([inserted, ~inserted[1:-1]])), np.float32)
-    shown, removed = scores[: n + 1], scores[n + 1 :]
-    return Curves(order, shown, np.concatenate([shown[-1:], removed, shown[:1]]))

@@ -1,82 +1,81 @@
-"""Several images through one program: their searches share the batches of every step."""
+"""Several images through one program: the sets of all of them share its batches."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
-import jax
 import numpy as np
 from jaxtyping import Bool, Float32
 
 from eagle_jax.models.checkpoints.sharding import mesh_of
 from eagle_jax.scoring.question import kind_of, stack_questions
-from eagle_jax.scoring.scorer import MaskedImageScorer, best_region
+from eagle_jax.scoring.scorer import MaskedImageScorer, Scorer, padded_regions
+from eagle_jax.scoring.set_function import score_sets
 
 
 def lockstep_kind(scorer: MaskedImageScorer) -> Hashable:
-    """What two scorers of one model must have in common to go in lockstep."""
-    width = scorer.padded(np.zeros(scorer.regions, bool)).size
-    return kind_of(scorer.question), width, scorer.batch_size
+    """What two scorers of one model must have in common to share batches."""
+    return kind_of(scorer.question.padded), padded_regions(scorer.regions), scorer.batch_size
 
 
 class Lockstep:
-    """Greedy steps of several searches at once.
+    """Scores sets of several images at once.
 
-    Late in a search few candidates are left and a batch is no longer full; with several
-    images it is filled with the candidates of the others.
-
-    Attributes:
-      scorers: the scorers, in the order in which they were given.
+    Late in a search few sets are left to ask for and a batch is no longer full; with several
+    images it is filled with the sets of the others. Scorers of other kinds, or that are no
+    `MaskedImageScorer`, are simply asked one after the other.
     """
 
-    def __init__(self, scorers: Sequence[MaskedImageScorer], room: int | None = None):
-        """Stacks the questions of some scorers.
+    def __init__(self, scorers: Sequence[Scorer], room: int | None = None):
+        """Stacks the questions of scorers that can share batches.
 
         Args:
-          scorers: of one model and one kind, see `lockstep_kind`; at least one.
+          scorers: of one model; at least one.
           room: number of images the program is compiled for, so that a smaller last group
             needs no program of its own; None for as many as there are.
         """
-        self.scorers = tuple(scorers)
-        spare = 0 if room is None else room - len(self.scorers)
-        questions = [scorer.question for scorer in self.scorers]
-        self._questions = stack_questions(questions + questions[:1] * spare)
-        self._spare = spare
+        self._scorers = tuple(scorers)
+        self._masked = [one for one in scorers if isinstance(one, MaskedImageScorer)]
+        alike = len(self._masked) == len(scorers) and len(set(map(lockstep_kind, scorers))) == 1
+        self._shared = alike and max(len(scorers), room or 1) > 1
+        if self._shared:
+            questions = [scorer.question.padded for scorer in self._masked]
+            self._room = max(len(questions), room or 0)
+            spare = self._room - len(questions)
+            self._questions = stack_questions(questions + questions[:1] * spare)
 
-    def step(
-        self,
-        chosen: Sequence[Bool[np.ndarray, "_"]],
-        insight_weight: float,
-        necessity_weight: float,
-    ) -> list[tuple[int, Float32[np.ndarray, "_"], Float32[np.ndarray, "_"]] | None]:
-        """Finds for each image the region whose addition raises F most.
+    def __call__(
+        self, sets: Mapping[int, Bool[np.ndarray, "_ _"]]
+    ) -> dict[int, Float32[np.ndarray, "_ _"]]:
+        """Scores some sets of some of the images.
 
         Args:
-          chosen: for each image the regions taken so far, shape (regions,).
-          insight_weight: lambda 1.
-          necessity_weight: lambda 2.
+          sets: for numbers of scorers, one row per masked image, True for a visible region.
 
         Returns:
-          For each image what `MaskedImageScorer.step` returns; None where all are taken.
+          The target probabilities, for the same numbers.
         """
-        first = self.scorers[0]
-        pairs = list(zip(self.scorers, chosen, strict=True))
-        taken = np.stack([scorer.padded(one) for scorer, one in pairs])
-        left = np.stack([scorer.padded(~one) for scorer, one in pairs])
-        taken, left = (np.pad(sets, ((0, self._spare), (0, 0))) for sets in (taken, left))
-        found = jax.device_get(
-            best_region(
+        if not self._shared:
+            scores = {i: self._scorers[i](one) for i, one in sets.items()}
+            return {i: np.asarray(one, np.float32) for i, one in scores.items()}
+        first = self._masked[0]
+        width = padded_regions(first.regions)
+        capacity = 2 * width * self._room
+        rows = np.concatenate(
+            [np.pad(one, ((0, 0), (0, width - one.shape[1]))) for one in sets.values()]
+        )
+        which = np.repeat([*sets], [len(one) for one in sets.values()])
+        scores = []
+        for start in range(0, len(rows), capacity):
+            part = slice(start, start + capacity)
+            spare = (0, capacity - len(rows[part]))
+            found = score_sets(
                 first.network,
                 self._questions,
-                taken,
-                left,
-                np.float32(insight_weight),
-                np.float32(necessity_weight),
+                np.pad(rows[part], (spare, (0, 0))),
+                np.int32(len(rows[part])),
+                np.pad(which[part], spare).astype(np.int32),
                 batch_size=first.batch_size,
                 mesh=mesh_of(first.network),
             )
-        )
-        steps = []
-        for (scorer, one), region, inserted, removed in zip(pairs, *found, strict=False):
-            targets = len(scorer.tokens)
-            step = int(region), inserted[:targets], removed[:targets]
-            steps.append(None if one.all() else step)
-        return steps
+            scores.append(np.asarray(found)[: len(rows[part])])
+        scores = np.concatenate(scores)
+        return {i: scores[which == i][:, : len(self._masked[i].tokens)] for i in sets}

@@ -1,0 +1,148 @@
+"""One way to ask: an image, a prompt and an answer, ready to be explained."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from eagle_jax.errors import InputError
+from eagle_jax.inputs.answer import (
+    decode_answer,
+    encode_answer,
+    find_target,
+    find_target_ids,
+    token_texts,
+)
+from eagle_jax.inputs.images import ImageSource, read_image
+from eagle_jax.inputs.patches import plan_image
+from eagle_jax.inputs.regions import Regions, segment
+from eagle_jax.scoring.answers import whole_answer
+from eagle_jax.scoring.model import Model, prompt_about
+from eagle_jax.scoring.question import Question, lay_out, on_devices
+from eagle_jax.scoring.scorer import MaskedImageScorer
+
+Answer = str | Sequence[int] | np.ndarray
+Target = str | Sequence[int] | np.ndarray
+TargetIds = str | Sequence[int | str] | np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Case:
+    """An image, a prompt and an answer, ready to be explained.
+
+    Attributes:
+      model: that is asked.
+      image: the picture, RGB.
+      prompt: the user's text.
+      prompt_ids: it in the chat template, around the image's tokens.
+      answer_ids: the whole answer.
+      target: positions in the answer that are scored.
+      token_ids: the ids scored there.
+      scorer: the set function: visible regions to probabilities of the targets.
+    """
+
+    model: Model
+    image: UInt8[np.ndarray, "H W 3"]
+    prompt: str
+    prompt_ids: Int32[np.ndarray, " s"]
+    answer_ids: Int32[np.ndarray, " a"]
+    target: Int32[np.ndarray, " t"]
+    token_ids: Int32[np.ndarray, " t"]
+    scorer: MaskedImageScorer
+
+    @property
+    def question(self) -> Question:
+        """What the pure functions take, `eagle_jax.score` and its kin."""
+        return self.scorer.question
+
+    @property
+    def labels(self) -> Int32[np.ndarray, "H W"]:
+        """The region of every pixel."""
+        return self.scorer.labels
+
+    @property
+    def answer(self) -> str:
+        """The answer as text, without special tokens."""
+        return decode_answer(self.model.tokenizer, self.answer_ids)
+
+    @property
+    def answer_tokens(self) -> tuple[str, ...]:
+        """The text of each token of the answer."""
+        return token_texts(self.model.tokenizer, self.answer_ids)
+
+
+def ask(
+    model: Model,
+    image: ImageSource,
+    prompt: str,
+    *,
+    answer: Answer | None = None,
+    target: Target | None = None,
+    target_ids: TargetIds | None = None,
+    regions: Regions = 64,
+    max_new_tokens: int = 128,
+    batch_size: int | None = None,
+    published_rounding: bool = False,
+) -> Case:
+    """Asks a model about an image: all of an explanation that comes before the search.
+
+    Args:
+      model: from `eagle_jax.load`.
+      image: a path, a PIL image, or an array of uint8 pixels.
+      prompt: the question or instruction.
+      answer: the answer to explain, as text or token ids; None lets the model answer.
+      target: what to explain in the answer: None for every token, a word or phrase, or
+        positions of tokens.
+      target_ids: tokens to score at those positions instead of the answer's own, as ids or
+        texts: "No" where the model said "Yes" asks what speaks for the other answer.
+      regions: about so many SLICO regions, a form such as "grid:8x8", or an integer label
+        map (H, W).
+      max_new_tokens: limit of an answer the model gives itself.
+      batch_size: masked images per forward, a multiple of the devices along the mesh's "data"
+        axis; None chooses.
+      published_rounding: round pixels, logits and probabilities as the published code does,
+        see `eagle_jax.scoring.question.lay_out`; only to compare with its figures.
+
+    Returns:
+      The case; its model has answered where no answer was given.
+
+    Raises:
+      InputError: something in the arguments cannot be used; the message says what to do.
+
+    References:
+      EAGLE, arXiv 2509.22496, section 3.1.
+    """
+    if max_new_tokens < 1:
+        raise InputError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
+    tokenizer, network = model.tokenizer, model.network
+    pixels = read_image(image)
+    labels = segment(pixels, regions)
+    plan = plan_image(pixels, labels, model.image_settings)
+    prompt_ids = prompt_about(model, plan, prompt)
+    if answer is None:
+        answer_ids = whole_answer(model, plan, prompt_ids, max_new_tokens)
+    else:
+        answer_ids = encode_answer(tokenizer, answer)
+    positions = find_target(tokenizer, answer_ids, target)
+    token_ids = find_target_ids(tokenizer, answer_ids, positions, target_ids)
+    question = lay_out(
+        network, plan, prompt_ids, answer_ids, positions, token_ids, published_rounding
+    )
+    scorer = MaskedImageScorer(
+        network,
+        on_devices(network, question),
+        labels,
+        token_texts(tokenizer, token_ids),
+        batch_size,
+    )
+    return Case(
+        model=model,
+        image=pixels,
+        prompt=prompt,
+        prompt_ids=prompt_ids,
+        answer_ids=answer_ids,
+        target=positions,
+        token_ids=token_ids,
+        scorer=scorer,
+    )

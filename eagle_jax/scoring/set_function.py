@@ -1,0 +1,198 @@
+"""Sets of visible regions to probabilities of the target tokens: pure functions.
+
+`score`, `log_score` and `log_score_patches` are plain JAX: jit, vmap, grad and shard_map
+compose with them. `score_sets` is the program behind `MaskedImageScorer`, one for any number of
+sets.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Bool, Float, Float32, Int
+
+from eagle_jax.errors import InputError
+from eagle_jax.inputs.patches import images_at_once, masked_patches
+from eagle_jax.models.layers.precision import full_precision
+from eagle_jax.scoring.question import Question, pick
+
+
+def score(
+    network: Any, question: Question, visible: Bool[Array, "b n"]
+) -> Float32[Array, "b t"]:
+    """Probability of each target token with only some regions visible.
+
+    Exact: hidden regions are black in the source image, which is then resized in whole numbers
+    as the published processors do. It has therefore no gradient with respect to the regions;
+    `soft_patches` and `log_score_patches` have.
+
+    Args:
+      network: the model's modules, `Model.network`.
+      question: what is asked about the image, `Case.question`.
+      visible: one row per masked image, True for a visible region.
+
+    Returns:
+      The probabilities, one column per target.
+
+    Raises:
+      InputError: ``visible`` is not boolean.
+
+    References:
+      EAGLE, arXiv 2509.22496, section 3.2.
+    """
+    return _exact(network, question, visible, _probabilities)
+
+
+def log_score(
+    network: Any, question: Question, visible: Bool[Array, "b n"]
+) -> Float32[Array, "b t"]:
+    """Log-probability of each target token with only some regions visible; see `score`."""
+    return _exact(network, question, visible, _log_probabilities)
+
+
+def log_score_patches(
+    network: Any, question: Question, patches: Float[Array, "b p e"]
+) -> Float32[Array, "b t"]:
+    """Log-probability of each target token after the patches of an image; differentiable.
+
+    Args:
+      network: the model's modules, `Model.network`.
+      question: what is asked about the image, `Case.question`.
+      patches: normalised pixels in the model's order, as `soft_patches` gives them.
+
+    Returns:
+      The log-probabilities, one column per target.
+    """
+    return _cut(_read(network, question, patches, _log_probabilities), question)
+
+
+def _exact(network, question: Question, visible, values) -> Array:
+    if visible.dtype != bool:
+        raise InputError(
+            f"visible is of type {visible.dtype}; regions are visible or not, so it must be "
+            "bool (for masks between 0 and 1, and their gradients, see soft_patches)"
+        )
+    patches = _rounded(masked_patches(question.plan, visible), question)
+    return _cut(_read(network, question, patches, values), question)
+
+
+def _cut(scores: Array, question: Question) -> Array:
+    # Programs are compiled per bucket of targets; nobody outside sees the padding.
+    return scores[:, : question.count]
+
+
+def _read(network, question: Question, patches, values) -> Array:
+    with full_precision(network):
+        visual = network.visual_tokens(patches, question.layout)
+        return _after_vision(network, question, visual, values)
+
+
+def _after_vision(network, question: Question, visual, values) -> Array:
+    embeddings = network.embed(question.ids, visual, question.start)
+    hidden = network.hidden_states(embeddings, question.positions, question.rows)
+    return values(network, question, hidden)
+
+
+def _log_probabilities(network, question: Question, hidden) -> Array:
+    if question.published_rounding:
+        return jnp.log(_probabilities(network, question, hidden))
+    return network.log_probabilities(hidden, question.targets)
+
+
+def _probabilities(network, question: Question, hidden) -> Array:
+    if not question.published_rounding:
+        return jnp.exp(network.log_probabilities(hidden, question.targets))
+    logits = network.decoder.logits(hidden).astype(hidden.dtype)
+    shares = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(hidden.dtype)
+    chosen = jnp.take_along_axis(shares, question.targets[None, :, None], axis=-1)
+    return chosen[..., 0].astype(jnp.float32)
+
+
+def _rounded(patches: Array, question: Question) -> Array:
+    if not question.published_rounding:
+        return patches
+    return patches.astype(jnp.bfloat16).astype(jnp.float32)
+
+
+def _score_several(
+    network: Any, questions: Question, which: Int[Array, " b"], visible: Bool[Array, "b n"]
+) -> Float32[Array, "b t"]:
+    """`score` of masked images that belong to different questions of a stack."""
+
+    def pixels(row):
+        which, visible = row
+        return masked_patches(pick(questions, which).plan, visible[None])[0]
+
+    def read(which, visual):
+        own = pick(questions, which)
+        return _after_vision(network, own, visual[None], _probabilities)[0]
+
+    at_once = min(len(visible), images_at_once(questions.plan))
+    patches = jax.lax.map(pixels, (which, visible), batch_size=at_once)
+    with full_precision(network):
+        visual = network.visual_tokens(_rounded(patches, questions), questions.layout)
+        return jax.vmap(read)(which, visual)
+
+
+@functools.partial(jax.jit, static_argnames=("batch_size", "mesh"))
+def score_sets(
+    network: Any,
+    question: Question,
+    sets: Bool[Array, "m n"],
+    count: Int[Array, ""],
+    which: Int[Array, " m"] | None = None,
+    *,
+    batch_size: int,
+    mesh: Mesh | None = None,
+) -> Float32[Array, "m t"]:
+    """Scores the first ``count`` sets, ``batch_size`` at a time; other rows are undefined.
+
+    Args:
+      network: the model's modules.
+      question: a `Question.padded` one, or a stack of several.
+      sets: one row per masked image, True for a visible region.
+      count: how many of the rows matter; the program's time follows it.
+      which: the question of each row, for a stack.
+      batch_size: masks per forward, over all devices; a multiple of the "data" axis.
+      mesh: the mesh the weights are on; each device along "data" scores its own masks, and
+        none hears of the others before all are done.
+
+    Returns:
+      Float32 probabilities, padding targets included.
+    """
+    (capacity, n), targets = sets.shape, question.targets.shape[-1]
+    shards = 1 if mesh is None else mesh.shape["data"]
+    batches = -(-capacity // batch_size)
+    spare = batches * batch_size - capacity
+    sets = jnp.pad(sets, ((0, spare), (0, 0)))
+    sets = sets.reshape(batches, shards, batch_size // shards, n)
+    if which is not None:
+        which = jnp.pad(which, (0, spare)).reshape(sets.shape[:3])
+
+    def score_batches(network, question, sets, which, count):
+        def score_batch(i, scores):
+            if which is None:
+                batch = score(network, question, sets[i, 0])
+            else:
+                batch = _score_several(network, question, which[i, 0], sets[i, 0])
+            return jax.lax.dynamic_update_index_in_dim(scores, batch[None], i, axis=0)
+
+        room = jnp.zeros((*sets.shape[:3], targets), jnp.float32)
+        wanted = (count + batch_size - 1) // batch_size
+        return jax.lax.fori_loop(0, wanted, score_batch, room)
+
+    if mesh is not None:
+        everywhere, own = PartitionSpec(), PartitionSpec(None, "data")
+        score_batches = jax.shard_map(
+            score_batches,
+            mesh=mesh,
+            axis_names={"data"},
+            in_specs=(everywhere, everywhere, own, own, everywhere),
+            out_specs=own,
+            check_vma=False,
+        )
+    scores = score_batches(network, question, sets, which, count)
+    return scores.reshape(-1, targets)[:capacity]
+

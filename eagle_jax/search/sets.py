@@ -1,0 +1,52 @@
+"""Sets of regions along an order, and the curves of scores over them."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int, Int32
+
+from eagle_jax.scoring.scorer import Scorer
+
+
+class Curves(NamedTuple):
+    """The scores along an order.
+
+    Attributes:
+      order: region numbers, most important first; k of the n regions.
+      insertion: row i holds the target probabilities with the first i regions visible.
+      deletion: row i holds them with the first i regions removed.
+    """
+
+    order: Int32[np.ndarray, "k"]
+    insertion: Float32[np.ndarray, "k+1 t"]
+    deletion: Float32[np.ndarray, "k+1 t"]
+
+
+def prefixes(order: Int[np.ndarray, " n"]) -> Bool[np.ndarray, "n+1 n"]:
+    """The sets of regions that an order of all regions runs through.
+
+    Args:
+      order: region numbers, most important first.
+
+    Returns:
+      Row k has the first k regions visible, for k = 0 (blank image) to n (full image).
+    """
+    rank = np.argsort(order)
+    return rank[None, :] < np.arange(len(order) + 1)[:, None]
+
+
+def curves_along(scorer: Scorer, order: Int32[np.ndarray, "n"]) -> Curves:
+    """Insertion and deletion curves along any order of all regions.
+
+    Args:
+      scorer: the set function; it is asked for 2 n masked images in one call.
+      order: region numbers, first to last.
+
+    Returns:
+      The curves, from the blank to the full image and back.
+    """
+    inserted = prefixes(order)
+    # The blank and the full image belong to both curves.
+    scores = np.asarray(scorer(np.concatenate([inserted, ~inserted[1:-1]])), np.float32)
+    shown, removed = scores[: len(inserted)], scores[len(inserted) :]
+    return Curves(order, shown, np.concatenate([shown[-1:], removed, shown[:1]]))
