@@ -7,6 +7,8 @@ from jaxtyping import Int32, UInt8
 
 from eagle_jax.errors import InputError
 
+Regions = int | str | np.ndarray
+
 # Larger pictures are divided by SLICO on a thinned copy.
 _SEGMENTED_PIXELS = 4_000_000
 _FORMS = (
@@ -15,7 +17,7 @@ _FORMS = (
 
 
 def segment(
-    image: UInt8[np.ndarray, "H W 3"], regions: int | str | np.ndarray
+    image: UInt8[np.ndarray, "H W 3"], regions: Regions
 ) -> Int32[np.ndarray, "H W"]:
     """Divides an image into regions.
 
