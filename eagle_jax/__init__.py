@@ -9,32 +9,84 @@ Importing this package is cheap; its names are loaded when first used.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from eagle_jax import demo as demo
+    from eagle_jax import kernels as kernels
+    from eagle_jax import lists as lists
+    from eagle_jax import metrics as metrics
+    from eagle_jax import models as models
+    from eagle_jax import search as search
+    from eagle_jax.conversion import convert as convert
+    from eagle_jax.diagnosis import diagnose as diagnose
+    from eagle_jax.errors import InputError as InputError
+    from eagle_jax.evaluation import evaluate as evaluate
+    from eagle_jax.explanation import explain as explain
+    from eagle_jax.inputs.patches import soft_patches as soft_patches
+    from eagle_jax.lists.build import build_list as build_list
+    from eagle_jax.planning.estimate import plan as plan
+    from eagle_jax.reports import plot as plot
+    from eagle_jax.results.attribution import Attribution as Attribution
+    from eagle_jax.results.manifest import Settings as Settings
+    from eagle_jax.results.published import to_eagle as to_eagle
+    from eagle_jax.results.published_run import export_run as export_run
+    from eagle_jax.run import run_list as run_list
+    from eagle_jax.scoring.answers import generate as generate
+    from eagle_jax.scoring.case import Case as Case
+    from eagle_jax.scoring.case import ask as ask
+    from eagle_jax.scoring.model import Model as Model
+    from eagle_jax.scoring.model import load as load
+    from eagle_jax.scoring.scorer import Scorer as Scorer
+    from eagle_jax.scoring.set_function import log_score as log_score
+    from eagle_jax.scoring.set_function import log_score_patches as log_score_patches
+    from eagle_jax.scoring.set_function import score as score
+    from eagle_jax.search.sets import Curves as Curves
+    from eagle_jax.search.sets import curves_along as curves_along
+
+# The same names, for the interpreter.
 _HOMES = {
     "Attribution": "eagle_jax.results.attribution",
+    "Case": "eagle_jax.scoring.case",
+    "Curves": "eagle_jax.search.sets",
     "InputError": "eagle_jax.errors",
+    "Model": "eagle_jax.scoring.model",
+    "Scorer": "eagle_jax.scoring.scorer",
+    "Settings": "eagle_jax.results.manifest",
+    "ask": "eagle_jax.scoring.case",
+    "build_list": "eagle_jax.lists.build",
+    "convert": "eagle_jax.conversion",
+    "curves_along": "eagle_jax.search.sets",
     "diagnose": "eagle_jax.diagnosis",
+    "evaluate": "eagle_jax.evaluation",
     "explain": "eagle_jax.explanation",
-    "generate": "eagle_jax.scoring.generation",
+    "export_run": "eagle_jax.results.published_run",
+    "generate": "eagle_jax.scoring.answers",
     "load": "eagle_jax.scoring.model",
+    "log_score": "eagle_jax.scoring.set_function",
+    "log_score_patches": "eagle_jax.scoring.set_function",
+    "plan": "eagle_jax.planning.estimate",
     "plot": "eagle_jax.reports",
-    "scorer": "eagle_jax.explanation",
+    "run_list": "eagle_jax.run",
+    "score": "eagle_jax.scoring.set_function",
+    "soft_patches": "eagle_jax.inputs.patches",
     "to_eagle": "eagle_jax.results.published",
 }
 _MODULES = ("demo", "kernels", "lists", "metrics", "models", "search")
 __all__ = [*_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
-        globals()[name] = value
-        return value
-    if name in _MODULES:
-        return importlib.import_module(f"eagle_jax.{name}")
-    raise AttributeError(f"module 'eagle_jax' has no attribute {name!r}")
+    elif name in _MODULES:
+        value = importlib.import_module(f"eagle_jax.{name}")
+    elif name == "__version__":
+        value = importlib.import_module("importlib.metadata").version("eagle-jax")
+    else:
+        raise AttributeError(f"module 'eagle_jax' has no attribute {name!r}")
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -19,9 +19,10 @@ _INDEX = "model.safetensors.index.json"
 def convert(
     source: str | Path,
     destination: str | Path,
+    *,
     dtype: str | None = None,
-    progress: bool = False,
     quantize: str | None = None,
+    progress: bool = False,
 ) -> int:
     """Converts a checkpoint into a folder that `load` restores straight to its devices.
 
@@ -34,9 +35,9 @@ def convert(
       source: what `load` takes: a folder in the Hugging Face layout or a hub id.
       destination: a folder that does not exist yet, or an empty one.
       dtype: "float32", "bfloat16" or "float16"; None keeps the checkpoint's own.
-      progress: show progress bars.
       quantize: "int8" for int8 weights in the linear layers of attention and MLP; None leaves
         them floats.
+      progress: show progress bars.
 
     Returns:
       Bytes of weights written.
@@ -47,7 +48,7 @@ def convert(
     destination = Path(destination).expanduser().absolute()
     require_new(destination)
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        network = load(source, dtype, progress=progress, quantize=quantize).network
+        network = load(source, dtype=dtype, quantize=quantize, progress=progress).network
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(network))
         free = shutil.disk_usage(destination.parent).free
         if free < size:

@@ -14,18 +14,14 @@ from eagle_jax.explanation import explain
 from eagle_jax.files import write_folder
 from eagle_jax.inputs.answer import decode_answer
 from eagle_jax.inputs.images import ImageSource, read_image
-from eagle_jax.inputs.regions import segment
+from eagle_jax.inputs.regions import Regions, segment
 from eagle_jax.metrics.hallucination import minimal_correction, right_answers, yes_or_no
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.results.storage import encode, require_free
-from eagle_jax.scoring.answers import (
-    correct_by_bisection,
-    correct_by_scan,
-    prefixes,
-    regenerate,
-)
-from eagle_jax.scoring.generation import generate
+from eagle_jax.scoring.answers import generate, regenerate
 from eagle_jax.scoring.model import Model
+from eagle_jax.search.correction import correct_by_bisection, correct_by_scan
+from eagle_jax.search.sets import prefixes
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -152,7 +148,8 @@ def diagnose(
     image: ImageSource,
     prompt: str,
     label: str,
-    regions: int | str | np.ndarray = 64,
+    *,
+    regions: Regions = 64,
     bisect: bool = False,
     search: str = "exact",
     batch_size: int | None = None,
@@ -173,7 +170,7 @@ def diagnose(
       regions: about so many SLICO regions, a form such as "grid:8x8", or an integer label
         map (H, W).
       bisect: ask again about few prefixes of the order instead of all, see
-        `eagle_jax.scoring.answers.correct_by_bisection`.
+        `eagle_jax.search.correction.correct_by_bisection`.
       search: see `eagle_jax.explain`.
       batch_size: masked images at once; None chooses.
       max_new_tokens: limit of the answers before and after.
@@ -193,7 +190,7 @@ def diagnose(
         raise InputError(f'the label is {label!r}; it must be "Yes" or "No"')
     pixels = read_image(image)
     labels = segment(pixels, regions)
-    answer_ids = generate(model, pixels, prompt, max_new_tokens)
+    answer_ids = generate(model, pixels, prompt, max_new_tokens=max_new_tokens)
     before = decode_answer(model.tokenizer, answer_ids)
     said = yes_or_no(before)
     if said == right:
@@ -232,7 +229,7 @@ def diagnose(
         labels,
         prompt,
         prefixes(attribution.order)[found.kept][None],
-        max_new_tokens,
+        max_new_tokens=max_new_tokens,
         settle=(),
         batch_size=batch_size,
     )

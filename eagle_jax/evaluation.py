@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -143,7 +144,9 @@ class Comparison:
         )
 
 
-def evaluate(out: Path, published_rules: bool = False, progress: bool = False) -> Evaluation:
+def evaluate(
+    out: str | os.PathLike, *, published_rules: bool = False, progress: bool = False
+) -> Evaluation:
     """Computes the measures of every result of a run.
 
     Args:
@@ -158,6 +161,7 @@ def evaluate(out: Path, published_rules: bool = False, progress: bool = False) -
     Raises:
       InputError: the folder holds no result that can be read.
     """
+    out = Path(out)
     folder = out / ITEMS
     if not folder.is_dir():
         raise InputError(f"{out} holds no run: give the --out folder of eagle-jax run")

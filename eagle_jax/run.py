@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import json
+import os
 import shutil
 import sys
 import time
@@ -18,7 +19,7 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from eagle_jax.errors import InputError, reason
-from eagle_jax.explanation import Case, check_search, conclude, prepare
+from eagle_jax.explanation import conclude
 from eagle_jax.files import write_file
 from eagle_jax.inputs.images import read_image
 from eagle_jax.inputs.regions import segment
@@ -34,14 +35,16 @@ from eagle_jax.results.run_folder import (
     read_item,
     write_result,
 )
-from eagle_jax.scoring.answers import correct_by_bisection, correct_by_scan, regenerate
+from eagle_jax.scoring.answers import regenerate
+from eagle_jax.scoring.case import Case, ask
 from eagle_jax.scoring.model import Model, find_folder, load
-from eagle_jax.search import Found, greedy_lockstep
-from eagle_jax.search.controls import control_curves, control_orders
-from eagle_jax.search.lockstep import Lockstep, lockstep_kind
+from eagle_jax.search import Found, Objective, curves_along, find_orders
+from eagle_jax.search.controls import control_orders
+from eagle_jax.search.correction import correct_by_bisection, correct_by_scan
+from eagle_jax.search.lockstep import lockstep_kind
+from eagle_jax.search.methods import chosen_search
 
 _DEFAULTS = Settings()
-_BAR = "{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 # Pictures that are read and divided while the devices are busy with others.
 _AHEAD = 4
 
@@ -80,7 +83,7 @@ class Report(NamedTuple):
 
 def run_list(
     entries: Sequence[Item | Broken],
-    out: Path,
+    out: str | os.PathLike,
     settings: Settings = _DEFAULTS,
     *,
     batch_size: int | None = None,
@@ -116,6 +119,7 @@ def run_list(
       InputError: the settings, the folder or the model cannot be used at all.
     """
     begin = time.perf_counter()
+    out = Path(out)
     _check(entries, settings, together, process)
     folder = find_folder(settings.model)
     begin_run(out, settings, fingerprint(folder), process[0])
@@ -138,11 +142,13 @@ def run_list(
     work = _Work(out, settings, together, batch_size, failures)
     if waiting:
         model = load(
-            settings.model, settings.dtype, _own_mesh(parts), progress, settings.quantize
+            settings.model,
+            dtype=settings.dtype,
+            mesh=_own_mesh(parts),
+            quantize=settings.quantize,
+            progress=progress,
         )
-        with tqdm(
-            total=len(waiting), unit="item", bar_format=_BAR, disable=not progress
-        ) as bar:
+        with tqdm(total=len(waiting), unit="item", disable=not progress) as bar:
             work.explain_all(model, waiting, bar)
     return Report(
         finished=before + work.finished,
@@ -155,7 +161,7 @@ def run_list(
 
 @dataclasses.dataclass
 class _Work:
-    """The state of a run that is going on; `ended` counts finished and failed items."""
+    """The state of a run that is going on."""
 
     out: Path
     settings: Settings
@@ -163,8 +169,11 @@ class _Work:
     batch_size: int | None
     failures: list[Failure]
     finished: int = 0
-    ended: int = 0
     forwards: int = 0
+
+    @property
+    def objective(self) -> Objective:
+        return Objective(self.settings.insight_weight, self.settings.necessity_weight)
 
     def explain_all(self, model: Model, items: Sequence[Item], bar: tqdm) -> None:
         groups: dict[object, list[tuple[Item, Case]]] = {}
@@ -178,26 +187,26 @@ class _Work:
             group = groups.setdefault(kind, [])
             group.append((item, case))
             if len(group) == self.together:
-                self._explain(model, groups.pop(kind), bar)
+                self._explain(groups.pop(kind), bar)
         for group in groups.values():
-            self._explain(model, group, bar)
+            self._explain(group, bar)
 
     def _prepare(self, model: Model, item: Item, pixels: Future) -> Case:
         settings, target, target_ids = self.settings, item.target, item.target_ids
         if item.label is not None and target is None and target_ids is None:
             target, target_ids = (0,), (item.label,)
         image, labels = pixels.result()
-        case = prepare(
+        case = ask(
             model,
             image,
             item.prompt,
-            item.answer,
-            target,
-            target_ids,
-            labels,
-            self.batch_size,
-            settings.max_new_tokens,
-            settings.published_rounding,
+            answer=item.answer,
+            target=target,
+            target_ids=target_ids,
+            regions=labels,
+            max_new_tokens=settings.max_new_tokens,
+            batch_size=self.batch_size,
+            published_rounding=settings.published_rounding,
         )
         if item.prompt_ids is not None:
             own = case.prompt_ids.tolist()
@@ -205,23 +214,25 @@ class _Work:
                 raise InputError(difference)
         return case
 
-    def _explain(self, model: Model, group: list[tuple[Item, Case]], bar: tqdm) -> None:
+    def _explain(self, group: list[tuple[Item, Case]], bar: tqdm) -> None:
         begin = time.perf_counter()
-        lockstep = Lockstep([case.scorer for _, case in group], self.together)
-        total = sum(scorer.regions * (scorer.regions + 1) for scorer in lockstep.scorers)
-
         scored = 0
 
         def report(forwards: int) -> None:
             nonlocal scored
             scored += forwards
             rate = scored / (time.perf_counter() - begin)
-            bar.set_postfix_str(f"{rate:.0f} forwards/s", refresh=False)
-            bar.update(self.ended + len(group) * scored / total - bar.n)
+            bar.set_postfix_str(f"{scored:,} forwards, {rate:.0f} a second")
 
-        weights = self.settings.insight_weight, self.settings.necessity_weight
+        scorers = [case.scorer for _, case in group]
         try:
-            found = greedy_lockstep(lockstep, *weights, report)
+            found = find_orders(
+                scorers,
+                self.settings.search,
+                objective=self.objective,
+                room=self.together,
+                report=report,
+            )
         except Exception as error:  # whatever it is, the other groups go on
             self._fail([item for item, _ in group], error, bar)
             return
@@ -230,44 +241,39 @@ class _Work:
         seconds = (time.perf_counter() - begin) / len(group)
         for (item, case), one in zip(group, found, strict=True):
             try:
-                result = self._result(model, item, case, one, seconds)
+                result = self._result(item, case, one, seconds)
             except Exception as error:  # whatever it is, the other items go on
                 self._fail([item], error, bar)
                 continue
             # A disk that is full ends the run: the next result could not be written either.
             write_result(self.out, result)
             self.finished += 1
-            self.ended += 1
+            bar.update()
             (self.out / FAILURES / f"{item.name}.json").unlink(missing_ok=True)
 
-    def _result(
-        self, model: Model, item: Item, case: Case, found: Found, seconds: float
-    ) -> Result:
-        settings = self.settings
+    def _result(self, item: Item, case: Case, found: Found, seconds: float) -> Result:
+        settings, order = self.settings, found.curves.order
         mask = item.object_mask(*case.image.shape[:2])
-        weights = settings.insight_weight, settings.necessity_weight
-        attribution = conclude(model, case, found, settings.search, *weights, seconds)
+        attribution = conclude(case, found, settings.search, self.objective, seconds)
         answers = None
         if item.label is not None and settings.regenerate != "no":
 
-            def ask(visible):
-                return regenerate(model, case.image, case.scorer.labels, item.prompt, visible)
+            def answer(visible):
+                return regenerate(case.model, case.image, case.labels, item.prompt, visible)
 
             if settings.regenerate == "scan":
-                answers = correct_by_scan(ask, found.order)
+                answers = correct_by_scan(answer, order)
             else:
                 answers = correct_by_bisection(
-                    ask,
-                    found.order,
+                    answer,
+                    order,
                     lambda text: yes_or_no(text) == item.label,
-                    found.insertion.mean(axis=1),
+                    found.curves.insertion.mean(axis=1),
                 )
         controls = None
         if settings.controls:
-            orders = control_orders(
-                case.scorer.labels, found.order, settings.controls, item.name
-            )
-            controls = {name: control_curves(case.scorer, one) for name, one in orders.items()}
+            orders = control_orders(case.labels, order, settings.controls, item.name)
+            controls = {name: curves_along(case.scorer, one) for name, one in orders.items()}
         return Result(item, attribution, mask, answers, controls)
 
     def _fail(self, items: Sequence[Item], error: Exception, bar: tqdm) -> None:
@@ -282,8 +288,7 @@ class _Work:
             self.failures.append(failure)
             _record(self.out, failure, trace)
             bar.write(f"{item.place} ({item.name}): {line}", file=sys.stderr)
-        self.ended += len(items)
-        bar.update(self.ended - bar.n)
+        bar.update(len(items))
 
 
 def _read_ahead(items: Sequence[Item], regions: int | str) -> Iterator[tuple[Item, Future]]:
@@ -321,7 +326,8 @@ def _own_mesh(parts: int) -> Mesh | None:
 
 
 def _check(entries, settings: Settings, together: int, process: tuple[int, int]) -> None:
-    check_search(settings.search, settings.insight_weight, settings.necessity_weight)
+    chosen_search(settings.search)
+    Objective(settings.insight_weight, settings.necessity_weight)
     if together < 1:
         raise InputError(f"together is {together}; it must be at least 1")
     if settings.regenerate not in ("scan", "bisect", "no"):

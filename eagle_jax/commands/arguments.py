@@ -18,6 +18,19 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quantize", choices=["int8"], help="weights and activations")
 
 
+def add_search_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --search."""
+    from eagle_jax.search import SEARCHES
+
+    parser.add_argument(
+        "--search",
+        default="exact",
+        choices=[*SEARCHES],
+        help="; ".join(f"{name}: {one.summary}" for name, one in SEARCHES.items())
+        + " (default: exact)",
+    )
+
+
 def text(argument: str) -> str:
     """Any text."""
     # Python smuggles bytes that are no UTF-8 into arguments as lone surrogates.

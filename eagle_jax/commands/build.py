@@ -72,7 +72,7 @@ def command(options: argparse.Namespace) -> int:
             f"{broken[0].place}: {broken[0].reason}"
         )
     cache_compilations()
-    model = eagle_jax.load(options.model, options.dtype, quantize=options.quantize)
+    model = eagle_jax.load(options.model, dtype=options.dtype, quantize=options.quantize)
     built = build_list(
         model,
         entries,

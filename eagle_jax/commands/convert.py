@@ -39,8 +39,8 @@ def command(options: argparse.Namespace) -> None:
     size = convert(
         options.source,
         options.destination,
-        options.dtype,
-        progress=sys.stderr.isatty(),
+        dtype=options.dtype,
         quantize=options.quantize,
+        progress=sys.stderr.isatty(),
     )
     print(f"{'written':<12}{options.destination}: {size / 1e9:.2f} GB of weights, verified")

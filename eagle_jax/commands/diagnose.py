@@ -4,7 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from eagle_jax.commands.arguments import add_model_arguments, cache_compilations, positive, text
+from eagle_jax.commands.arguments import (
+    add_model_arguments,
+    add_search_argument,
+    cache_compilations,
+    positive,
+    text,
+)
 
 # A fish that is not there, and that the model is sure of.
 _MISTAKE = 21
@@ -46,6 +52,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="ask again with few removals instead of all: faster, exact where the answer "
         "turns right once",
     )
+    add_search_argument(parser)
     add("--batch-size", type=positive, metavar="N", help="masked images per forward")
     add(
         "--out",
@@ -80,7 +87,7 @@ def command(options: argparse.Namespace) -> None:
     labels = segment(pixels, options.regions)
 
     cache_compilations()
-    model = eagle_jax.load(options.model, options.dtype, quantize=options.quantize)
+    model = eagle_jax.load(options.model, dtype=options.dtype, quantize=options.quantize)
     found = eagle_jax.diagnose(
         model,
         pixels,
@@ -88,6 +95,7 @@ def command(options: argparse.Namespace) -> None:
         label,
         regions=labels,
         bisect=options.bisect,
+        search=options.search,
         batch_size=options.batch_size,
         progress=sys.stderr.isatty(),
     )

@@ -57,7 +57,10 @@ def command(options: argparse.Namespace) -> int:
     if options.baseline is not None:
         folders.append(options.baseline)
     progress = sys.stderr.isatty()
-    found = [evaluate(folder, options.published_rules, progress) for folder in folders]
+    found = [
+        evaluate(folder, published_rules=options.published_rules, progress=progress)
+        for folder in folders
+    ]
     comparison = compare(*found) if len(found) == 2 else None
     written = []
     if options.json is not None:

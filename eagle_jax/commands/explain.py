@@ -4,7 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from eagle_jax.commands.arguments import add_model_arguments, cache_compilations, positive, text
+from eagle_jax.commands.arguments import (
+    add_model_arguments,
+    add_search_argument,
+    cache_compilations,
+    positive,
+    text,
+)
 from eagle_jax.errors import InputError
 
 _EXAMPLES = """\
@@ -52,7 +58,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         default="64",
         help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
     )
-    add("--search", default="exact", choices=["exact"], help="how to search (default: exact)")
+    add_search_argument(parser)
     add("--batch-size", type=positive, metavar="N", help="masked images per forward")
     add(
         "--out",
@@ -81,7 +87,7 @@ def command(options: argparse.Namespace) -> None:
     labels = segment(pixels, options.regions)
 
     cache_compilations()
-    model = eagle_jax.load(options.model, options.dtype, quantize=options.quantize)
+    model = eagle_jax.load(options.model, dtype=options.dtype, quantize=options.quantize)
     attribution = eagle_jax.explain(
         model,
         pixels,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from eagle_jax.commands.arguments import (
     add_model_arguments,
+    add_search_argument,
     cache_compilations,
     number,
     positive,
@@ -49,7 +50,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         default="64",
         help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
     )
-    add("--search", default="exact", choices=["exact"], help="how to search (default: exact)")
+    add_search_argument(parser)
     add("--insight-weight", default=1.0, type=number, metavar="X", help="default: 1")
     add("--necessity-weight", default=1.0, type=number, metavar="X", help="default: 1")
     add(

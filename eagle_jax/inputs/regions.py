@@ -16,9 +16,7 @@ _FORMS = (
 )
 
 
-def segment(
-    image: UInt8[np.ndarray, "H W 3"], regions: Regions
-) -> Int32[np.ndarray, "H W"]:
+def segment(image: UInt8[np.ndarray, "H W 3"], regions: Regions) -> Int32[np.ndarray, "H W"]:
     """Divides an image into regions.
 
     The number of regions is approximate except for 'grid:8x8' and for your own map: SLICO

@@ -17,7 +17,7 @@ from eagle_jax.inputs.prompt import Tokenizer
 from eagle_jax.lists.items import Broken, Item
 from eagle_jax.lists.lines import write_list
 from eagle_jax.lists.words import find_object, said_yes_or_no
-from eagle_jax.scoring.generation import generate
+from eagle_jax.scoring.answers import generate
 from eagle_jax.scoring.model import Model
 
 KEEPS = ("wrong", "all")
@@ -55,6 +55,7 @@ def build_list(
     model: Model,
     entries: Sequence[Item | Broken],
     out: str | os.PathLike,
+    *,
     count: int | None = None,
     keep: str = "wrong",
     plurals: bool = False,
@@ -84,8 +85,16 @@ def build_list(
     piles = {Item: items, LeftOut: left_out, Broken: failures}
     interrupted = False
     try:
+        found_items = build_items(
+            model,
+            entries,
+            count=count,
+            keep=keep,
+            plurals=plurals,
+            max_new_tokens=max_new_tokens,
+        )
         with tqdm(total=len(entries), desc="answers", unit="item", disable=not progress) as bar:
-            for found in build_items(model, entries, count, keep, plurals, max_new_tokens):
+            for found in found_items:
                 piles[type(found)].append(found)
                 bar.set_postfix_str(f"{len(items)} kept", refresh=False)
                 bar.update()
@@ -100,6 +109,7 @@ def build_list(
 def build_items(
     model: Model,
     entries: Sequence[Item | Broken],
+    *,
     count: int | None = None,
     keep: str = "wrong",
     plurals: bool = False,
@@ -150,7 +160,7 @@ def build_items(
         asked = entry.image, entry.prompt
         try:
             if asked not in answers:
-                answers[asked] = generate(model, *asked, max_new_tokens)
+                answers[asked] = generate(model, *asked, max_new_tokens=max_new_tokens)
         except InputError as error:
             yield Broken(entry.place, " ".join(str(error).split()))
             continue

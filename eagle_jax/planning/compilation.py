@@ -10,8 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from eagle_jax.inputs.patches import ImagePlan
 from eagle_jax.models.checkpoints.sharding import place_skeleton
-from eagle_jax.scoring.scorer import best_region
+from eagle_jax.scoring.question import lay_out
+from eagle_jax.scoring.scorer import padded_regions
+from eagle_jax.scoring.set_function import score_sets
 
 # libtpu describes whole hosts; the devices of the smallest serve a program for fewer.
 _SMALLEST = "2x2"
@@ -70,6 +73,32 @@ def tpu_mesh(kind: str, shape: str, data: int, model: int) -> Mesh:
     return Mesh(devices, ("data", "model"))
 
 
+def step_shapes(
+    network: Any, plan: ImagePlan, prompt_tokens: int, targets: int, regions: int
+) -> tuple[Any, ...]:
+    """The shapes of what `score_sets` takes behind the network, to compile it in advance.
+
+    Args:
+      network: the model's modules; shapes instead of weights will do.
+      plan: an image of the wanted size, and regions of any kind.
+      prompt_tokens: tokens of the prompt besides the image's, at least one.
+      targets: tokens of the answer, all of them targets.
+      regions: number of regions.
+
+    Returns:
+      Arguments of `jax.ShapeDtypeStruct`, those of a `MaskedImageScorer`'s calls.
+    """
+    image_token = network.config.image_token_id
+    text = 0 if image_token else 1
+    prompt_ids = np.full(prompt_tokens + plan.tokens, text)
+    prompt_ids[1 : 1 + plan.tokens] = image_token
+    answer = np.full(targets, text)
+    question = lay_out(network, plan, prompt_ids, answer, np.arange(targets), answer)
+    width = padded_regions(regions)
+    arguments = question.padded, np.zeros((2 * width, width), bool), np.int32(0)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), arguments)
+
+
 def compile_step(
     skeleton: Any,
     arguments: tuple[Any, ...],
@@ -81,7 +110,7 @@ def compile_step(
 
     Args:
       skeleton: abstract modules, of `in_bfloat16`.
-      arguments: from `eagle_jax.scoring.scorer.step_shapes`.
+      arguments: from `step_shapes`.
       batch_size: masks per forward, over all devices.
       mesh: devices of the target.
       effort: of the compiler, to make the program fast, from -1 to 1; 0 is what a run gets.
@@ -100,7 +129,7 @@ def compile_step(
         arguments,
     )
     begin = time.perf_counter()
-    lowered = best_region.lower(
+    lowered = score_sets.lower(
         network, *arguments, batch_size=batch_size, mesh=mesh if mesh.size > 1 else None
     )
     options: Any = {"exec_time_optimization_effort": effort}  # declared without floats

@@ -23,12 +23,13 @@ from eagle_jax.planning.compilation import (
     compile_step,
     compiler_missing,
     in_bfloat16,
+    step_shapes,
     tpu_mesh,
 )
 from eagle_jax.planning.flops import forward_flops
 from eagle_jax.planning.program_memory import program_bytes, weight_bytes
 from eagle_jax.scoring.model import abstract_network, read_image_settings
-from eagle_jax.scoring.scorer import filling_batch_size, step_shapes
+from eagle_jax.scoring.scorer import filling_batch_size
 
 # Tokens of a prompt besides the image's: a chat template and a question of one sentence.
 PROMPT_TOKENS = 40
@@ -163,6 +164,7 @@ class Plan:
 
 def plan(
     model: str | Path = "demo",
+    *,
     image: str = "640x480",
     regions: int = 64,
     topology: str = "v6e:2x4",
@@ -213,7 +215,7 @@ def plan(
         skeleton = in_int8(skeleton)
     pixels = np.zeros((height, width, 3), np.uint8)
     layout = plan_image(pixels, np.zeros((height, width), np.int32), settings)
-    visual = layout.grid[0] * layout.grid[1] // layout.merge_size**2
+    visual = layout.tokens
     length = visual + PROMPT_TOKENS + targets
     require_context(length, visual, skeleton.config.decoder.context)
 

@@ -30,7 +30,7 @@ from eagle_jax.reports.explanation_figure import (
     wrapped,
 )
 from eagle_jax.results.attribution import Attribution
-from eagle_jax.scoring.answers import prefixes
+from eagle_jax.search.sets import prefixes
 
 AGAINST_COLOURS, REMOVED_COLOUR = "YlOrRd", "#e5263a"
 # Brightness that removed regions keep, as published.

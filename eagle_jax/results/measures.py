@@ -35,7 +35,7 @@ from eagle_jax.metrics.localisation import (
 from eagle_jax.metrics.reliance import WordReliance, word_reliance
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.results.run_folder import Result
-from eagle_jax.search.controls import Curves
+from eagle_jax.search.sets import Curves
 
 Kind = Literal["word", "sentence", "presence"]
 KINDS: tuple[Kind, ...] = ("word", "sentence", "presence")

@@ -27,7 +27,7 @@ from eagle_jax.lists.items import Item
 from eagle_jax.lists.masks import read_mask
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.results.storage import RECORD, encode
-from eagle_jax.search.controls import Curves
+from eagle_jax.search.sets import Curves
 
 FAILURES, ITEMS = "failures", "items"
 ITEM, MASK, CONTROLS = "item.json", "mask.png", "controls.npz"

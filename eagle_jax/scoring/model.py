@@ -18,7 +18,6 @@ from eagle_jax.inputs.patches import ImagePlan
 from eagle_jax.inputs.prompt import (
     build_prompt,
     load_tokenizer,
-    require_context,
     require_image_marks,
 )
 from eagle_jax.models.checkpoints.config_values import checked_config

@@ -1,4 +1,4 @@
-"""The set function of one explanation as an object: batches, padding and devices kept inside."""
+"""The set function of one explanation as an object; batches and devices are kept inside."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol

@@ -195,4 +195,3 @@ def score_sets(
         )
     scores = score_batches(network, question, sets, which, count)
     return scores.reshape(-1, targets)[:capacity]
-

@@ -75,4 +75,3 @@ def control_orders(
         orders[f"random-{number}"] = random_order(order.size, seed)
         orders[f"matched-{number}"] = matched_order(labels, order, seed)
     return orders | {"area": area_order(labels)}
-

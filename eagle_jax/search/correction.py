@@ -14,7 +14,8 @@ def correct_by_scan(
     """The answer at every prefix of an order.
 
     Args:
-      ask: from visible regions to answers, as `eagle_jax.scoring.answers.regenerate` gives them.
+      ask: from visible regions to answers, as `eagle_jax.scoring.answers.regenerate` gives
+        them.
       order: region numbers, most important first.
 
     Returns:
@@ -42,7 +43,8 @@ def correct_by_bisection(
     most promising prefix is wrong, it reports no correction, though another may be right.
 
     Args:
-      ask: from visible regions to answers, as `eagle_jax.scoring.answers.regenerate` gives them.
+      ask: from visible regions to answers, as `eagle_jax.scoring.answers.regenerate` gives
+        them.
       order: region numbers, most important first.
       is_right: whether an answer is the right one.
       curve: probability of the right answer with the first k regions visible, k = 0 to n:

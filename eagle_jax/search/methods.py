@@ -1,4 +1,4 @@
-"""The table of searches: what `explain`, `run`, `diagnose` and the command line know of them."""
+"""The table of searches, read by `explain`, `run`, `diagnose` and the command line."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple

@@ -8,7 +8,8 @@ import numpy as np
 from eagle_jax.lists import Item
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.results.run_folder import Result, write_result
-from eagle_jax.search.controls import control_curves, control_orders
+from eagle_jax.search.controls import control_orders
+from eagle_jax.search.sets import curves_along
 
 CAPTION = ("The", " red", " kite", " flies", " over", " two", " trees", ".", "<|im_end|>")
 # How much of each token's probability the image decides.
@@ -53,7 +54,7 @@ def made_result(
         return (0.98 - seen + seen * shown).astype(np.float32)
 
     order = np.argsort(-weight, kind="stable").astype(np.int32) if order is None else order
-    curves = control_curves(scorer, order)
+    curves = curves_along(scorer, order)
     attribution = Attribution(
         image=None,
         labels=labels,
@@ -90,7 +91,7 @@ def made_result(
         attribution=attribution,
         mask=where if mask and kind != "presence" else None,
         answers=answers,
-        controls={one: control_curves(scorer, o) for one, o in named.items()} or None,
+        controls={one: curves_along(scorer, o) for one, o in named.items()} or None,
     )
 
 

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import torch_reference
 
-from eagle_jax import search
 from eagle_jax.inputs.answer import encode_answer
 from eagle_jax.inputs.image_settings import ImageSettings
 from eagle_jax.inputs.patches import plan_image
@@ -14,8 +13,9 @@ from eagle_jax.inputs.prompt import build_prompt, load_tokenizer
 from eagle_jax.models.checkpoints.weights import load_weights, read_config
 from eagle_jax.models.families.vision_language import VisionLanguageModel
 from eagle_jax.scoring.model import abstract_network, read_image_settings
-from eagle_jax.scoring.question import ask
+from eagle_jax.scoring.question import lay_out, on_devices
 from eagle_jax.scoring.scorer import MaskedImageScorer
+from eagle_jax.search import Found, Objective, find_orders
 
 
 def load_network(folder) -> VisionLanguageModel:
@@ -48,10 +48,11 @@ class Question:
     def scorer(self, network, batch_size=8) -> MaskedImageScorer:
         """This question to our model."""
         plan = plan_image(self.image, self.labels, self.settings)
-        question = ask(
+        question = lay_out(
             network, plan, self.prompt_ids, self.answer_ids, self.target, self.token_ids
         )
         tokens = [str(token) for token in self.token_ids]
+        question = on_devices(network, question)
         return MaskedImageScorer(network, question, self.labels, tokens, batch_size)
 
     def reference_score(self, reference):
@@ -86,8 +87,7 @@ def make_question(
     tokenizer = load_tokenizer(folder, image_token)
     settings = read_image_settings(folder, network.config.vision)
     plan = plan_image(image, labels, settings)
-    visual = plan.grid[0] * plan.grid[1] // plan.merge_size**2
-    prompt_ids = build_prompt(tokenizer, prompt, visual, image_token)
+    prompt_ids = build_prompt(tokenizer, prompt, plan.tokens, image_token)
     if reference is None:
         answer_ids = encode_answer(tokenizer, answer)
     else:
@@ -105,6 +105,13 @@ def make_question(
     )
 
 
+def greedy(scorer, insight_weight=1.0, necessity_weight=1.0) -> Found:
+    """The exact search for one scorer."""
+    objective = Objective(insight_weight, necessity_weight)
+    (found,) = find_orders([scorer], "exact", objective=objective)
+    return found
+
+
 def compare_searches(scorer, score, insight_weight=1.0, necessity_weight=1.0):
     """Asserts that our search is one that the sequential search could have made.
 
@@ -115,10 +122,10 @@ def compare_searches(scorer, score, insight_weight=1.0, necessity_weight=1.0):
         necessity_weight: Of the objective.
     """
     weights = insight_weight, necessity_weight
-    found = search.greedy(scorer, *weights)
+    found, forwards, rounds = greedy(scorer, *weights)
     regions = scorer.regions
     assert sorted(found.order) == list(range(regions))
-    assert found.forwards == regions * (regions + 1)
+    assert (forwards, rounds) == (regions * (regions + 1), regions)
     theirs = torch_reference.exact_search(score, regions, *weights, follow=found.order)
     np.testing.assert_allclose(found.insertion, theirs.insertion, rtol=0, atol=1e-4)
     np.testing.assert_allclose(found.deletion, theirs.deletion, rtol=0, atol=1e-4)
