@@ -59,7 +59,7 @@ def main() -> int:
             found = first
             if name != "float32":
                 found = eagle_jax.explain(model, image, demo.PROMPT, **asked)
-            scorers[name] = eagle_jax.scorer(model, image, demo.PROMPT, **asked)
+            scorers[name] = eagle_jax.ask(model, image, demo.PROMPT, **asked).scorer
             scores = scorers[name](sets)
             exact = scores if exact is None else exact
             rows[name].append(

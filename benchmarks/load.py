@@ -30,7 +30,9 @@ import eagle_jax
 from eagle_jax import demo
 from eagle_jax.models.families.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLConfig, weight_keys
 
-_CONFIG = Path(eagle_jax.__file__).parent / "configs" / "qwen2.5-vl-3b-instruct.json"
+_CONFIG = (
+    Path(eagle_jax.__file__).parent / "planning" / "configs" / "qwen2.5-vl-3b-instruct.json"
+)
 _SHARD_BYTES = 2_000_000_000
 _ROOM = 1.5e9
 

@@ -25,13 +25,9 @@ import numpy as np
 from tqdm import tqdm
 
 import eagle_jax
-from eagle_jax import demo, search
-from eagle_jax.inputs.images import read_image
-from eagle_jax.inputs.patches import plan_image
-from eagle_jax.inputs.prompt import build_prompt
-from eagle_jax.inputs.regions import segment
+from eagle_jax import demo
 from eagle_jax.planning.flops import forward_flops
-from eagle_jax.scoring.model import generate_answer
+from eagle_jax.search import find_orders
 
 _MATMUL_SECONDS = 2.0
 
@@ -59,38 +55,33 @@ def main() -> int:
 
     model = eagle_jax.load(options.model, dtype=options.dtype)
     dtype = jax.tree.leaves(model.network)[0].dtype
-    pixels = read_image(image)
-    labels = segment(pixels, options.regions)
-    plan = plan_image(pixels, labels, model.image_settings)
-    merged = plan.grid[0] * plan.grid[1] // plan.merge_size**2
-    image_token_id = model.network.config.image_token_id
-    prompt_ids = build_prompt(model.tokenizer, prompt, merged, image_token_id)
-    answer_ids = generate_answer(model, plan, prompt_ids, 128)
-    rows = len(prompt_ids) + np.arange(len(answer_ids)) - 1
+    case = eagle_jax.ask(
+        model, image, prompt, regions=options.regions, batch_size=options.batch_size
+    )
+    plan, scorer = case.question.plan, case.scorer
+    rows = len(case.prompt_ids) + case.target - 1
     flops = forward_flops(model.network.config, plan.grid, rows)
 
-    scorer = eagle_jax.scorer(
-        model, pixels, prompt, answer=answer_ids, regions=labels, batch_size=options.batch_size
-    )
-    nothing = np.zeros(scorer.regions, bool)
-    cold = _seconds(lambda: scorer.step(nothing, 1.0, 1.0))
-    warm = _seconds(lambda: scorer.step(nothing, 1.0, 1.0))
+    singles = np.eye(scorer.regions, dtype=bool)
+    cold = _seconds(lambda: scorer(singles))
+    warm = _seconds(lambda: scorer(singles))
     matmul = [_matmul_rate(dtype)]
     begin = time.perf_counter()
-    found = search.greedy(scorer, progress=True)
+    with tqdm(desc="eagle-jax", unit=" forwards", mininterval=1) as bar:
+        (found,) = find_orders([scorer], "exact", report=bar.update)
     seconds = time.perf_counter() - begin
     matmul.append(_matmul_rate(dtype))
 
-    sets = _sets(found.order, options.torch_forwards)
+    sets = _sets(found.curves.order, options.torch_forwards)
     reference, torch_device = _torch_reference(source, dtype)
     theirs, torch_seconds = _time_torch(
         reference,
-        np.concatenate([prompt_ids, answer_ids]),
-        pixels,
-        labels,
+        np.concatenate([case.prompt_ids, case.answer_ids]),
+        case.image,
+        case.labels,
         sets,
         rows,
-        answer_ids,
+        case.token_ids,
     )
     matmul.append(_matmul_rate(dtype))
     ours = scorer(sets)
@@ -102,8 +93,9 @@ def main() -> int:
     line("jax", f"{jax.__version__} on {device.device_kind} ({device.platform}), {dtype}")
     line("torch", f"{torch.__version__} on {torch_device}, {torch.get_num_threads()} threads")
     line("machine", f"{os.cpu_count()} CPU cores, load {load:.1f} when this began")
-    line("image", f"{pixels.shape[1]} x {pixels.shape[0]} pixels, {merged} visual tokens")
-    line("sequence", f"{len(prompt_ids)} prompt and {len(answer_ids)} target tokens")
+    height, width = case.labels.shape
+    line("image", f"{width} x {height} pixels, {plan.tokens} visual tokens")
+    line("sequence", f"{len(case.prompt_ids)} prompt and {len(case.target)} target tokens")
     line("search", f"{scorer.regions} regions, {scorer.batch_size} masks in a batch")
     line("compilation", f"{cold - warm:.1f} s, apart")
     line("forward", f"{flops / 1e9:.3f} GFLOP")
@@ -156,7 +148,7 @@ def _torch_reference(source, dtype):
     import torch
     from transformers.utils import logging
 
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
     from torch_reference import TorchReference
 
     logging.disable_progress_bar()

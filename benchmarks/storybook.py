@@ -44,7 +44,7 @@ from eagle_jax.results.measures import measure
 from eagle_jax.results.run_folder import Result, read_results
 from eagle_jax.results.storage import library_versions
 from eagle_jax.run import run_list
-from eagle_jax.scoring.answers import correct_by_bisection
+from eagle_jax.search.correction import correct_by_bisection
 
 # On the first twelve mistakes 16, 25 and 36 regions gave an AMCR of 0.25, 0.22 and 0.14 and a
 # CSR@10% of 0.58, 0.75 and 0.83: a region has to be small against what is corrected. Twice the

@@ -5,9 +5,9 @@ import json
 import matplotlib
 import numpy as np
 import pytest
+from made_attributions import made_attribution
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
-from test_figures import make
 
 import eagle_jax
 from eagle_jax import Attribution, InputError
@@ -18,7 +18,8 @@ from eagle_jax.demo.scenes import draw_scene
 from eagle_jax.diagnosis import Diagnosis, diagnose
 from eagle_jax.reports.diagnosis_figure import draw_diagnosis, draw_removed
 from eagle_jax.reports.explanation_figure import require_image
-from eagle_jax.scoring.answers import prefixes, regenerate
+from eagle_jax.scoring.answers import regenerate
+from eagle_jax.search.sets import prefixes
 
 REGIONS = "grid:4x4"
 
@@ -100,7 +101,7 @@ def test_labels_are_yes_or_no(label, demo, mistake):
 
 
 def test_never_corrected_and_unasked_answers():
-    attribution = make(answer=("Yes",), target=[0], scored=["No"])
+    attribution = made_attribution(answer=("Yes",), target=[0], scored=["No"])
     regions = attribution.order.size
     never = Diagnosis("Q?", "No", "Yes", attribution, ("Yes",) * (regions + 1))
     assert never.kept is None and np.isnan(never.correction)
@@ -113,7 +114,7 @@ def test_never_corrected_and_unasked_answers():
 
 @pytest.mark.parametrize("kept", [0, 1, 11, 12])
 def test_exactly_the_removed_regions_are_darkened(kept):
-    attribution = make(shape=(60, 80), n=12)  # a divisor of the picture drawn
+    attribution = made_attribution(shape=(60, 80), n=12)  # a divisor of the picture drawn
     n = attribution.order.size
     kept = min(kept, n)
     axes = matplotlib.figure.Figure().add_axes((0, 0, 1, 1))
@@ -143,7 +144,7 @@ ODD = "Is there $x_1$ or 图 in it? " * 20
     ],
 )
 def test_no_text_is_clipped(case, corrected):
-    attribution = make(**case, answer=("Yes",), target=[0], scored=["No"])
+    attribution = made_attribution(**case, answer=("Yes",), target=[0], scored=["No"])
     answers = ["Yes"] * (attribution.order.size + 1)
     if corrected:
         answers[0] = "No, " + "there is none at all " * 30
@@ -163,7 +164,7 @@ def test_no_text_is_clipped(case, corrected):
 
 def test_answers_must_fit_the_order():
     with pytest.raises(InputError, match="3 answers for"):
-        draw_diagnosis(make(), ["Yes", "No", "Yes"], "No")
+        draw_diagnosis(made_attribution(), ["Yes", "No", "Yes"], "No")
 
 
 def test_command_line(tmp_path, capsys):

@@ -78,7 +78,7 @@ def test_rows_are_the_measures_of_what_was_written(runs):
 
 @pytest.mark.parametrize("published", [False, True])
 def test_rates_of_corrections_are_those_of_all_items_together(runs, published):
-    measures = evaluate(runs / "run", published).groups["presence"].measures
+    measures = evaluate(runs / "run", published_rules=published).groups["presence"].measures
     area = np.arange(25) / 24
     corrections = []
     for k in PREFIXES:

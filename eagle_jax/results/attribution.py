@@ -121,7 +121,7 @@ class Attribution:
         curves = self.area, self.insertion, self.deletion
         if self.order.size == self.regions:
             return WholeCurves(*curves)
-        ends = np.float32([1]), self.deletion[:1], self.insertion[:1]
+        ends = np.ones(1, np.float32), self.deletion[:1], self.insertion[:1]
         return WholeCurves(*map(np.concatenate, zip(curves, ends, strict=True)))
 
     @property

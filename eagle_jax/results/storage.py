@@ -219,7 +219,7 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
-def _check_fields(fields: dict[str, Any]) -> None:
+def _check_fields(fields: Mapping[str, Any]) -> None:
     order, labels, target = fields["order"], fields["labels"], fields["target"]
     _require(order.dtype == np.int32 and order.ndim == 1, "order must be int32, 1-D", order)
     k, t, a = order.size, len(fields["tokens"]), len(fields["answer_tokens"])

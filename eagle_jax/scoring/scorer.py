@@ -1,7 +1,7 @@
 """The set function of one explanation as an object; batches and devices are kept inside."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -21,6 +21,7 @@ _TOKENS_IN_FLIGHT = {"cpu": 2048, "accelerator": 8192}
 _MOST_SPREAD = 16
 
 
+@runtime_checkable
 class Scorer(Protocol):
     """What a search or a metric needs of a model: any callable of this shape will do.
 

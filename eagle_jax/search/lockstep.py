@@ -34,7 +34,8 @@ class Lockstep:
         """
         self._scorers = tuple(scorers)
         self._masked = [one for one in scorers if isinstance(one, MaskedImageScorer)]
-        alike = len(self._masked) == len(scorers) and len(set(map(lockstep_kind, scorers))) == 1
+        kinds = set(map(lockstep_kind, self._masked))
+        alike = len(self._masked) == len(scorers) and len(kinds) == 1
         self._shared = alike and max(len(scorers), room or 1) > 1
         if self._shared:
             questions = [scorer.question.padded for scorer in self._masked]

@@ -1,11 +1,10 @@
 """Sets of regions along an order, and the curves of scores over them."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, Int32
-
-from eagle_jax.scoring.scorer import Scorer
+from jaxtyping import Bool, Float, Float32, Int, Int32
 
 
 class Curves(NamedTuple):
@@ -35,7 +34,10 @@ def prefixes(order: Int[np.ndarray, " n"]) -> Bool[np.ndarray, "n+1 n"]:
     return rank[None, :] < np.arange(len(order) + 1)[:, None]
 
 
-def curves_along(scorer: Scorer, order: Int32[np.ndarray, "n"]) -> Curves:
+def curves_along(
+    scorer: Callable[[Bool[np.ndarray, "b n"]], Float[np.ndarray, "b t"]],
+    order: Int32[np.ndarray, "n"],
+) -> Curves:
     """Insertion and deletion curves along any order of all regions.
 
     Args:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_figures import make
+from made_attributions import made_attribution
 
 from eagle_jax.demo import MISTAKES
 from eagle_jax.demo.scenes import PARTNERS, draw_scene
@@ -21,20 +21,20 @@ _SPEC.loader.exec_module(storybook)
 
 
 def result(answers=None, mask=None, **item):
-    attribution = make(shape=(168, 168), answer=("Yes",), target=[0], scored=["No"])
+    attribution = made_attribution(shape=(168, 168), answer=("Yes",), target=[0], scored=["No"])
     given = {"name": "a", "place": "", "image": Path("1.png"), "prompt": "Q?"} | item
     return Result(Item(**given), attribution, mask, answers)
 
 
 def wrong(*right, label="No"):
     """A wrong Yes whose answers are right with these numbers of regions visible."""
-    n = make(shape=(168, 168)).order.size
+    n = made_attribution(shape=(168, 168)).order.size
     answers = tuple("No" if k in right else "Yes" for k in range(n + 1))
     return result(answers, label=label, answer="Yes")
 
 
 def test_corrections_in_the_table():
-    n = make(shape=(168, 168)).order.size
+    n = made_attribution(shape=(168, 168)).order.size
     items = [wrong(n - 1), wrong(0, 1, 2), wrong()]
     (line, part) = storybook.table({"mistakes": items})
     area = items[0].attribution.area
@@ -49,7 +49,7 @@ def test_corrections_in_the_table():
 
 
 def test_bisection_asks_recorded_answers():
-    n = make(shape=(168, 168)).order.size
+    n = made_attribution(shape=(168, 168)).order.size
     # Probabilities of the insertion curve rise with k: the fullest picture promises most.
     for right in [(), range(0, 3), range(0, n)]:
         scan, quick, asked = storybook.bisection(wrong(*right))
@@ -60,7 +60,7 @@ def test_bisection_asks_recorded_answers():
 
 def test_reliance_is_split_by_the_kind_of_word():
     words = ("The", " image", " shows", " a", " red", " car", ".")
-    one = result()._replace(attribution=make(answer=words))
+    one = result()._replace(attribution=made_attribution(answer=words))
     found = storybook.reliance_by_word([one])
     values = one.attribution.reliance
     assert found["frame"].tolist() == values[:3].tolist()

@@ -6,50 +6,15 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
+from made_attributions import made_attribution
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import FancyBboxPatch
 
 from eagle_jax.reports.chips import reliance_scale
 from eagle_jax.reports.explanation_figure import draw_explanation, overlay
-from eagle_jax.results.attribution import Attribution
 
-SENTENCE = ("A", " red", " car", " near", " a", " house", ".", "<|im_end|>")
 LONG = tuple(f" word{i % 37}" for i in range(127)) + ("</s>",)
 ODD = ("$x_1$", " 图像", " 😀👍", "\n\n", "long" * 60, "  ", "%s{}", "▁piece", "\x00\ud800")
-
-
-def make(shape=(48, 64), n=12, answer=SENTENCE, target=None, scored=None, prompt="What is it?"):
-    rng = np.random.default_rng(0)
-    height, width = shape
-    rows = np.arange(height)[:, None] * 3 // max(height, 3)
-    labels = rows * width + np.arange(width)[None] * 5 // max(width, 5)
-    if n < labels.size:
-        labels = labels % n
-    labels = np.unique(labels, return_inverse=True)[1].reshape(shape).astype(np.int32)
-    n = int(labels.max()) + 1
-    target = np.arange(len(answer)) if target is None else np.array(target)
-    ids = np.arange(10, 10 + len(answer), dtype=np.int32)
-    tokens = [answer[position] for position in target] if scored is None else scored
-    return Attribution(
-        image=rng.integers(0, 256, (height, width, 3), dtype=np.uint8),
-        labels=labels,
-        order=rng.permutation(n).astype(np.int32),
-        insertion=np.sort(rng.random((n + 1, target.size), dtype=np.float32), axis=0),
-        deletion=-np.sort(-rng.random((n + 1, target.size), dtype=np.float32), axis=0),
-        prompt=prompt,
-        answer="".join(answer),
-        answer_ids=ids,
-        answer_tokens=tuple(answer),
-        target=target.astype(np.int32),
-        token_ids=ids[target] if scored is None else np.zeros(len(scored), np.int32),
-        tokens=tuple(tokens),
-        insight_weight=1.0,
-        necessity_weight=1.0,
-        model="demo",
-        options={"search": "exact"},
-        forwards=n * (n + 1),
-        seconds=3.0,
-    )
 
 
 CASES = {
@@ -66,7 +31,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_no_text_is_clipped_and_no_chips_overlap(name):
-    drawing = draw_explanation(make(**CASES[name]))
+    drawing = draw_explanation(made_attribution(**CASES[name]))
     renderer = FigureCanvasAgg(drawing).get_renderer()
     drawing.draw(renderer)
     page = drawing.bbox
@@ -77,7 +42,7 @@ def test_no_text_is_clipped_and_no_chips_overlap(name):
             assert box.x1 <= page.x1 and box.y1 <= page.y1, text
     chips = [patch for patch in drawing.findobj(FancyBboxPatch) if patch.axes.axison is False]
     boxes = [chip.get_window_extent(renderer) for chip in chips]
-    assert len(boxes) == len(make(**CASES[name]).answer_tokens)
+    assert len(boxes) == len(made_attribution(**CASES[name]).answer_tokens)
     for i, box in enumerate(boxes):
         assert box.x0 >= 0 and box.x1 <= page.x1
         assert not any(box.overlaps(other) for other in boxes[:i])
@@ -88,14 +53,14 @@ def words(drawing):
 
 
 def test_chips_name_special_and_counterfactual_tokens():
-    assert "[end]" in words(draw_explanation(make()))
-    shown = words(draw_explanation(make(**CASES["counterfactual"])))
+    assert "[end]" in words(draw_explanation(made_attribution()))
+    shown = words(draw_explanation(made_attribution(**CASES["counterfactual"])))
     assert "No (scored instead of Yes)" in shown and "[end]" in shown
     assert "probability of \u201cNo\u201d" in shown
 
 
 def test_only_scored_tokens_are_coloured_and_outlined():
-    drawing = draw_explanation(make(target=[2]))
+    drawing = draw_explanation(made_attribution(target=[2]))
     chips = [patch for patch in drawing.findobj(FancyBboxPatch) if patch.axes.axison is False]
     white = [chip.get_facecolor()[:3] == (1, 1, 1) for chip in chips]
     assert white == [True, True, False, True, True, True, True, True]
@@ -103,15 +68,15 @@ def test_only_scored_tokens_are_coloured_and_outlined():
 
 
 def test_colour_range_of_the_chips_is_raw():
-    it = make()
+    it = made_attribution()
     scale = reliance_scale(it)
     assert scale.vmin == it.reliance.min() and scale.vmax == it.reliance.max()
-    alone = reliance_scale(make(target=[2]))
+    alone = reliance_scale(made_attribution(target=[2]))
     assert (alone.vmin, alone.vmax) == (0, 1)
 
 
 def test_legend_gives_the_aucs():
-    it = make()
+    it = made_attribution()
     shown = words(draw_explanation(it))
     assert f"insertion (AUC {it.insertion_auc:.2f})" in shown
     assert f"deletion (AUC {it.deletion_auc:.2f})" in shown
@@ -128,7 +93,7 @@ def test_overlay_is_yellow_where_salient_and_violet_elsewhere():
 
 def test_no_global_state_is_touched(tmp_path):
     before = dict(matplotlib.rcParams)
-    make().plot().savefig(tmp_path / "figure.pdf")
+    made_attribution().plot().savefig(tmp_path / "figure.pdf")
     assert dict(matplotlib.rcParams) == before
     code = (
         "import sys, eagle_jax.results.storage, eagle_jax.metrics.faithfulness\n"

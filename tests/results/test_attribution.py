@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_attributions import made_attribution
 from PIL import Image
 
 from eagle_jax.errors import InputError
@@ -20,35 +21,22 @@ from eagle_jax.results.storage import require_free
 FILES = ("attribution.json", "arrays.npz", "image.png")
 
 
-def make(
-    seed=0, shape=(13, 17), n=6, answer=("A", " red", " car", ".", "<|im_end|>"), **changes
-):
+ANSWER = ("A", " red", " car", ".", "<|im_end|>")
+
+
+def make(seed=0, shape=(13, 17), n=6, answer=ANSWER, **fields):
+    """Curves that go up and down, and regions in pieces."""
     rng = np.random.default_rng(seed)
-    height, width = shape
-    labels = rng.permutation(np.arange(height * width) % n).reshape(shape).astype(np.int32)
-    tokens = changes.pop("tokens", answer)
-    t, a = len(tokens), len(answer)
-    fields = {
-        "image": rng.integers(0, 256, (height, width, 3), dtype=np.uint8),
-        "labels": labels,
-        "order": rng.permutation(n).astype(np.int32),
-        "insertion": rng.random((n + 1, t), dtype=np.float32),
-        "deletion": rng.random((n + 1, t), dtype=np.float32),
+    tokens = len(fields.get("target", answer))
+    made = {
+        "labels": rng.permutation(np.arange(shape[0] * shape[1]) % n).astype(np.int32),
+        "insertion": rng.random((n + 1, tokens), dtype=np.float32),
+        "deletion": rng.random((n + 1, tokens), dtype=np.float32),
         "prompt": "Beschreibe das Bild: größer? 图",
-        "answer": "".join(answer[:-1]),
-        "answer_ids": rng.integers(0, 1000, a).astype(np.int32),
-        "answer_tokens": tuple(answer),
-        "target": np.arange(t, dtype=np.int32),
-        "tokens": tuple(tokens),
-        "insight_weight": 1.0,
         "necessity_weight": 0.5,
-        "model": "demo",
-        "options": {"search": "exact"},
-        "forwards": n * (n + 1),
-        "seconds": 1.25,
     }
-    fields["token_ids"] = fields["answer_ids"][fields["target"]]
-    return Attribution(**(fields | changes))
+    made["labels"] = made["labels"].reshape(shape)
+    return made_attribution(shape, answer=answer, seed=seed, **(made | fields))
 
 
 def test_area_counts_the_pixels_of_the_chosen_regions():
@@ -87,16 +75,16 @@ def test_saliency_follows_the_formula_with_the_weights_in_the_start_value():
 
 def test_saliency_keeps_tiny_differences_apart():
     steps = np.linspace(0.5, 0.5 + 6e-4, 7, dtype=np.float32)[:, None]
-    it = make(tokens=("A",), insertion=steps, deletion=1 - steps)
+    it = make(target=[0], insertion=steps, deletion=1 - steps)
     assert len(np.unique(it.saliency)) == 6
 
 
 def test_saliency_of_flat_curves_and_of_one_region():
     flat = np.full((7, 1), 0.25, np.float32)
-    it = make(tokens=("A",), insertion=flat, deletion=flat)
+    it = make(target=[0], insertion=flat, deletion=flat)
     np.testing.assert_array_equal(it.saliency, it.labels == it.order[0])
     curve = np.array([[0.1], [0.9]], np.float32)
-    one = make(n=1, shape=(1, 1), tokens=("A",), insertion=curve, deletion=curve[::-1].copy())
+    one = make(n=1, shape=(1, 1), target=[0], insertion=curve, deletion=curve[::-1].copy())
     np.testing.assert_array_equal(one.saliency, [[1]])
     assert one.summary()
 
@@ -152,17 +140,11 @@ def test_auc_of_constant_curves_is_the_constant():
 
 
 def test_counterfactual_targets_are_named_in_the_summary():
-    it = make(
-        answer=("Yes", ".", "<|im_end|>"),
-        tokens=("No",),
-        answer_ids=np.array([9454, 13, 151645], np.int32),
-        target=np.array([0], np.int32),
-        token_ids=np.array([2753], np.int32),
-    )
+    it = make(answer=("Yes", ".", "<|im_end|>"), target=[0], scored=("No",))
     assert it.counterfactual.tolist() == [True]
     assert "'No' in place of 'Yes'" in it.summary()
     whole = make().summary()
-    assert "in place of" not in whole and "42 forwards in 1.2" in whole
+    assert "in place of" not in whole and "42 forwards in 3.0" in whole
     assert whole.count("% of the image") == 3
 
 

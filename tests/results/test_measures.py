@@ -8,7 +8,7 @@ from made_results import SEEN, corrected_from, made_result
 
 from eagle_jax.metrics.localisation import box_mask, published_map, published_pointing_game
 from eagle_jax.results.measures import GRID, MEASURES, measure
-from eagle_jax.search.controls import Curves
+from eagle_jax.search.sets import Curves
 
 
 def changed(result, **fields):

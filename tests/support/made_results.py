@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from made_attributions import made_attribution
 
 from eagle_jax.lists import Item
-from eagle_jax.results.attribution import Attribution
 from eagle_jax.results.run_folder import Result, write_result
 from eagle_jax.search.controls import control_orders
 from eagle_jax.search.sets import curves_along
@@ -39,10 +39,7 @@ def made_result(
     target = {"sentence": np.arange(len(tokens)), "word": np.array([2])}.get(
         kind, np.array([0])
     )
-    ids = np.arange(10, 10 + len(tokens), dtype=np.int32)
-    token_ids, scored = ids[target], [tokens[i] for i in target]
-    if kind == "presence":
-        token_ids, scored = np.array([5], np.int32), ["No"]
+    scored = ["No"] if kind == "presence" else None
     seen = (SEEN if kind != "presence" else np.full(len(tokens), 0.7))[target]
     # Regions 0, 1, 6 and 7, the top left corner, hold the evidence.
     weight = np.full(n, 0.01) + rng.random(n) * 0.01
@@ -55,25 +52,16 @@ def made_result(
 
     order = np.argsort(-weight, kind="stable").astype(np.int32) if order is None else order
     curves = curves_along(scorer, order)
-    attribution = Attribution(
+    attribution = made_attribution(
+        labels.shape,
+        answer=tokens,
+        target=target,
+        scored=scored,
+        **curves._asdict(),
         image=None,
         labels=labels,
-        order=order,
-        insertion=curves.insertion,
-        deletion=curves.deletion,
         prompt=prompt,
-        answer="".join(tokens[:-1]),
-        answer_ids=ids,
-        answer_tokens=tokens,
-        target=target.astype(np.int32),
-        token_ids=token_ids,
-        tokens=tuple(scored),
-        insight_weight=1.0,
-        necessity_weight=1.0,
         model="made up",
-        options={"search": "exact"},
-        forwards=n * (n + 1),
-        seconds=1.0,
     )
     where = np.zeros((40, 60), bool)
     where[:20, :20] = True
