@@ -69,12 +69,14 @@ def test_every_family_in_another_dtype(family, tied, tmp_path):
         "llava": lambda: tiny_llava.make_llava(tmp_path / "source"),
         "internvl": lambda: tiny_internvl.make_internvl(tmp_path / "source"),
     }[family]()
-    convert(source, tmp_path / "model", "bfloat16")
-    assert_same(eagle_jax.load(tmp_path / "model"), eagle_jax.load(source, "bfloat16"))
+    convert(source, tmp_path / "model", dtype="bfloat16")
+    assert_same(eagle_jax.load(tmp_path / "model"), eagle_jax.load(source, dtype="bfloat16"))
 
 
 def test_another_dtype_when_it_is_restored(finished, untied):
-    assert_same(eagle_jax.load(finished, "float16"), eagle_jax.load(untied, "float16"))
+    assert_same(
+        eagle_jax.load(finished, dtype="float16"), eagle_jax.load(untied, dtype="float16")
+    )
 
 
 def test_restored_to_the_sharding_of_the_skeleton(finished):
@@ -223,4 +225,4 @@ def test_an_image_longer_than_the_context_is_refused(untied, make_image):
     image = Image.fromarray(make_image(1, 168, 168))
     for answer in (None, "Yes"):
         with pytest.raises(InputError, match="reads at most 40 .*smaller image"):
-            eagle_jax.scorer(model, image, "What is this?", answer=answer, regions="grid:2x2")
+            eagle_jax.ask(model, image, "What is this?", answer=answer, regions="grid:2x2")

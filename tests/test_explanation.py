@@ -1,7 +1,5 @@
 """The whole story on a tiny checkpoint: what is explained, and that the result keeps it."""
 
-import importlib
-
 import jax
 import numpy as np
 import pytest
@@ -33,7 +31,7 @@ def same(first: Attribution, second: Attribution) -> bool:
 
 
 def test_sentence_level_takes_every_token(model, image):
-    found = eagle_jax.explain(model, image, PROMPT, "Yes, a cat.", regions=REGIONS)
+    found = eagle_jax.explain(model, image, PROMPT, answer="Yes, a cat.", regions=REGIONS)
     expected = [*ids_of(model, "Yes, a cat."), model.tokenizer.eos_token_id]
     assert found.answer_ids.tolist() == found.token_ids.tolist() == expected
     assert found.target.tolist() == list(range(len(expected)))
@@ -51,18 +49,22 @@ def test_sentence_level_takes_every_token(model, image):
 
 
 def test_answer_text_equals_its_ids(model, image):
-    text = eagle_jax.explain(model, image, PROMPT, "Yes, a cat.", regions=REGIONS)
-    ids = eagle_jax.explain(model, image, PROMPT, text.answer_ids.tolist(), regions=REGIONS)
+    text = eagle_jax.explain(model, image, PROMPT, answer="Yes, a cat.", regions=REGIONS)
+    ids = eagle_jax.explain(
+        model, image, PROMPT, answer=text.answer_ids.tolist(), regions=REGIONS
+    )
     assert same(text, ids)
 
 
 @pytest.mark.parametrize("target", ["cat", [3, 4], np.array([3, 4])])
 def test_word_and_token_level(target, model, image):
-    found = eagle_jax.explain(model, image, PROMPT, "Yes, a cat.", target, regions=REGIONS)
+    found = eagle_jax.explain(
+        model, image, PROMPT, answer="Yes, a cat.", target=target, regions=REGIONS
+    )
     assert "".join(found.answer_tokens[3:5]) == " cat"
     assert found.target.tolist() == [3, 4] and found.tokens == found.answer_tokens[3:5]
     np.testing.assert_array_equal(found.token_ids, found.answer_ids[3:5])
-    whole = eagle_jax.explain(model, image, PROMPT, "Yes, a cat.", regions=REGIONS)
+    whole = eagle_jax.explain(model, image, PROMPT, answer="Yes, a cat.", regions=REGIONS)
     np.testing.assert_allclose(
         found.insertion[[0, -1]], whole.insertion[[0, -1], 3:5], 1e-4, 1e-7
     )
@@ -71,14 +73,14 @@ def test_word_and_token_level(target, model, image):
 def test_counterfactual(model, image):
     no = ids_of(model, "No")
     assert len(no) == 1
-    arguments = (model, image, PROMPT, "Yes", "Yes")
-    word = eagle_jax.explain(*arguments, target_ids="No", regions=REGIONS)
-    number = eagle_jax.explain(*arguments, target_ids=no, regions=REGIONS)
+    said = {"answer": "Yes", "target": "Yes", "regions": REGIONS}
+    word = eagle_jax.explain(model, image, PROMPT, **said, target_ids="No")
+    number = eagle_jax.explain(model, image, PROMPT, **said, target_ids=no)
     assert same(word, number)
     assert word.token_ids.tolist() == no and word.tokens == ("No",)
     assert word.answer == "Yes" and word.counterfactual.tolist() == [True]
     # At the first position of an answer, a word has the probability it has as the answer.
-    said = eagle_jax.explain(model, image, PROMPT, "No", "No", regions=REGIONS)
+    said = eagle_jax.explain(model, image, PROMPT, answer="No", target="No", regions=REGIONS)
     np.testing.assert_allclose(word.insertion, said.insertion, rtol=1e-4, atol=1e-7)
     assert not said.counterfactual.any()
 
@@ -86,33 +88,39 @@ def test_counterfactual(model, image):
 def test_generated_answer_passed_again_gives_the_same(model, image):
     own = eagle_jax.explain(model, image, PROMPT, regions=REGIONS, max_new_tokens=6)
     assert 1 <= len(own.answer_ids) <= 6
-    again = eagle_jax.explain(model, image, PROMPT, own.answer_ids, regions=REGIONS)
+    again = eagle_jax.explain(model, image, PROMPT, answer=own.answer_ids, regions=REGIONS)
     assert same(own, again)
     # Greedy: on the full image nothing is more likely than what was said.
     full = np.ones((1, 4), bool)
     for other in ("Yes", "No", "The"):
-        score = eagle_jax.scorer(
-            model, image, PROMPT, own.answer_ids, [0], ids_of(model, other)[:1], REGIONS
+        case = eagle_jax.ask(
+            model,
+            image,
+            PROMPT,
+            answer=own.answer_ids,
+            target=[0],
+            target_ids=ids_of(model, other)[:1],
+            regions=REGIONS,
         )
-        assert score(full)[0, 0] <= again.insertion[-1, 0] * (1 + 1e-4)
+        assert case.scorer(full)[0, 0] <= again.insertion[-1, 0] * (1 + 1e-4)
 
 
 def test_own_label_map_with_gaps(model, image):
     names = np.array([[7, -3], [7, 1000]]).repeat(28, 0).repeat(28, 1)
-    found = eagle_jax.explain(model, image, PROMPT, "Yes", "Yes", regions=names)
+    case = eagle_jax.ask(model, image, PROMPT, answer="Yes", target="Yes", regions=names)
+    found = eagle_jax.explain(case)
     assert found.order.size == 3 and found.forwards == 3 * 4
     np.testing.assert_array_equal(found.labels[::28, ::28], [[1, 0], [1, 2]])
     assert found.area[-1] == 1
-    scorer = eagle_jax.scorer(model, image, PROMPT, "Yes", "Yes", regions=names)
-    assert scorer.regions == 3 and scorer.tokens == ("Yes",)
+    assert case.scorer.regions == 3 and case.scorer.tokens == ("Yes",)
     first = np.arange(3)[None] == found.order[0]
-    np.testing.assert_allclose(scorer(first), found.insertion[1:2], rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(case.scorer(first), found.insertion[1:2], rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("height, width", [(84, 56), (56, 84)])
 def test_portrait_and_landscape(height, width, model, make_image, tmp_path):
     picture = make_image(3, height, width)
-    found = eagle_jax.explain(model, picture, PROMPT, "Yes", regions="grid:3x2")
+    found = eagle_jax.explain(model, picture, PROMPT, answer="Yes", regions="grid:3x2")
     assert found.image.shape == (height, width, 3) and found.saliency.shape == (height, width)
     assert sorted(found.order.tolist()) == list(range(6))
     found.save(tmp_path / "saved")
@@ -124,7 +132,7 @@ def test_weights_of_the_objective_decide(model, image):
     insight = eagle_jax.explain(model, image, PROMPT, **arguments, necessity_weight=0.0)
     necessity = eagle_jax.explain(model, image, PROMPT, **arguments, insight_weight=0.0)
     assert (insight.insight_weight, insight.necessity_weight) == (1.0, 0.0)
-    scorer = eagle_jax.scorer(model, image, PROMPT, **arguments)
+    scorer = eagle_jax.ask(model, image, PROMPT, **arguments).scorer
     alone = scorer(np.eye(4, dtype=bool)).mean(axis=1)
     without = scorer(~np.eye(4, dtype=bool)).mean(axis=1)
     assert insight.order[0] == alone.argmax() and necessity.order[0] == without.argmin()
@@ -137,7 +145,12 @@ def test_impossible_weights(weights, model, image):
     insight, necessity = weights
     with pytest.raises(InputError, match="0 or more, and not both 0"):
         eagle_jax.explain(
-            model, image, PROMPT, "Yes", insight_weight=insight, necessity_weight=necessity
+            model,
+            image,
+            PROMPT,
+            answer="Yes",
+            insight_weight=insight,
+            necessity_weight=necessity,
         )
 
 
@@ -169,18 +182,31 @@ def test_unusable_arguments(arguments, said, model, image):
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_the_function_is_not_shadowed_by_its_module():
-    importlib.import_module("eagle_jax.explanation")
-    assert callable(eagle_jax.explain) and callable(eagle_jax.scorer)
-    assert eagle_jax.explain.__name__ == "explain"
+def test_a_case_is_explained_as_its_model_image_and_prompt_are(model, image):
+    case = eagle_jax.ask(model, image, PROMPT, answer="Yes, a cat.", regions=REGIONS)
+    assert (case.answer, case.prompt) == ("Yes, a cat.", PROMPT)
+    whole = eagle_jax.explain(model, image, PROMPT, answer="Yes, a cat.", regions=REGIONS)
+    assert same(eagle_jax.explain(case), whole)
+
+
+@pytest.mark.parametrize("given", [{"image": "cat.png"}, {"prompt": "Q?"}, {"answer": "No"}])
+def test_what_a_case_holds_is_not_given_again(given, model, image):
+    case = eagle_jax.ask(model, image, PROMPT, answer="Yes", regions=REGIONS)
+    with pytest.raises(InputError, match=f"{[*given][0]} is part of a case already"):
+        eagle_jax.explain(case, **given)
+
+
+def test_a_model_is_asked_about_something(model, image):
+    with pytest.raises(InputError, match="give both"):
+        eagle_jax.explain(model, image)
 
 
 @pytest.mark.slow
 def test_bfloat16(untied, image, model):
     half = eagle_jax.load(untied, dtype="bfloat16")
     assert {leaf.dtype.name for leaf in jax.tree.leaves(half.network)} == {"bfloat16"}
-    found = eagle_jax.explain(half, image, PROMPT, "Yes", regions=REGIONS)
-    whole = eagle_jax.explain(model, image, PROMPT, "Yes", regions=REGIONS)
+    found = eagle_jax.explain(half, image, PROMPT, answer="Yes", regions=REGIONS)
+    whole = eagle_jax.explain(model, image, PROMPT, answer="Yes", regions=REGIONS)
     assert found.insertion.dtype == np.float32
     # Eight bits of mantissa through eight layers of large random weights.
     np.testing.assert_allclose(

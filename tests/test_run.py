@@ -22,6 +22,7 @@ from eagle_jax.errors import InputError
 from eagle_jax.lists import Item, read_list
 from eagle_jax.results.manifest import Settings, begin_run, read_manifest
 from eagle_jax.results.run_folder import finished_names, read_result, result_folder
+from eagle_jax.search.methods import SEARCHES, Search
 
 SETTINGS = Settings(regions="grid:2x2", max_new_tokens=8)
 COUNT = 5
@@ -149,20 +150,30 @@ def test_failures_are_named_and_the_rest_finishes(tmp_path, capsys, monkeypatch)
 
 
 def test_a_fault_of_ours_does_not_end_the_run(entries, tmp_path, monkeypatch):
-    original = run.prepare
+    original = run.ask
 
-    def prepare(model, image, *args):
+    def ask(model, image, *args, **options):
         if np.array_equal(image, eagle_jax.inputs.images.read_image(entries[1].image)):
             raise ZeroDivisionError("a fault")
-        return original(model, image, *args)
+        return original(model, image, *args, **options)
 
-    monkeypatch.setattr(run, "prepare", prepare)
+    monkeypatch.setattr(run, "ask", ask)
     report = run.run_list(entries[:3], tmp_path / "out", SETTINGS, together=2)
     assert report.finished == 2
     (failure,) = report.failures
     assert failure.reason == "unexpected ZeroDivisionError: a fault"
     record = json.loads((tmp_path / "out" / run.FAILURES / "scene-1.json").read_text())
-    assert "in prepare" in record["traceback"]
+    assert "in ask" in record["traceback"]
+
+
+def test_the_search_of_the_settings_is_the_one_that_runs(entries, tmp_path, monkeypatch):
+    def broken(problem):
+        raise ZeroDivisionError("a broken search")
+
+    monkeypatch.setitem(SEARCHES, "broken", Search(broken, "raises"))
+    settings = dataclasses.replace(SETTINGS, search="broken")
+    report = run.run_list(entries[:1], tmp_path / "out", settings)
+    assert report.finished == 0 and "a broken search" in report.failures[0].reason
 
 
 def test_controls_are_stored_beside_the_curves(entries, tmp_path):

@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 import eagle_jax
-from eagle_jax import Attribution, cli, explanation
+from eagle_jax import Attribution, cli
 from eagle_jax.commands import explain
 from eagle_jax.results import storage
+from eagle_jax.search.methods import SEARCHES, Search
 
 FILES = ["arrays.npz", "attribution.json", "figure.png", "image.png"]
 ASK = ("--prompt", "Is there a cat in the image?", "--regions", "grid:2x2")
@@ -189,7 +190,7 @@ def test_out_is_refused_before_anything_is_done(out, said, unloaded, capsys):
         (("explain", "cat.png"), "--prompt is missing"),
         (("explain", "cat.png", *ASK, "--batch-size", "0"), "--batch-size"),
         (("explain", "cat.png", *ASK, "--batch-size", "two"), "--batch-size"),
-        (("explain", "cat.png", *ASK, "--search", "lazy"), "--search"),
+        (("explain", "cat.png", *ASK, "--search", "psychic"), "--search"),
         (("explain", "cat.png", *ASK, "--dtype", "int8"), "--dtype"),
         (("explain", "cat.png", *ASK, "--answer"), "--answer"),
         (("explain", "cat.png", *ASK, "--answer", "\udcff"), "not valid UTF-8"),
@@ -283,20 +284,20 @@ def test_an_empty_prompt_is_not_replaced_by_the_bundled_one(loaded, capsys, monk
 
 
 def test_interrupted_search_writes_nothing(loaded, capsys, monkeypatch):
-    def search(*_):
+    def search(problem):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(explanation._SEARCHES, "exact", search)
+    monkeypatch.setitem(SEARCHES, "exact", Search(search, "interrupted"))
     assert cli.main(["explain", "cat.png", *ASK, *ANSWER, "--out", "a/b"]) == 130
     assert capsys.readouterr().err == "eagle-jax: interrupted, nothing was written\n"
     assert everything(loaded) == ["cat.png"]
 
 
 def test_a_full_device_names_the_batch_size(loaded, capsys, monkeypatch):
-    def search(*_):
+    def search(problem):
         raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate")
 
-    monkeypatch.setitem(explanation._SEARCHES, "exact", search)
+    monkeypatch.setitem(SEARCHES, "exact", Search(search, "too large"))
     assert cli.main(["explain", "cat.png", *ASK, *ANSWER, "--out", "a/b"]) == 2
     assert "give a smaller --batch-size" in capsys.readouterr().err
     assert everything(loaded) == ["cat.png"]
@@ -370,5 +371,5 @@ def test_processes_of_their_own(place, untied):
     again, _ = process.communicate(timeout=600)
     shown = b"".join(read_terminal(ours))
     assert process.returncode == 0
-    assert b"search: 100%" in shown and b"20/20" in shown
+    assert b" forwards [00:" in shown
     assert again.splitlines()[:5] == out.splitlines()[:5]

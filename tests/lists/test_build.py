@@ -10,7 +10,7 @@ from PIL import Image
 from transformers import AutoTokenizer
 
 import eagle_jax
-from eagle_jax import InputError, cli, explanation
+from eagle_jax import InputError, cli
 from eagle_jax.commands import build as command
 from eagle_jax.demo import MISTAKES
 from eagle_jax.demo.questions import CAPTION_PROMPT, presence_question
@@ -92,7 +92,7 @@ def test_what_is_made_of_each_answer(model, questions, scene):
 
 def test_an_answer_is_the_one_that_would_be_explained(model, scene):
     ids = eagle_jax.generate(model, scene.image, MISTAKE["question"])
-    case = explanation.prepare(model, scene.image, MISTAKE["question"], regions="grid:1x2")
+    case = eagle_jax.ask(model, scene.image, MISTAKE["question"], regions="grid:1x2")
     assert ids.tolist() == case.answer_ids.tolist()
     with pytest.raises(InputError, match="max_new_tokens is 0"):
         eagle_jax.generate(model, scene.image, CAPTION_PROMPT, max_new_tokens=0)
@@ -128,9 +128,9 @@ def test_nothing_of_a_recorded_answer_stays(model, questions):
 def test_a_picture_is_asked_the_same_once(model, questions, monkeypatch):
     asked = []
 
-    def generate(model, image, prompt, max_new_tokens):
+    def generate(model, image, prompt, **limits):
         asked.append((image.name, prompt))
-        return eagle_jax.generate(model, image, prompt, max_new_tokens)
+        return eagle_jax.generate(model, image, prompt, **limits)
 
     monkeypatch.setattr(build, "generate", generate)
     list(build_items(model, read_list(questions)))
@@ -148,11 +148,11 @@ def test_what_is_done_is_written_whatever_ends_the_work(
 ):
     calls = []
 
-    def generate(*arguments):
+    def generate(*arguments, **limits):
         calls.append(arguments)
         if len(calls) == 3:
             raise end
-        return eagle_jax.generate(*arguments)
+        return eagle_jax.generate(*arguments, **limits)
 
     monkeypatch.setattr(build, "generate", generate)
     arguments = model, read_list(questions), tmp_path / "new.jsonl"
@@ -204,7 +204,7 @@ def test_the_command(model, questions, tmp_path, monkeypatch, capsys):
 
 
 def test_an_interrupted_command(model, questions, tmp_path, monkeypatch, capsys):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "cache_compilations", lambda: None)

@@ -32,7 +32,9 @@ def made_attribution(
     n = int(labels.max()) + 1
     target = np.arange(len(answer)) if target is None else np.array(target)
     ids = np.arange(10, 10 + len(answer), dtype=np.int32)
-    tokens = [answer[position] for position in target] if scored is None else scored
+    token_ids, tokens = ids[target], [answer[position] for position in target]
+    if scored is not None:
+        token_ids, tokens = np.arange(5, 5 + len(scored), dtype=np.int32), scored
     made = {
         "image": rng.integers(0, 256, (height, width, 3), dtype=np.uint8),
         "labels": labels,
@@ -44,7 +46,7 @@ def made_attribution(
         "answer_ids": ids,
         "answer_tokens": tuple(answer),
         "target": target.astype(np.int32),
-        "token_ids": ids[target] if scored is None else np.arange(5, 5 + len(scored), dtype=np.int32),
+        "token_ids": token_ids,
         "tokens": tuple(tokens),
         "insight_weight": 1.0,
         "necessity_weight": 1.0,
