@@ -196,8 +196,9 @@ def _recognise(found: list[tuple[str, Any]], path: Path) -> str:
             return "lines"
         entry = next((entry for _, entry in found if isinstance(entry, dict)), None)
         has = "no objects" if entry is None else f"the fields {', '.join(map(str, entry))}"
+        has = " ".join(has.split())[:200]
         raise InputError(
-            f"{path} is no list that is known: it has {' '.join(has.split())[:200]}; an entry of our own lists "
+            f"{path} is no list that is known: it has {has}; an entry of our own lists "
             "has an image and a prompt, as in "
             '{"image": "cat.jpg", "prompt": "Describe the image."}'
         )
