@@ -1,7 +1,7 @@
 """Findings made visible: figures of explanations, diagnoses and evaluations, and text pages.
 
 For `diagnosis`, the commands and the package's face. `explanation_figure` is the figure of the
-README; `chips` draws the tokens below it and holds the colours that all figures share.
+README, `chips` the tokens below it; `look` holds the colours and sizes that all figures share.
 """
 
 from typing import TYPE_CHECKING

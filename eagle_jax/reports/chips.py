@@ -1,44 +1,31 @@
 """The tokens of an answer as rounded chips, coloured by what the model relied on."""
 
 import dataclasses
-import functools
-import itertools
 import re
-import unicodedata
 from collections.abc import Iterator
 
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, Normalize
-from matplotlib.font_manager import FontProperties
+from matplotlib.colors import Normalize
 from matplotlib.patches import FancyBboxPatch
-from matplotlib.textpath import text_to_path
 
 from eagle_jax.metrics.reliance import sentence_range
+from eagle_jax.reports.look import (
+    EDGE,
+    FAINT,
+    INK,
+    RELIANCE_COLOURS,
+    drawable,
+    font,
+    text_width,
+)
 from eagle_jax.results.attribution import Attribution
-
-# Clean faces first, then ones that have Chinese, Japanese and Korean glyphs.
-_FACES = (
-    "Helvetica Neue",
-    "Arial",
-    "Liberation Sans",
-    "DejaVu Sans",
-    "Noto Sans CJK SC",
-    "PingFang SC",
-    "Microsoft YaHei",
-)
-INK, FAINT, EDGE = "#22262b", "#737b85", "#c9ced6"
-RELIANCE_COLOURS = LinearSegmentedColormap.from_list(
-    "reliance", ["#3b7cc4", "#a5c8ea", "#f6f4f2", "#f5ab9c", "#d9473a"]
-)
 
 _END = re.compile(r"<\|?(im_end|eot_id|endoftext|end_of_text|end_of_turn|eos)\|?>|</s>")
 _SPECIAL = re.compile(r"<\|(.+)\|>|<(s|pad|bos|unk)>")
 # Pieces of a word boundary that tokenizers leave in single-token texts.
 _SPACES = " \u2581\u0120"
 _PAD = 4.2
-_UNKNOWN = "\ufffd"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,22 +36,6 @@ class _Chip:
     newline: bool
     value: float | None
     outlined: bool
-
-
-def font(size: float | int, bold: bool = False) -> FontProperties:
-    """Font of all text in the figures, in points, from the faces this machine has."""
-    return FontProperties(family=list(_faces()), size=size, weight="bold" if bold else "normal")
-
-
-def drawable(text: str) -> str:
-    """Replace what no installed font can draw, one mark for each run of such characters."""
-    pairs = itertools.groupby(text, key=_has_glyph)
-    return "".join("".join(run) if known else _UNKNOWN for known, run in pairs)
-
-
-def text_width(text: str, size: float | int, bold: bool = False) -> float:
-    """Width of a line of text in points."""
-    return text_to_path.get_text_width_height_descent(text, font(size, bold), False)[0]
 
 
 def reliance_scale(attribution: Attribution) -> Normalize:
@@ -139,20 +110,6 @@ class ChipRows:
                 ha="center",
                 va="baseline",
             )
-
-
-@functools.cache
-def _faces() -> tuple[str, ...]:
-    installed = set(font_manager.fontManager.get_font_names())
-    return tuple(face for face in _FACES if face in installed)
-
-
-@functools.cache
-def _has_glyph(character: str) -> bool:
-    if unicodedata.category(character) in ("Cc", "Cs", "Cn"):
-        return False
-    paths = (font_manager.findfont(FontProperties(family=face)) for face in _faces())
-    return any(font_manager.get_font(path).get_char_index(ord(character)) for path in paths)
 
 
 def _chips(attribution: Attribution) -> Iterator[_Chip]:

@@ -14,25 +14,33 @@ from PIL import Image
 
 from eagle_jax.errors import InputError
 from eagle_jax.metrics.hallucination import right_answers
-from eagle_jax.reports.chips import EDGE, FAINT, INK, drawable, font
 from eagle_jax.reports.explanation_figure import (
+    RASTER,
+    outline_segments,
+    overlay,
+    require_image,
+    show_image,
+)
+from eagle_jax.reports.look import (
+    AGAINST_COLOURS,
+    EDGE,
+    FAINT,
+    INK,
     INSERTION_COLOUR,
     MARGIN,
-    RASTER,
+    REMOVED_COLOUR,
     TITLE,
     WIDTH,
     colour_bar,
-    outline_segments,
-    overlay,
+    drawable,
+    font,
+    new_figure,
     plain_frame,
-    require_image,
-    show_image,
     wrapped,
 )
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.search.sets import prefixes
 
-AGAINST_COLOURS, REMOVED_COLOUR = "YlOrRd", "#e5263a"
 # Brightness that removed regions keep, as published.
 _DARKENED = 0.3
 _LINE = 0.22
@@ -93,7 +101,7 @@ def draw_diagnosis(
     heights = [0.24, _LINE * len(prompt), 0.22, TITLE, row, 0.36]
     heights += [_LINE * sum(len(lines) for _, lines in told), 0.5]
     total = sum(heights)
-    drawing = Figure(figsize=(WIDTH, total), dpi=200, facecolor="white")
+    drawing = new_figure(WIDTH, total)
     bottoms = total - np.cumsum(heights)
 
     def axes(left: float, bottom: float, width: float, height: float) -> Axes:

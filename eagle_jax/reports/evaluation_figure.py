@@ -8,12 +8,23 @@ from matplotlib.ticker import PercentFormatter
 from eagle_jax.evaluation import Evaluation, Group
 from eagle_jax.metrics.hallucination import BUDGET
 from eagle_jax.metrics.word_classes import PERCEPTION, PRIOR
-from eagle_jax.reports.chips import EDGE, FAINT, INK, drawable, font
-from eagle_jax.reports.explanation_figure import DELETION_COLOUR, INSERTION_COLOUR, curve_legend
+from eagle_jax.reports.look import (
+    DELETION_COLOUR,
+    EDGE,
+    FAINT,
+    INK,
+    INSERTION_COLOUR,
+    NEITHER_COLOUR,
+    PERCEPTION_COLOUR,
+    PRIOR_COLOUR,
+    curve_legend,
+    drawable,
+    font,
+    new_figure,
+)
 from eagle_jax.results.measures import GRID
 
 # Blue and red as in the chips of one answer, and a grey for what is on neither side.
-PRIOR_COLOUR, PERCEPTION_COLOUR, NEITHER_COLOUR = "#3b7cc4", "#d9473a", "#8a9099"
 _WIDTH, _ROW, _PANEL = 9.0, 3.5, 2.45
 
 
@@ -32,7 +43,7 @@ def draw_evaluation(evaluation: Evaluation, baseline: Evaluation | None = None) 
       A figure nine inches wide; save it with `savefig`, no tight box needed.
     """
     tall = 0.5 + _ROW * len(evaluation.groups)
-    figure = Figure(figsize=(_WIDTH, tall), dpi=200, facecolor="white")
+    figure = new_figure(_WIDTH, tall)
 
     def text(
         left: float, bottom: float, words: str, size: float | int, colour, **style

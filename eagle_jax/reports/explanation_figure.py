@@ -1,7 +1,5 @@
 """Pictures of an attribution: regions, saliency, curves and answer tokens in one figure."""
 
-import bisect
-
 import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib import colormaps
@@ -10,31 +8,40 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 from PIL import Image
 from scipy import ndimage
 
 from eagle_jax.errors import InputError
-from eagle_jax.reports.chips import (
+from eagle_jax.reports.chips import ChipRows
+from eagle_jax.reports.look import (
+    DELETION_COLOUR,
     EDGE,
     FAINT,
     INK,
+    INSERTION_COLOUR,
+    MARGIN,
+    RANK_COLOUR,
     RELIANCE_COLOURS,
-    ChipRows,
+    TITLE,
+    WIDTH,
+    colour_bar,
+    curve_legend,
     drawable,
     font,
+    new_figure,
+    plain_frame,
+    short_number,
     text_width,
+    wrapped,
 )
 from eagle_jax.results.attribution import Attribution
 
-INSERTION_COLOUR, DELETION_COLOUR, RANK_COLOUR = "#12807a", "#d2622a", "#ffd84a"
 RANKS = 5
 # Longest side, in pixels, of the pictures inside the figure.
 RASTER = 1200
 # Standard deviation of the smoothing as a share of the image's mean side; close to the
 # published 20 pixels down and up again at 640 x 480.
 _SMOOTHING = 0.018
-WIDTH, MARGIN, TITLE = 11.0, 0.3, 0.27
 
 
 def overlay(
@@ -172,37 +179,6 @@ def draw_curves(axes: Axes, attribution: Attribution) -> None:
     plain_frame(axes)
 
 
-def plain_frame(axes: Axes) -> None:
-    """Leave a diagram its left and bottom line, with small ticks.
-
-    Args:
-      axes: with its limits and formatters set.
-    """
-    axes.tick_params(length=2.5, width=0.6, color=FAINT, labelcolor=INK)
-    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
-        label.set_fontproperties(font(7.5))
-    for side, spine in axes.spines.items():
-        spine.set(visible=side in ("left", "bottom"), color=FAINT, linewidth=0.6)
-    axes.set_facecolor("none")
-
-
-def curve_legend(axes: Axes) -> None:
-    """Name the curves above the axes, and give the area below them in per cent."""
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.02, 1.0),
-        ncols=2,
-        frameon=False,
-        prop=font(8),
-        labelcolor=INK,
-        handlelength=1.2,
-        handletextpad=0.5,
-        columnspacing=1.2,
-        borderaxespad=0.1,
-    )
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
-
-
 def draw_explanation(attribution: Attribution) -> Figure:
     """Draw an attribution on one page: prompt, regions, saliency, curves, answer tokens.
 
@@ -229,7 +205,7 @@ def draw_explanation(attribution: Attribution) -> Figure:
 
     heights = [0.24, 0.22 * len(prompt), 0.22, TITLE, row, 0.7, chips.height / 72, 0.14, 0.42]
     total = sum(heights)
-    drawing = Figure(figsize=(WIDTH, total), dpi=200, facecolor="white")
+    drawing = new_figure(WIDTH, total)
     bottoms = total - np.cumsum(heights)
 
     def axes(left: float, bottom: float, width: float, height: float) -> Axes:
@@ -334,49 +310,9 @@ def outline_segments(labels: np.ndarray) -> np.ndarray:
     return np.concatenate(segments).astype(np.float64)
 
 
-def colour_bar(axes: Axes, colours: ScalarMappable, orientation: str) -> None:
-    """Draw a colour bar with three labels."""
-    bar = axes.figure.colorbar(colours, cax=axes, orientation=orientation)
-    bar.outline.set(linewidth=0.5, color=EDGE)
-    low, high = colours.get_clim()
-    ticks = [low, (low + high) / 2, high]
-    digits = "g" if (low, high) == (0, 1) else ".2f" if high >= 0.1 else ".2g"
-    bar.set_ticks(ticks, labels=[format(tick, digits) for tick in ticks])
-    bar.ax.tick_params(length=2, width=0.5, color=FAINT, labelcolor=FAINT)
-    for label in (*bar.ax.get_xticklabels(), *bar.ax.get_yticklabels()):
-        label.set_fontproperties(font(7))
-
-
-def short_number(value: float) -> str:
-    """Two digits that matter."""
-    return f"{value:.2f}" if value >= 0.1 or value == 0 else f"{value:.2g}"
-
-
 def _measured(attribution: Attribution) -> str:
     if attribution.target.size > 1:
         return "mean token probability"
     token = drawable(attribution.tokens[0].strip())
     token = token if len(token) < 18 else f"{token[:17]}\u2026"
     return f"probability of \u201c{token}\u201d"
-
-
-def wrapped(text: str, size: float | int, width: float, most: int) -> list[str]:
-    """Lines of a text in a width in points; the last of `most` ends in dots where it is cut."""
-    # More than this never fits, and measuring a very long prompt takes seconds.
-    rest = drawable(" ".join(text.split())[:1000])
-    lines = []
-    while rest and len(lines) < most:
-        # The longest start that fits, cut at a space where there is one.
-        fits = bisect.bisect_right(
-            range(1, len(rest) + 1), width, key=lambda k: text_width(rest[:k], size)
-        )
-        cut = fits
-        if fits < len(rest) and " " in rest[: fits + 1]:
-            cut = rest.rindex(" ", 0, fits + 1)
-        lines.append(rest[:cut])
-        rest = rest[cut:].lstrip()
-    if rest:
-        while text_width(lines[-1] + "\u2026", size) > width:
-            lines[-1] = lines[-1][:-1]
-        lines[-1] += "\u2026"
-    return lines or [""]
