@@ -7,7 +7,7 @@ import sys
 from typing import NoReturn
 
 from eagle_jax.commands import build, convert, diagnose, evaluate, explain, export, plan, run
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, reason
 
 _EXAMPLE = """\
 example:
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         options = parser.parse_args(arguments)
         return options.run(options) or 0
     except InputError as error:
-        print("eagle-jax:", " ".join(str(error).splitlines()), file=sys.stderr)
+        print("eagle-jax:", reason(error), file=sys.stderr)
         return 2
     except RuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
@@ -51,8 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 2
     except KeyboardInterrupt as error:
-        reason = str(error) or "interrupted, nothing was written"
-        print(f"eagle-jax: {reason}", file=sys.stderr)
+        print("eagle-jax:", str(error) or "interrupted, nothing was written", file=sys.stderr)
         return 130
 
 

@@ -35,11 +35,12 @@ def reason(error: BaseException, longest: int | None = None) -> str:
     """The message of an error on one line.
 
     Args:
-      error: of any kind; of one from the file system what it says, and of which file.
+      error: of any kind; of one from the file system what it says, and of which file, and of
+        one without a message its name.
       longest: characters after which it is cut; None for all of them.
     """
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     else:
         text = str(error)
-    return " ".join(text.split())[:longest]
+    return (" ".join(text.split()) or type(error).__name__)[:longest]

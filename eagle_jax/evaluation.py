@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, reason
 from eagle_jax.files import write_file
 from eagle_jax.metrics.reliance import perception_auroc
 from eagle_jax.metrics.statistics import (
@@ -173,10 +173,10 @@ def evaluate(
         try:
             rows.append(measure(read_result(out, name), published_rules))
         except InputError as error:
-            damaged.append((name, " ".join(str(error).split())))
+            damaged.append((name, reason(error)))
     if not rows:
-        reason = f"; the first is damaged: {damaged[0][1]}" if damaged else ""
-        raise InputError(f"{out} holds no result to evaluate{reason}")
+        first = f"; the first is damaged: {damaged[0][1]}" if damaged else ""
+        raise InputError(f"{out} holds no result to evaluate{first}")
     return Evaluation(
         out=out,
         published_rules=published_rules,
@@ -278,10 +278,10 @@ def _failures(out: Path, names: Sequence[str]) -> Iterable[tuple[str, str]]:
     for path in sorted((out / FAILURES).glob("*.json")):
         if path.stem not in names:
             try:
-                reason = str(json.loads(path.read_text(encoding="utf-8"))["reason"])
+                why = str(json.loads(path.read_text(encoding="utf-8"))["reason"])
             except (OSError, ValueError, LookupError, TypeError) as error:
-                reason = f"{path} is damaged: {error}"
-            yield path.stem, " ".join(reason.split())
+                why = f"{path} is damaged: {reason(error)}"
+            yield path.stem, " ".join(why.split())
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, reason
 
 _MAX_PIXELS = 100_000_000
 
@@ -63,7 +63,7 @@ def read_image(source: ImageSource) -> UInt8[np.ndarray, "H W 3"]:
         raise InputError(f"{path}: not an image file that Pillow can read") from None
     # On damaged bytes Pillow's decoders raise nearly anything: SyntaxError, struct.error, ...
     except Exception as error:
-        raise InputError(f"{path}: cannot read the image: {_one_line(error)}") from None
+        raise InputError(f"{path}: cannot read the image: {reason(error)}") from None
 
 
 def _from_pil(image: Image.Image, name: str) -> np.ndarray:
@@ -84,7 +84,7 @@ def _from_pil(image: Image.Image, name: str) -> np.ndarray:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{name}: cannot read the image: {_one_line(error)}") from None
+        raise InputError(f"{name}: cannot read the image: {reason(error)}") from None
 
 
 def _narrow(values: np.ndarray, name: str) -> np.ndarray:
@@ -131,7 +131,3 @@ def _check_size(height: int, width: int, name: str) -> None:
 
 def _too_large(name: str, how_much: str) -> str:
     return f"{name}: {how_much} more than {_MAX_PIXELS // 10**6} megapixels; make it smaller"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int32
 from tqdm import tqdm
 
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, reason
 from eagle_jax.files import require_new_file
 from eagle_jax.inputs.answer import find_target, find_target_ids
 from eagle_jax.inputs.prompt import Tokenizer
@@ -162,7 +162,7 @@ def build_items(
             if asked not in answers:
                 answers[asked] = generate(model, *asked, max_new_tokens=max_new_tokens)
         except InputError as error:
-            yield Broken(entry.place, " ".join(str(error).split()))
+            yield Broken(entry.place, reason(error))
             continue
         built = _built(entry, answers[asked], model.tokenizer, keep, plurals)
         kept += isinstance(built, Item)
@@ -188,7 +188,7 @@ def _built(
         elif isinstance(item.target, str):
             target = _phrase(tokenizer, ids, item.target)
     except InputError as error:
-        return LeftOut(item.place, " ".join(str(error).split()))
+        return LeftOut(item.place, reason(error))
     return dataclasses.replace(
         item,
         answer=tuple(ids.tolist()),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from eagle_jax.errors import InputError, one_line
+from eagle_jax.errors import InputError, one_line, reason
 from eagle_jax.lists import coco, lines, published, questions
 from eagle_jax.lists.entries import shown
 from eagle_jax.lists.items import Broken, Item
@@ -174,8 +174,8 @@ def _rows(content: bytes) -> Iterator[tuple[str, Any]]:
         if not header:
             header = [name.strip().lower() for name in row]
         elif len(row) != len(header):
-            reason = f"it has {len(row)} columns, the first line has {len(header)}"
-            yield f"line {begin}", InputError(reason)
+            wrong = f"it has {len(row)} columns, the first line has {len(header)}"
+            yield f"line {begin}", InputError(wrong)
         else:
             yield f"line {begin}", dict(zip(header, row, strict=True))
 
@@ -213,4 +213,4 @@ def _draft(kind: str, place: str, entry: Any, root: Path) -> Draft | Broken:
             raise InputError(f"it must be a JSON object, not {shown(entry)}")
         return _FORMATS[kind].read(entry, place, root)
     except InputError as error:
-        return Broken(place, " ".join(str(error).split()))
+        return Broken(place, reason(error))

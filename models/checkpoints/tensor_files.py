@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, reason
 
 _STORED_AS = {
     "F64": np.dtype("<f8"),
@@ -176,7 +176,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {_line(error)}") from error
+        raise InputError(f"{path} cannot be read as JSON: {reason(error)}") from error
     if not isinstance(value, dict):
         raise InputError(f"{path} is not a JSON object")
     return value
@@ -191,13 +191,9 @@ def _canonical(key: str) -> str:
 
 def _unreadable(path: Path, error: Exception) -> InputError:
     return InputError(
-        f"{path} is truncated or not a safetensors file ({_line(error)}); "
+        f"{path} is truncated or not a safetensors file ({reason(error)}); "
         "fetch the checkpoint again"
     )
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def listed(keys: list[str]) -> str:
