@@ -21,8 +21,9 @@ from eagle_jax.metrics.statistics import (
     paired_difference,
 )
 from eagle_jax.metrics.word_classes import CLASSES, WordClass
+from eagle_jax.results.failures import read_failures
 from eagle_jax.results.measures import KINDS, MEASURES, Kind, Row, measure
-from eagle_jax.results.run_folder import FAILURES, ITEMS, read_result
+from eagle_jax.results.run_folder import ITEMS, read_result
 
 
 class ClassReliance(NamedTuple):
@@ -186,7 +187,7 @@ def evaluate(
             if (group := _group([row for row in rows if row.kind == kind])).rows
         },
         damaged=tuple(damaged),
-        failed=tuple(_failures(out, names)),
+        failed=tuple(one for one in read_failures(out) if one[0] not in names),
     )
 
 
@@ -272,16 +273,6 @@ def _columns(rows: Iterable[Row]) -> dict[str, np.ndarray]:
         for name in MEASURES
         if any(name in row.values for row in rows)
     }
-
-
-def _failures(out: Path, names: Sequence[str]) -> Iterable[tuple[str, str]]:
-    for path in sorted((out / FAILURES).glob("*.json")):
-        if path.stem not in names:
-            try:
-                why = str(json.loads(path.read_text(encoding="utf-8"))["reason"])
-            except (OSError, ValueError, LookupError, TypeError) as error:
-                why = f"{path} is damaged: {reason(error)}"
-            yield path.stem, " ".join(why.split())
 
 
 def _plain(value: Any) -> Any:

@@ -2,12 +2,10 @@
 
 import collections
 import dataclasses
-import json
 import os
 import shutil
 import sys
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,15 +18,19 @@ from tqdm import tqdm
 
 from eagle_jax.errors import InputError, reason
 from eagle_jax.explanation import conclude
-from eagle_jax.files import write_file
 from eagle_jax.inputs.images import read_image
 from eagle_jax.inputs.regions import segment
 from eagle_jax.lists import Broken, Item
 from eagle_jax.lists.prompts import prompt_difference
 from eagle_jax.metrics.hallucination import yes_or_no
+from eagle_jax.results.failures import (
+    Failure,
+    read_failures,
+    remove_failure,
+    write_failure,
+)
 from eagle_jax.results.manifest import Settings, begin_run, fingerprint
 from eagle_jax.results.run_folder import (
-    FAILURES,
     ITEMS,
     Result,
     is_finished,
@@ -47,20 +49,6 @@ from eagle_jax.search.methods import chosen_search
 _DEFAULTS = Settings()
 # Pictures that are read and divided while the devices are busy with others.
 _AHEAD = 4
-
-
-class Failure(NamedTuple):
-    """An item without a result.
-
-    Attributes:
-      name: of the item; its place where the list itself is broken.
-      place: where it stands in the list.
-      reason: what was wrong, one line.
-    """
-
-    name: str
-    place: str
-    reason: str
 
 
 class Report(NamedTuple):
@@ -138,7 +126,7 @@ def run_list(
         else:
             before += 1
     for failure in failures:
-        _record(out, failure)
+        write_failure(out, failure)
     work = _Work(out, settings, together, batch_size, failures)
     if waiting:
         model = load(
@@ -249,7 +237,7 @@ class _Work:
             write_result(self.out, result)
             self.finished += 1
             bar.update()
-            (self.out / FAILURES / f"{item.name}.json").unlink(missing_ok=True)
+            remove_failure(self.out, item.name)
 
     def _result(self, item: Item, case: Case, found: Found, seconds: float) -> Result:
         settings, order = self.settings, found.curves.order
@@ -286,7 +274,7 @@ class _Work:
         for item in items:
             failure = Failure(item.name, item.place, line)
             self.failures.append(failure)
-            _record(self.out, failure, trace)
+            write_failure(self.out, failure, trace)
             bar.write(f"{item.place} ({item.name}): {line}", file=sys.stderr)
         bar.update(len(items))
 
@@ -369,21 +357,13 @@ def _tidy(out: Path, entries, process: tuple[int, int]) -> None:
         for one in entries[number::count]
     }
     every = {one.name if isinstance(one, Item) else _slug(one.place) for one in entries}
-    for path in (out / FAILURES).glob("*.json"):
-        if path.stem in own or (number == 0 and path.stem not in every):
-            path.unlink()
+    for name, _ in tuple(read_failures(out)):
+        if name in own or (number == 0 and name not in every):
+            remove_failure(out, name)
     for path in (out / ITEMS).glob(".*"):
         # ".NAME-0123abcd-new", see `eagle_jax.results.storage.write_folder`.
         if path.name[1:].rsplit("-", 2)[0] in own:
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _record(out: Path, failure: Failure, trace: Exception | None = None) -> None:
-    record = failure._asdict()
-    if trace is not None:
-        record["traceback"] = "".join(traceback.format_exception(trace))
-    path = out / FAILURES / f"{failure.name}.json"
-    write_file(path, json.dumps(record, indent=2) + "\n")
 
 
 def _slug(place: str) -> str:

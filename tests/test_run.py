@@ -20,6 +20,7 @@ from eagle_jax import cli, run
 from eagle_jax.commands import run as command
 from eagle_jax.errors import InputError
 from eagle_jax.lists import Item, read_list
+from eagle_jax.results.failures import FAILURES
 from eagle_jax.results.manifest import Settings, begin_run, read_manifest
 from eagle_jax.results.run_folder import finished_names, read_result, result_folder
 from eagle_jax.search.methods import SEARCHES, Search
@@ -100,7 +101,7 @@ def test_a_result_of_another_question_is_named(entries, done, model_is_not_neede
     # The list may move to another place or another line.
     moved = [dataclasses.replace(item, place="line 99") for item in entries]
     assert run.run_list(moved, done, SETTINGS).failures == ()
-    assert not list((done / run.FAILURES).iterdir())
+    assert not list((done / FAILURES).iterdir())
 
 
 def test_shares_of_any_number_of_processes_make_the_whole(entries, done, tmp_path):
@@ -138,7 +139,7 @@ def test_failures_are_named_and_the_rest_finishes(tmp_path, capsys, monkeypatch)
         assert len(re.findall(rf"^failed: line {line} ", said.err, re.MULTILINE)) == 1
     assert "unicorn" in said.err and "missing.png" in said.err
     assert finished_names(out) == ["scene-0", "scene-2"]
-    assert len(list((out / run.FAILURES).iterdir())) == 4
+    assert len(list((out / FAILURES).iterdir())) == 4
     # Mended lines are done, and their failures forgotten.
     fine = json.dumps({"image": "scene-1.png", "prompt": "Is there a cat in the image?"})
     lines = path.read_text().splitlines()
@@ -146,7 +147,7 @@ def test_failures_are_named_and_the_rest_finishes(tmp_path, capsys, monkeypatch)
     path.write_text("\n".join(lines))
     assert cli.main(arguments) == 1
     assert "3 of 6 items, 2 before" in capsys.readouterr().out
-    assert len(list((out / run.FAILURES).iterdir())) == 3
+    assert len(list((out / FAILURES).iterdir())) == 3
 
 
 def test_a_fault_of_ours_does_not_end_the_run(entries, tmp_path, monkeypatch):
@@ -162,7 +163,7 @@ def test_a_fault_of_ours_does_not_end_the_run(entries, tmp_path, monkeypatch):
     assert report.finished == 2
     (failure,) = report.failures
     assert failure.reason == "unexpected ZeroDivisionError: a fault"
-    record = json.loads((tmp_path / "out" / run.FAILURES / "scene-1.json").read_text())
+    record = json.loads((tmp_path / "out" / FAILURES / "scene-1.json").read_text())
     assert "in ask" in record["traceback"]
 
 

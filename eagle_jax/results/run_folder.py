@@ -5,7 +5,7 @@ DIR/items/NAME/              attribution.json, arrays.npz and
                item.json     the question, its label and boxes, the regenerated answers
                mask.png      where the object is, if that is known
                controls.npz  curves along orders that know nothing of the answer, if asked for
-DIR/failures/NAME.json       why an item has no result
+DIR/failures/NAME.json       why an item has no result; see `eagle_jax.results.failures`
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from eagle_jax.results.attribution import Attribution
 from eagle_jax.results.storage import RECORD, encode
 from eagle_jax.search.sets import Curves
 
-FAILURES, ITEMS = "failures", "items"
+ITEMS = "items"
 ITEM, MASK, CONTROLS = "item.json", "mask.png", "controls.npz"
 _PATHS = ("image", "mask")
 _LISTS = ("answer", "target", "target_ids", "prompt_ids")
