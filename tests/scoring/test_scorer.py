@@ -1,14 +1,15 @@
 """The masked-image scorer: equal to PyTorch, indifferent to batching and padding."""
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
 import questions
 
-from eagle_jax import search
 from eagle_jax.errors import InputError
 from eagle_jax.scoring import question as question_module
 from eagle_jax.scoring import scorer as scoring
+from eagle_jax.search import find_orders
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_batch_size_changes_nothing(untied, network, references, make_image):
     question = questions.make_question(untied, image, labels, reference=references["untied"])
     sets = some_sets(9, 11)
     expected = question.scorer(network, batch_size=1)(sets)
-    for batch_size in (5, 8, 40):
+    for batch_size in (5, 40):
         scores = question.scorer(network, batch_size=batch_size)(sets)
         np.testing.assert_allclose(scores, expected, rtol=0, atol=2e-6)
 
@@ -112,11 +113,14 @@ def test_what_follows_the_last_target_does_not_matter(untied, network, make_imag
     np.testing.assert_array_equal(*scores)
 
 
-def test_wrong_number_of_regions_is_refused(untied, network, make_image):
+def test_sets_of_another_kind_are_refused(untied, network, make_image, monkeypatch):
     image, labels = make_image(7, 56, 84), questions.cells(7, 56, 84, 4)
     scorer = questions.make_question(untied, image, labels).scorer(network)
-    with pytest.raises(InputError, match=r"\(2, 5\).*4"):
-        scorer(np.ones((2, 5), bool))
+    # Outside the tests nobody checks annotations.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    for sets in (np.ones((2, 5), bool), np.ones((2, 4), np.float32), np.ones(4, bool)):
+        with pytest.raises(InputError, match=r"expected bool of shape \(masks, 4\)"):
+            scorer(sets)
     with pytest.raises(InputError, match="batch_size is 0"):
         questions.make_question(untied, image, labels).scorer(network, batch_size=0)
 
@@ -127,21 +131,14 @@ def test_nothing_is_compiled_again_within_a_bucket(untied, network, make_image, 
         labels = questions.cells(seed, height, width, regions)
         question = questions.make_question(untied, image, labels, prompt=prompt, answer=answer)
         scorer = question.scorer(network)
-        step, after_steps = scorer.step, []
-
-        def counted_step(*arguments):
-            result = step(*arguments)
-            after_steps.append(len(compilations))
-            return result
-
-        scorer.step = counted_step
         scorer(some_sets(regions, 5))
-        search.greedy(scorer)
-        assert len(set(after_steps)) == 1, "a later step compiled something"
+        before = len(compilations)
+        find_orders([scorer])
+        assert len(compilations) == before, "the search compiled something"
 
     # A grid that no other test uses.
     run(1, 130, 90, 7, "Is there a cat in the image?", "Yes.")
-    assert len(compilations) >= 2, "the listener hears nothing"
+    assert compilations, "the listener hears nothing"
     compilations.clear()
     # Another image, image size, number of regions, prompt and answer of the same bucket.
     run(2, 150, 94, 9, "Is there a car in the image?", "No.")

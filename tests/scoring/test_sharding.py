@@ -16,6 +16,8 @@ import eagle_jax
 from eagle_jax.conversion import convert
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints.sharding import checked_mesh
+from eagle_jax.scoring.case import ask
+from eagle_jax.scoring.scorer import require_batch_size
 
 SCRIPT = Path(__file__).parents[1] / "support" / "sharded_scores.py"
 
@@ -41,13 +43,20 @@ def assert_alike(alone, spread):
 
 @pytest.mark.slow
 def test_any_mesh_gives_the_scores_of_one_device(untied):
-    alone, masks, both, weights = on_eight_devices(untied, "8x1", "4x2", "1x2")
-    for spread in (masks, both, weights):
+    alone, masks, both = on_eight_devices(untied, "2x1", "4x2")
+    for spread in (masks, both):
         assert_alike(alone, spread)
     assert masks["collectives"] == [] and masks["split"] == []
     # The reader of programs does see collectives where weights are split.
-    assert "all-reduce" in both["collectives"] and "all-reduce" in weights["collectives"]
-    assert both["split"] == weights["split"]
+    assert "all-reduce" in both["collectives"]
+    # Plain JAX on two devices.
+    for one in (alone, masks):
+        np.testing.assert_allclose(one["score"], alone["scores"][:8], rtol=0, atol=1e-5)
+    gradient = np.array(alone["gradient"])
+    np.testing.assert_allclose(
+        masks["gradient"], gradient, rtol=1e-3, atol=1e-4 * np.abs(gradient).max()
+    )
+    assert np.abs(gradient).max() > 1e-3
 
 
 @pytest.mark.slow
@@ -81,7 +90,7 @@ def test_a_mesh_of_one_device(untied):
     model = eagle_jax.load(untied, mesh=mesh)
     image = np.arange(56 * 56 * 3, dtype=np.uint8).reshape(56, 56, 3)
     scores = [
-        eagle_jax.scorer(one, image, "What?", "Yes.", regions="grid:2x2")(np.eye(4, dtype=bool))
+        ask(one, image, "What?", answer="Yes.", regions="grid:2x2").scorer(np.eye(4, dtype=bool))
         for one in (model, eagle_jax.load(untied))
     ]
     np.testing.assert_allclose(*scores, rtol=0, atol=1e-6)
@@ -134,15 +143,6 @@ def test_checked_mesh_leaves_partitioning_to_the_compiler():
     assert set(checked_mesh(mesh).axis_types) == {jax.sharding.AxisType.Auto}
 
 
-def test_a_batch_size_that_does_not_spread_is_refused(untied, monkeypatch):
-    from eagle_jax.scoring import scorer as scoring
-
-    class Mesh:
-        shape = {"data": 4, "model": 1}
-
-    monkeypatch.setattr(scoring, "mesh_of", lambda network: Mesh)
+def test_a_batch_size_that_does_not_spread_is_refused():
     with pytest.raises(InputError, match="batch_size is 6; it must be a multiple of 4"):
-        eagle_jax.scorer(
-            eagle_jax.load(untied), np.zeros((56, 56, 3), np.uint8), "What?", "Yes.",
-            regions="grid:2x2", batch_size=6,
-        )  # fmt: skip
+        require_batch_size(6, 4)

@@ -1,10 +1,11 @@
 """Scores of one question on several meshes; run by test_sharding.py with 8 simulated devices.
 
-    python tests/sharded_scores.py FOLDER DATAxMODEL[,DATAxMODEL...]
+    python tests/support/sharded_scores.py FOLDER DATAxMODEL[,DATAxMODEL...]
 
 Prints JSON, for no mesh and for each: the scores of a few sets, the answer, the answers with
 these sets visible, the order of the exact search, the collectives inside the loop over
-batches, and the parameters that are split.
+batches, and the parameters that are split. Where one of the meshes has two devices, it and no
+mesh also give what the pure functions make of these sets.
 """
 
 import json
@@ -12,11 +13,17 @@ import re
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 import eagle_jax
-from eagle_jax.scoring import scorer as scoring
+from eagle_jax.inputs.patches import soft_patches
 from eagle_jax.scoring.answers import regenerate
+from eagle_jax.scoring.case import ask
+from eagle_jax.scoring.scorer import padded_regions
+from eagle_jax.scoring.set_function import log_score_patches, score, score_sets
+from eagle_jax.search import find_orders
 
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
 REGIONS = 6
@@ -40,11 +47,28 @@ def looped_collectives(program: str) -> list[str]:
     return [name for name in COLLECTIVES if re.search(rf"\b{name}(-start)?\(", text)]
 
 
+def pure_functions(case, sets, mesh) -> dict[str, list]:
+    """Scores of sets and a gradient at one of them, by plain JAX."""
+    network, question = case.model.network, case.question
+
+    def loss(mask):
+        patches = soft_patches(question.plan, mask)
+        return -log_score_patches(network, question, patches).mean()
+
+    shown, masks = jnp.asarray(sets), jnp.asarray(sets, jnp.float32)
+    if mesh is not None:
+        shown, masks = jax.device_put((shown, masks), NamedSharding(mesh, PartitionSpec("data")))
+    scores = jax.jit(score)(network, question, shown)
+    assert scores.sharding.is_equivalent_to(shown.sharding, 2), "the scores are not spread"
+    return {"score": scores.tolist(), "gradient": jax.jit(jax.grad(loss))(masks).tolist()}
+
+
 def main(folder: str, meshes: list[tuple[int, int]]) -> list[dict]:
     rng = np.random.default_rng(3)
     image = np.kron(rng.integers(0, 256, (6, 8, 3)), np.ones((16, 16, 1))).astype(np.uint8)
     labels = (np.arange(96)[:, None] // 48 * 3 + np.arange(128) // 43).astype(np.int32)
     sets = rng.random((11, REGIONS)) < 0.5
+    two_devices = any(data * parts == 2 for data, parts in meshes)
     results = []
     for data, parts in [(0, 0), *meshes]:
         mesh = None
@@ -54,32 +78,42 @@ def main(folder: str, meshes: list[tuple[int, int]]) -> list[dict]:
             )
         model = eagle_jax.load(folder, mesh=mesh)
         # The model's own answer: others have probabilities near zero.
-        scorer = eagle_jax.scorer(
-            model, image, "What is this?", regions=labels, batch_size=8, max_new_tokens=5
-        )
-        program = scoring.best_region.lower(
-            *scorer._step_arguments(np.zeros(REGIONS, bool), 1.0, 1.0),
+        case = ask(model, image, "What is this?", regions=labels, batch_size=8, max_new_tokens=5)
+        width = padded_regions(REGIONS)
+        program = score_sets.lower(
+            model.network,
+            case.question.padded,
+            np.zeros((2 * width, width), bool),
+            np.int32(0),
             batch_size=8,
-            mesh=scorer._mesh,
+            mesh=mesh,
         ).compile()
-        found = eagle_jax.search.greedy(scorer)
+        (found,) = find_orders([case.scorer])
         leaves = jax.tree_util.tree_leaves_with_path(model.network)
-        results.append(
-            {
-                "scores": scorer(sets).tolist(),
-                "answer": scorer.tokens,
-                "regenerated": regenerate(
-                    model, image, labels, "What is this?", sets, 5, settle=(), batch_size=8
-                ),
-                "order": found.order.tolist(),
-                "collectives": looped_collectives(program.as_text()),
-                "split": [
-                    ".".join(str(getattr(key, "key", key)).strip(".") for key in path)
-                    for path, leaf in leaves
-                    if not leaf.sharding.is_fully_replicated
-                ],
-            }
-        )
+        result = {
+            "scores": case.scorer(sets).tolist(),
+            "answer": case.scorer.tokens,
+            "regenerated": regenerate(
+                model,
+                image,
+                labels,
+                "What is this?",
+                sets,
+                max_new_tokens=5,
+                settle=(),
+                batch_size=8,
+            ),
+            "order": found.curves.order.tolist(),
+            "collectives": looped_collectives(program.as_text()),
+            "split": [
+                ".".join(str(getattr(key, "key", key)).strip(".") for key in path)
+                for path, leaf in leaves
+                if not leaf.sharding.is_fully_replicated
+            ],
+        }
+        if two_devices and data * parts in (0, 2):
+            result |= pure_functions(case, sets[:8], mesh)
+        results.append(result)
     return results
 
 
