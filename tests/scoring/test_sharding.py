@@ -25,7 +25,9 @@ SCRIPT = Path(__file__).parents[1] / "support" / "sharded_scores.py"
 def on_eight_devices(folder, *meshes):
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        # Unoptimised machine code for the same arithmetic: these programs run once or twice.
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8 "
+        "--xla_backend_optimization_level=0",
     }
     command = [sys.executable, str(SCRIPT), str(folder), ",".join(meshes)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

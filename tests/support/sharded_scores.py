@@ -19,6 +19,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import eagle_jax
 from eagle_jax.inputs.patches import soft_patches
+from eagle_jax.models.checkpoints.sharding import mesh_of
 from eagle_jax.scoring.answers import regenerate
 from eagle_jax.scoring.case import ask
 from eagle_jax.scoring.scorer import padded_regions
@@ -47,9 +48,10 @@ def looped_collectives(program: str) -> list[str]:
     return [name for name in COLLECTIVES if re.search(rf"\b{name}(-start)?\(", text)]
 
 
-def pure_functions(case, sets, mesh) -> dict[str, list]:
+def pure_functions(case, sets) -> dict[str, list]:
     """Scores of sets and a gradient at one of them, by plain JAX."""
     network, question = case.model.network, case.question
+    mesh = mesh_of(network)
 
     def loss(mask):
         patches = soft_patches(question.plan, mask)
@@ -86,7 +88,7 @@ def main(folder: str, meshes: list[tuple[int, int]]) -> list[dict]:
             np.zeros((2 * width, width), bool),
             np.int32(0),
             batch_size=8,
-            mesh=mesh,
+            mesh=mesh_of(model.network),
         ).compile()
         (found,) = find_orders([case.scorer])
         leaves = jax.tree_util.tree_leaves_with_path(model.network)
@@ -112,7 +114,7 @@ def main(folder: str, meshes: list[tuple[int, int]]) -> list[dict]:
             ],
         }
         if two_devices and data * parts in (0, 2):
-            result |= pure_functions(case, sets[:8], mesh)
+            result |= pure_functions(case, sets[:8])
         results.append(result)
     return results
 
