@@ -5,6 +5,7 @@ inside the scoring program.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -168,8 +169,9 @@ def masked_patches(plan: ImagePlan, visible: Bool[Array, "b n"]) -> Float32[Arra
 def soft_patches(plan: ImagePlan, mask: Float[Array, "b n"]) -> Float32[Array, "b p e"]:
     """Dims regions of an image and prepares it for the model; differentiable in the mask.
 
-    At masks of zeros and ones these are the patches of `masked_patches` but for the processor's
-    rounding to whole numbers after each pass of the resize.
+    At masks of zeros and ones these are the patches of `masked_patches`, exactly where the
+    image is not resized. The processor rounds to whole numbers after each pass of a resize;
+    without that no pixel is off by more than 1.2 of 255 levels.
 
     Args:
       plan: from `plan_image`; `Case.question.plan`.
@@ -184,19 +186,16 @@ def soft_patches(plan: ImagePlan, mask: Float[Array, "b n"]) -> Float32[Array, "
 
 
 def _soft_view(plan: ImagePlan, view: View, mask: Array) -> Array:
-    height, width = _shape(plan, view)
-    values = mask.astype(jnp.float32)[:, None, plan.labels] * plan.image
-    if view.horizontal is None:
-        values = values[..., :width]
+    mask = mask.astype(jnp.float32)
+    if view.horizontal is None and view.vertical is None:
+        pixels, labels = _own_patches(plan, view)
+        share = mask[:, labels]
+        patches = share * pixels + (1 - share) * plan.table[:, :1]
     else:
-        values = resize_softly(values, view.horizontal)
-    if view.vertical is None:
-        values = values[..., :height, :]
-    else:
-        values = resize_softly(values.swapaxes(2, 3), view.vertical).swapaxes(2, 3)
-    patches = _patchify(values, plan, view)
-    black, white = plan.table[:, 0, None], plan.table[:, 255, None]
-    patches = black + patches * ((white - black) / 255)
+        values = mask[:, None, plan.labels] * plan.image
+        patches = _patchify(_resized(plan, view, values, resize_softly), plan, view)
+        black, white = plan.table[:, :1], plan.table[:, 255:]
+        patches = black + patches * ((white - black) / 255)
     return patches.reshape(len(mask), math.prod(view.blocks) * view.block**2, -1)
 
 
@@ -233,27 +232,34 @@ def _shape(plan: ImagePlan, view: View) -> tuple[int, int]:
 
 
 def _select_patches(plan: ImagePlan, view: View, visible: Array) -> Array:
-    # Without a resize a pixel depends on its own region only: all masks share one lookup.
+    pixels, labels = _own_patches(plan, view)
+    return jnp.where(visible[:, labels], pixels, plan.table[:, :1])
+
+
+def _own_patches(plan: ImagePlan, view: View) -> tuple[Array, Array]:
+    """Normalised pixels and labels in patches: without a resize all masks share one lookup."""
     height, width = _shape(plan, view)
     pixels = _lookup(plan.table, _patchify(plan.image[:, :height, :width], plan, view))
-    seen = visible[:, _patchify(plan.labels[None, :height, :width], plan, view)]
-    return jnp.where(seen, pixels, plan.table[:, :1])
+    return pixels, _patchify(plan.labels[None, :height, :width], plan, view)
 
 
 def _resize_patches(plan: ImagePlan, view: View, visible: Array) -> Array:
-    # Another view may have padded a side that stays in this one.
-    height, width = _shape(plan, view)
     seen = visible[:, None, plan.labels]
     values = jnp.where(seen, plan.image, 0).astype(jnp.float32)
+    values = _resized(plan, view, values, resize_last_axis).astype(jnp.uint8)
+    return _lookup(plan.table, _patchify(values, plan, view))
+
+
+def _resized(plan: ImagePlan, view: View, values: Array, resize: Callable) -> Array:
+    # Another view may have padded a side that stays in this one.
+    height, width = _shape(plan, view)
     if view.horizontal is None:
         values = values[..., :width]
     else:
-        values = resize_last_axis(values, view.horizontal)
+        values = resize(values, view.horizontal)
     if view.vertical is None:
-        values = values[..., :height, :]
-    else:
-        values = resize_last_axis(values.swapaxes(2, 3), view.vertical).swapaxes(2, 3)
-    return _lookup(plan.table, _patchify(values.astype(jnp.uint8), plan, view))
+        return values[..., :height, :]
+    return resize(values.swapaxes(2, 3), view.vertical).swapaxes(2, 3)
 
 
 def _patchify(values: Array, plan: ImagePlan, view: View) -> Array:

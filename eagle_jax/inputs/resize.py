@@ -20,6 +20,8 @@ from eagle_jax.errors import InputError
 _WEIGHT_BITS = 22
 _LOW_BITS = 8
 _BUCKET = 64
+# More than the rounding of a float32 sum of weighted pixels.
+_SLACK = 2.0**-10
 _TILES, _MIN_TILE = 8, 32
 
 
@@ -129,12 +131,15 @@ def resize_softly(
       weights: from `resize_weights`.
 
     Returns:
-      Values clipped to 0 and 255, within half of `resize_last_axis`.
+      Values from 0 to 255, within half of `resize_last_axis`.
     """
     high, low = weights
     whole = (high * 2.0**_LOW_BITS + low) * 2.0**-_WEIGHT_BITS
     resized = jnp.einsum("bcyx,wx->bcyw", values, whole, precision=jax.lax.Precision.HIGHEST)
-    return jnp.clip(resized, 0.0, 255.0)
+    # Black and white keep their gradient: `clip` would halve it on a bound, and take it away
+    # where a sum is rounded to beyond one.
+    black, white = -_SLACK, 255.0 + _SLACK
+    return jnp.where(resized < black, 0.0, jnp.where(resized > white, 255.0, resized))
 
 
 def _weigh(values: Array, halves: Array) -> Array:

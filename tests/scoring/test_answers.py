@@ -52,7 +52,9 @@ def test_early_stop_says_what_whole_answers_say(kind, demo, picture):
     sets = np.random.default_rng(1).random((7, 9)) < 0.6
     asked = presence_question(kind)
     cut = regenerate(demo, picture, labels, asked, sets, max_new_tokens=24, batch_size=4)
-    whole = regenerate(demo, picture, labels, asked, sets, max_new_tokens=24, settle=(), batch_size=4)
+    whole = regenerate(
+        demo, picture, labels, asked, sets, max_new_tokens=24, settle=(), batch_size=4
+    )
     single = [alone(demo, masked(picture, labels, row), asked, 24) for row in sets]
     assert whole == single
     assert [first_word(text) for text in cut] == [first_word(text) for text in whole]
@@ -62,7 +64,9 @@ def test_early_stop_says_what_whole_answers_say(kind, demo, picture):
 def test_whole_captions_of_masked_pictures(demo, picture):
     labels = segment(picture, "grid:3x3")
     sets = prefixes(np.array([4, 2, 0, 8, 6, 1, 3, 5, 7]))[[0, 3, 6, 9]]
-    found = regenerate(demo, picture, labels, CAPTION_PROMPT, sets, max_new_tokens=24, settle=(), batch_size=4)
+    found = regenerate(
+        demo, picture, labels, CAPTION_PROMPT, sets, max_new_tokens=24, settle=(), batch_size=4
+    )
     assert found == [
         alone(demo, masked(picture, labels, row), CAPTION_PROMPT, 24) for row in sets
     ]
@@ -190,7 +194,9 @@ def test_few_answers_cost_no_whole_batch(rows, demo, picture, monkeypatch):
 def test_batches_share_one_program(demo, picture):
     labels = segment(picture, "grid:3x3")
     asked = presence_question("boat")
-    regenerate(demo, picture, labels, asked, np.ones((3, 9), bool), max_new_tokens=24, batch_size=4)
+    regenerate(
+        demo, picture, labels, asked, np.ones((3, 9), bool), max_new_tokens=24, batch_size=4
+    )
     programs = answers._decode._cache_size()
     regenerate(
         demo,

@@ -92,7 +92,9 @@ def test_a_mesh_of_one_device(untied):
     model = eagle_jax.load(untied, mesh=mesh)
     image = np.arange(56 * 56 * 3, dtype=np.uint8).reshape(56, 56, 3)
     scores = [
-        ask(one, image, "What?", answer="Yes.", regions="grid:2x2").scorer(np.eye(4, dtype=bool))
+        ask(one, image, "What?", answer="Yes.", regions="grid:2x2").scorer(
+            np.eye(4, dtype=bool)
+        )
         for one in (model, eagle_jax.load(untied))
     ]
     np.testing.assert_allclose(*scores, rtol=0, atol=1e-6)

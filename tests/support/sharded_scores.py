@@ -59,7 +59,9 @@ def pure_functions(case, sets) -> dict[str, list]:
 
     shown, masks = jnp.asarray(sets), jnp.asarray(sets, jnp.float32)
     if mesh is not None:
-        shown, masks = jax.device_put((shown, masks), NamedSharding(mesh, PartitionSpec("data")))
+        shown, masks = jax.device_put(
+            (shown, masks), NamedSharding(mesh, PartitionSpec("data"))
+        )
     scores = jax.jit(score)(network, question, shown)
     assert scores.sharding.is_equivalent_to(shown.sharding, 2), "the scores are not spread"
     return {"score": scores.tolist(), "gradient": jax.jit(jax.grad(loss))(masks).tolist()}
@@ -80,7 +82,9 @@ def main(folder: str, meshes: list[tuple[int, int]]) -> list[dict]:
             )
         model = eagle_jax.load(folder, mesh=mesh)
         # The model's own answer: others have probabilities near zero.
-        case = ask(model, image, "What is this?", regions=labels, batch_size=8, max_new_tokens=5)
+        case = ask(
+            model, image, "What is this?", regions=labels, batch_size=8, max_new_tokens=5
+        )
         width = padded_regions(REGIONS)
         program = score_sets.lower(
             model.network,
