@@ -23,9 +23,11 @@ def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
       transformers' tokenizer, with a chat template.
 
     Raises:
-      InputError: the tokenizer, its chat template or the image token is missing.
+      InputError: the tokenizer, its chat template or the image token is missing, or the
+        tokenizer's settings make no sense.
     """
     from transformers import AutoTokenizer
+    from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
     folder = Path(folder)
     names = ("tokenizer.json", "vocab.json", "tokenizer.model")
@@ -37,6 +39,15 @@ def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
         raise InputError(
             f"the tokenizer in {folder} cannot be read: {reason(error, 200)}"
         ) from error
+    length = tokenizer.model_max_length
+    if isinstance(length, bool) or not isinstance(length, int | float):
+        raise InputError(
+            f"{folder / 'tokenizer_config.json'}: model_max_length is {length!r}; it must be "
+            "a number"
+        )
+    # The model says how much it reads, see `require_context`; transformers would warn of texts
+    # that are fine.
+    tokenizer.model_max_length = VERY_LARGE_INTEGER
     if tokenizer.chat_template is None:
         tokenizer.chat_template = _processor_template(folder)
     if tokenizer.eos_token_id is None:

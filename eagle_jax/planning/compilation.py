@@ -1,8 +1,10 @@
 """The greedy step, compiled ahead of time for TPUs that are not there."""
 
+import contextlib
 import importlib.util
 import os
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +21,14 @@ from eagle_jax.scoring.set_function import score_sets
 # libtpu describes whole hosts; the devices of the smallest serve a program for fewer.
 _SMALLEST = "2x2"
 QUICK = -1.0
+# What libtpu reads while it is loaded.
+_ENVIRONMENT = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-8",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    # Nothing is held that another process could want.
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
 
 
 class Compiled(NamedTuple):
@@ -56,21 +66,27 @@ def tpu_mesh(kind: str, shape: str, data: int, model: int) -> Mesh:
       data: size of the mesh axis over which masks are spread.
       model: size of the mesh axis over which weights are split.
     """
-    for name, value in (
-        ("TPU_SKIP_MDS_QUERY", "1"),
-        ("TPU_ACCELERATOR_TYPE", "v5litepod-8"),
-        ("TPU_WORKER_HOSTNAMES", "localhost"),
-        # Nothing is held that another process could want.
-        ("ALLOW_MULTIPLE_LIBTPU_LOAD", "1"),
-    ):
-        os.environ.setdefault(name, value)
     from jax.experimental import topologies
 
     if data * model < 4:
         shape = _SMALLEST
-    topology = topologies.get_topology_desc(platform="tpu", topology_name=f"{kind}:{shape}")
+    with _environment():
+        topology = topologies.get_topology_desc(
+            platform="tpu", topology_name=f"{kind}:{shape}"
+        )
     devices = np.array(topology.devices[: data * model]).reshape(data, model)
     return Mesh(devices, ("data", "model"))
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    added = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 def step_shapes(

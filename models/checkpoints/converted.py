@@ -3,11 +3,11 @@
 import contextlib
 import errno
 import gc
-import io
 import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +29,8 @@ _SCHEMA = 1
 # go back to the system at once (glibc).
 _CHUNK_BYTES = 2**26
 _GROUP_BYTES = 2**28
+# After so long without a report, the threads of a failed write have ended.
+_SETTLED_SECONDS = 0.5
 
 
 def is_converted(folder: Path) -> bool:
@@ -60,7 +62,6 @@ def write_weights(folder: Path, module: nnx.Module) -> None:
                 )
         except Exception as error:  # of any type: Orbax passes on what TensorStore throws
             failure = _reason(error)
-            _silence_late_reports()
     if failure is not None:
         raise InputError(f"cannot write weights in {folder.parent}: {failure}")
 
@@ -192,29 +193,35 @@ def _restored_dtype(stored: dict[tuple, Any], names: tuple[str, ...], dtype: Any
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    # What fails in one of the threads that write is raised; the others print theirs.
-    loggers = {logging.getLogger(name): 0 for name in ("absl", "asyncio")}
-    for logger in loggers:
-        loggers[logger] = logger.level
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
-            gc.collect()  # tasks that nobody waited for complain when they are collected
-    finally:
-        for logger, level in loggers.items():
-            logger.setLevel(level)
+    """What fails in one of the threads that write is raised; the others keep quiet about it.
 
-
-def _silence_late_reports() -> None:
-    """Threads that still write after a failure report to an event loop that is gone."""
+    Loggers and the hook are as they were found when this ends.
+    """
+    last = None
     report = sys.unraisablehook
 
     def hook(unraisable):
-        if str(unraisable.exc_value) != "Event loop is closed":
+        # Threads that still write after a failure report to an event loop that is gone.
+        nonlocal last
+        if str(unraisable.exc_value) == "Event loop is closed":
+            last = time.monotonic()
+        else:
             report(unraisable)
 
-    sys.unraisablehook = hook
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    try:
+        sys.unraisablehook = hook
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        yield
+        gc.collect()  # tasks that nobody waited for complain when they are collected
+        while last is not None and time.monotonic() < last + _SETTLED_SECONDS:
+            time.sleep(0.05)
+    finally:
+        sys.unraisablehook = report
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _checkpointer(tree: Any):

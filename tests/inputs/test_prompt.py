@@ -1,8 +1,12 @@
+import json
+import logging
+
 import numpy as np
 import pytest
 from small_tokenizer import TEMPLATE, save_small_tokenizer
 
 from eagle_jax.errors import InputError
+from eagle_jax.inputs.answer import encode_answer
 from eagle_jax.inputs.prompt import build_prompt, load_tokenizer
 
 
@@ -98,3 +102,24 @@ def test_the_chat_template_may_lie_with_the_processor(folder):
 def test_an_image_token_beyond_the_vocabulary_is_refused(folder):
     with pytest.raises(InputError, match="image_token_id 151655 is not among them"):
         load_tokenizer(folder, 151655)
+
+
+def with_length(folder, value):
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": value}))
+    return folder
+
+
+@pytest.mark.parametrize("value", ["lots", "1e30", [512], True])
+def test_a_length_that_is_no_number_is_refused(value, folder):
+    with pytest.raises(InputError, match="tokenizer_config.json: model_max_length is .*number"):
+        load_tokenizer(with_length(folder, value), 0)
+
+
+def test_the_tokenizers_own_limit_is_no_ones_business(folder, caplog, monkeypatch):
+    logger = logging.getLogger("transformers.tokenization_utils_base")
+    monkeypatch.setattr(logger, "handlers", [caplog.handler])
+    tokenizer = load_tokenizer(with_length(folder, 5), 0)
+    assert len(build_prompt(tokenizer, "What colour is the car?", 6, image_id(tokenizer))) > 5
+    assert len(encode_answer(tokenizer, "There is a red cat.")) > 5
+    assert caplog.records == []

@@ -2,7 +2,10 @@
 
 import dataclasses
 import math
+import os
+from types import SimpleNamespace
 
+import jax
 import pytest
 
 from eagle_jax import cli
@@ -130,6 +133,21 @@ def test_topologies():
     assert parse_topology("h200") == ("h200", "1", 1)
     assert parse_topology("a100:16") == ("a100", "16", 16)
     assert all(chip.memory > 1e10 for chip in CHIPS.values())
+
+
+def test_the_environment_is_left_as_it_was(monkeypatch):
+    seen = {}
+
+    def describe(platform, topology_name):
+        seen.update(os.environ)
+        return SimpleNamespace(devices=jax.devices())
+
+    monkeypatch.setattr("jax.experimental.topologies.get_topology_desc", describe)
+    monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "ours")
+    before = dict(os.environ)
+    compilation.tpu_mesh("v6e", "1x1", 1, 1)
+    assert (seen["TPU_SKIP_MDS_QUERY"], seen["TPU_WORKER_HOSTNAMES"]) == ("1", "ours")
+    assert dict(os.environ) == before
 
 
 def test_why_nothing_can_be_compiled(monkeypatch):

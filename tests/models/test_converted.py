@@ -1,0 +1,55 @@
+"""Writing converted weights disturbs nobody: hooks and loggers are as they were."""
+
+import contextlib
+import logging
+import sys
+import threading
+from types import SimpleNamespace
+
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+from eagle_jax.errors import InputError
+from eagle_jax.models.checkpoints import converted
+
+
+class _Module(nnx.Module):
+    def __init__(self):
+        self.weights = nnx.Param(jnp.ones(3))
+
+
+def state():
+    levels = [logging.getLogger(name).level for name in ("", "absl", "asyncio")]
+    return sys.unraisablehook, sys.excepthook, threading.excepthook, sys.stderr, levels
+
+
+def late(words: str) -> SimpleNamespace:
+    """What a thread of TensorStore reports."""
+    return SimpleNamespace(exc_value=RuntimeError(words))
+
+
+@pytest.mark.parametrize("error", [ValueError("OUT_OF_RANGE: No space left on device"), None])
+def test_a_write_leaves_hooks_and_loggers_as_it_found_them(error, tmp_path, monkeypatch):
+    reports = []
+    monkeypatch.setattr(sys, "unraisablehook", reports.append)
+    monkeypatch.setattr(converted, "_SETTLED_SECONDS", 0.01)
+    before = state()
+
+    class Checkpointer:
+        @staticmethod
+        def save(*_, **__):
+            assert state() != before
+            for words in ("Event loop is closed", "another"):
+                sys.unraisablehook(late(words))
+            if error is not None:
+                raise error
+
+    monkeypatch.setattr(converted, "_checkpointer", lambda _: contextlib.nullcontext(Checkpointer))
+    if error is None:
+        converted.write_weights(tmp_path, _Module())
+    else:
+        with pytest.raises(InputError, match="cannot write weights .* No space left"):
+            converted.write_weights(tmp_path, _Module())
+    assert state() == before
+    assert [str(one.exc_value) for one in reports] == ["another"]
