@@ -1,50 +1,58 @@
-"""What a checkpoint's preprocessor_config.json asks for."""
+"""What the image processors of all checkpoints share; a file of its own for each kind.
 
+`PixelBudget` (Qwen), `CentreCrop` (CLIP, for LLaVA) and `Tiles` (GOT-OCR 2, for InternVL) say
+which part of an image a model sees and at which size; `eagle_jax.inputs.processors` is the
+table of them.
+"""
+
+import dataclasses
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from eagle_jax.errors import InputError
 
-# transformers appends Fast or Pil to these names, by backend.
-_KINDS: dict[str, Literal["pixels", "crop", "tiles"]] = {
-    "Qwen2VLImageProcessor": "pixels",
-    "CLIPImageProcessor": "crop",
-    "GotOcr2ImageProcessor": "tiles",
-}
-_HF_NAMES = {"min_tiles": "min_patches", "max_tiles": "max_patches"}
-_FILE = "preprocessor_config.json"
+FILE = "preprocessor_config.json"
 
 
-@dataclass(frozen=True)
-class ImageSettings:
-    """How an image processor turns a picture into patches.
+class Frame(NamedTuple):
+    """One resized copy of the image, cropped and cut into blocks of patches.
 
     Attributes:
-      kind: "pixels", resized within bounds of the area (Qwen); "crop", resized by the shorter
-        edge and cropped to a square at the centre (CLIP, for LLaVA); "tiles", resized to a
-        grid of square tiles and a thumbnail (GOT-OCR 2, for InternVL).
+      resized: height and width the whole image is resized to.
+      origin: top and left of the part that is kept.
+      blocks: square blocks of patches down and across in that part. Patches are ordered
+        block by block and, within a block, row by row.
+      block: patches on one side of a block.
+      patch_size: pixels on one side of a patch.
+    """
+
+    resized: tuple[int, int]
+    origin: tuple[int, int]
+    blocks: tuple[int, int]
+    block: int
+    patch_size: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the part that is kept."""
+        side = self.block * self.patch_size
+        return self.blocks[0] * side, self.blocks[1] * side
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageSettings:
+    """How an image processor turns a picture into patches; the base of its kinds.
+
+    Attributes:
       patch_size: pixels of one patch side.
-      temporal_patch_size: frames of one patch ("pixels"); a still image repeats its frame.
       merge_size: patches on one side of a merged visual token.
-      min_pixels, max_pixels: bounds of the resized area, in pixels ("pixels").
-      shortest_edge: length the shorter edge is resized to, in pixels ("crop").
-      side: pixels on one side of the crop or of a tile ("crop", "tiles").
-      min_tiles, max_tiles: bounds of the number of tiles, the thumbnail not counted ("tiles").
       mean, std: normalisation for each channel, after rescaling.
       rescale_factor: what uint8 values are multiplied by.
     """
 
-    kind: Literal["pixels", "crop", "tiles"] = "pixels"
     patch_size: int = 14
-    temporal_patch_size: int = 2
-    merge_size: int = 2
-    min_pixels: int = 56 * 56
-    max_pixels: int = 28 * 28 * 1280
-    shortest_edge: int = 336
-    side: int = 448
-    min_tiles: int = 1
-    max_tiles: int = 12
+    merge_size: int = 1
     mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
     std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
     rescale_factor: float = 1 / 255
@@ -55,139 +63,128 @@ class ImageSettings:
     ) -> "ImageSettings":
         """Reads a Hugging Face preprocessor_config.json.
 
-        The kind follows from `image_processor_type`, without which the file is Qwen's. What
-        is absent or null has that processor's default. The files of CLIP and GOT-OCR 2 say
-        nothing of patches: these are what the model wants, unless `patch_size` or `merge_size`
-        is added. `crop_to_patches` is not heeded, because InternVL's processor always cuts
-        tiles.
+        What is absent or null has the processor's default.
 
         Args:
           config: the parsed file.
           patch_size: of the model, for files that say nothing of patches.
-          merge_size: likewise; None for 2 in tiles and 1 in a crop.
+          merge_size: likewise; None for what is usual.
 
         Raises:
           InputError: a setting that this package does not implement, or a value that makes no
             sense; it is named.
         """
-        kind = _kind(config)
-        _refuse_unsupported(config, kind)
-        given = {name: value for name, value in config.items() if value is not None}
-        if kind != "pixels":
-            merge_size = merge_size or {"crop": 1, "tiles": 2}[kind]
-            given = {"patch_size": patch_size, "merge_size": merge_size} | given
-        found = {
-            "patch_size": given.get("patch_size"),
-            "temporal_patch_size": given.get("temporal_patch_size"),
-            "merge_size": given.get("merge_size"),
-            **{"pixels": _pixels, "crop": _crop, "tiles": _tiles}[kind](config),
-        }
-        for name, value in found.items():
-            if value is not None and (type(value) is not int or value < 1):
-                name = _HF_NAMES.get(name, name)
-                raise InputError(f"{_FILE}: {name}={value!r} must be a positive integer")
-        for name in ("mean", "std"):
-            found[name] = _per_channel(config.get(f"image_{name}"), f"image_{name}")
-        if any(one <= 0 for one in found["std"] or ()):
-            raise InputError(f"{_FILE}: image_std={found['std']!r} must be above 0")
-        found["rescale_factor"] = config.get("rescale_factor")
-        if not (found["rescale_factor"] is None or _is_number(found["rescale_factor"])):
-            raise InputError(
-                f"{_FILE}: rescale_factor={found['rescale_factor']!r} must be a number"
-            )
-        settings = cls(
-            kind=kind, **{name: value for name, value in found.items() if value is not None}
-        )
-        _check_bounds(settings)
-        return settings
+        raise NotImplementedError
+
+    def frames(self, height: int, width: int) -> tuple[Frame, ...]:
+        """Decides how an image is resized and cut, as the processor in transformers does.
+
+        Args:
+          height: of the source image, in pixels.
+          width: of the source image, in pixels.
+
+        Returns:
+          One frame or several, in the order in which their patches follow each other.
+
+        Raises:
+          InputError: the processor accepts no such image.
+        """
+        raise NotImplementedError
+
+    def grid(self, frames: Sequence[Frame]) -> tuple[int, int]:
+        """Patches down and across, of all frames together."""
+        (frame,) = frames
+        return frame.blocks[0] * frame.block, frame.blocks[1] * frame.block
 
 
-def _kind(config: dict[str, Any]) -> Literal["pixels", "crop", "tiles"]:
-    name = config.get("image_processor_type")
-    if name is None:
-        return "pixels"
-    kind = _KINDS.get(str(name).removesuffix("Fast").removesuffix("Pil"))
-    if kind is None:
-        raise InputError(
-            f"{_FILE}: image_processor_type={name!r} is not supported, only "
-            f"{', '.join(_KINDS)} and their Fast variants"
-        )
-    return kind
+def shared_fields(config: dict[str, Any], center_crop: bool = False) -> dict[str, Any]:
+    """Reads what the files of all kinds have in common; fields that are absent are left out.
 
+    Args:
+      config: the parsed file.
+      center_crop: whether the processor is one that crops.
 
-def _refuse_unsupported(config: dict[str, Any], kind: str) -> None:
+    Raises:
+      InputError: as of `ImageSettings.from_hf`.
+    """
     supported = {
         "do_resize": (None, True),
         "do_rescale": (None, True),
         "do_normalize": (None, True),
-        "do_center_crop": (None, kind == "crop"),
+        "do_center_crop": (None, center_crop),
         "do_pad": (None, False),
         "resample": (None, 3),
     }
     for name, values in supported.items():
         if config.get(name) not in values:
             raise InputError(
-                f"{_FILE}: {name}={config[name]!r} is not supported, only {values[1]!r}"
+                f"{FILE}: {name}={config[name]!r} is not supported, only {values[1]!r}"
             )
+    found = {name: whole(name, config.get(name)) for name in ("patch_size", "merge_size")}
+    for name in ("mean", "std"):
+        found[name] = _per_channel(config.get(f"image_{name}"), f"image_{name}")
+    if any(one <= 0 for one in found["std"] or ()):
+        raise InputError(f"{FILE}: image_std={found['std']!r} must be above 0")
+    found["rescale_factor"] = config.get("rescale_factor")
+    if not (found["rescale_factor"] is None or _is_number(found["rescale_factor"])):
+        raise InputError(f"{FILE}: rescale_factor={found['rescale_factor']!r} must be a number")
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def _pixels(config: dict[str, Any]) -> dict[str, Any]:
-    """The bounds, by their own names or under `size` in either spelling."""
-    size = config.get("size") or {}
-    if not isinstance(size, dict):
-        raise InputError(f"{_FILE}: size={size!r} is not supported")
-    low = config.get("min_pixels"), size.get("min_pixels"), size.get("shortest_edge")
-    high = config.get("max_pixels"), size.get("max_pixels"), size.get("longest_edge")
-    return {
-        "min_pixels": next((value for value in low if value is not None), None),
-        "max_pixels": next((value for value in high if value is not None), None),
-    }
+def whole(name: str, value: Any) -> Any:
+    """A positive whole number, or None where the file has nothing.
+
+    Raises:
+      InputError: it is something else.
+    """
+    if value is not None and (type(value) is not int or value < 1):
+        raise InputError(f"{FILE}: {name}={value!r} must be a positive integer")
+    return value
 
 
-def _crop(config: dict[str, Any]) -> dict[str, Any]:
-    size = config.get("size")
-    if isinstance(size, dict):
-        if size.keys() != {"shortest_edge"}:
-            raise InputError(f"{_FILE}: size={size!r} must hold shortest_edge and nothing else")
-        size = size["shortest_edge"]
-    return {
-        "shortest_edge": 224 if size is None else size,
-        "side": _square(config, "crop_size", 224),
-    }
+def square(config: dict[str, Any], name: str, default: int) -> int:
+    """The side of a square that is given as one number or as a height and a width.
 
-
-def _tiles(config: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "side": _square(config, "size", 384),
-        "min_tiles": config.get("min_patches"),
-        "max_tiles": config.get("max_patches"),
-    }
-
-
-def _square(config: dict[str, Any], name: str, default: int) -> Any:
+    Raises:
+      InputError: it is no square.
+    """
     size = config.get(name)
-    if not isinstance(size, dict):
-        return default if size is None else size
-    if size.keys() != {"height", "width"} or size["height"] != size["width"]:
-        raise InputError(f"{_FILE}: {name}={size!r} must hold an equal height and width")
-    return size["height"]
+    if isinstance(size, dict):
+        if size.keys() != {"height", "width"} or size["height"] != size["width"]:
+            raise InputError(f"{FILE}: {name}={size!r} must hold an equal height and width")
+        size = size["height"]
+    return default if size is None else whole(name, size)
 
 
-def _check_bounds(settings: ImageSettings) -> None:
-    unit = settings.patch_size * settings.merge_size
-    if settings.kind == "pixels":
-        least, most = ("min_pixels", settings.min_pixels), ("max_pixels", settings.max_pixels)
-    elif settings.kind == "crop":
-        # A crop beyond the image would need a border.
-        least, most = ("crop_size", settings.side), ("shortest_edge", settings.shortest_edge)
-    else:
-        least, most = ("min_patches", settings.min_tiles), ("max_patches", settings.max_tiles)
+def require_order(least: tuple[str, int], most: tuple[str, int]) -> None:
+    """Refuses two settings of which one must not exceed the other.
+
+    Args:
+      least: name and value of the lower one.
+      most: name and value of the upper one.
+
+    Raises:
+      InputError: it does.
+    """
     if least[1] > most[1]:
-        raise InputError(f"{_FILE}: {least[0]}={least[1]} exceeds {most[0]}={most[1]}")
-    if settings.kind != "pixels" and settings.side % unit:
+        raise InputError(f"{FILE}: {least[0]}={least[1]} exceeds {most[0]}={most[1]}")
+
+
+def require_whole_tokens(what: str, side: int, settings: ImageSettings) -> None:
+    """Refuses a square that cannot be cut into visual tokens.
+
+    Args:
+      what: to call it.
+      side: of it, in pixels.
+      settings: with the size of patches.
+
+    Raises:
+      InputError: its side is no multiple of a token's.
+    """
+    unit = settings.patch_size * settings.merge_size
+    if side % unit:
         raise InputError(
-            f"{_FILE}: a {'crop' if settings.kind == 'crop' else 'tile'} of {settings.side} "
-            f"pixels cannot be cut into tokens of {unit} pixels"
+            f"{FILE}: a {what} of {side} pixels cannot be cut into tokens of {unit} pixels"
         )
 
 
@@ -196,9 +193,9 @@ def _per_channel(value: Any, name: str) -> tuple[float, ...] | None:
         return None
     values = [value] * 3 if _is_number(value) else value
     if not isinstance(values, list | tuple) or len(values) != 3:
-        raise InputError(f"{_FILE}: {name}={value!r} must be three numbers")
+        raise InputError(f"{FILE}: {name}={value!r} must be three numbers")
     if not all(_is_number(one) for one in values):
-        raise InputError(f"{_FILE}: {name}={value!r} must be three numbers")
+        raise InputError(f"{FILE}: {name}={value!r} must be three numbers")
     return tuple(float(one) for one in values)
 
 

@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int32, UInt8
 
-from eagle_jax.inputs.framing import Frame, frame_image
-from eagle_jax.inputs.image_settings import ImageSettings
+from eagle_jax.inputs.image_settings import Frame, ImageSettings
 from eagle_jax.inputs.resize import resize_last_axis, resize_softly, resize_weights
 
 # Pixel values composed or resized at once; bounds the memory of large images and of many tiles
@@ -96,7 +95,7 @@ def plan_image(
         times on one side), or one side is more than 200 times as long as the other (Qwen).
     """
     height, width = image.shape[:2]
-    frames = frame_image(height, width, settings)
+    frames = settings.frames(height, width)
     if frames[0].resized == (height, width) and len(frames) == 1:
         # Cropped but not resized: what is cut off need not travel to the device.
         (top, left), (height, width) = frames[0].origin, frames[0].shape
@@ -111,16 +110,12 @@ def plan_image(
             (width, [view.horizontal for view in views]),
         )
     ]
-    if settings.kind == "tiles":
-        blocks = sum(math.prod(view.blocks) for view in views), 1
-    else:
-        blocks = views[0].blocks
     return ImagePlan(
         image=np.pad(image.transpose(2, 0, 1), [(0, 0), *padding]),
         labels=np.pad(labels, padding),
         views=views,
         table=_normalisation_table(settings),
-        grid=(blocks[0] * views[0].block, blocks[1] * views[0].block),
+        grid=settings.grid(frames),
         patch_size=settings.patch_size,
         merge_size=settings.merge_size,
     )

@@ -71,9 +71,7 @@ def tpu_mesh(kind: str, shape: str, data: int, model: int) -> Mesh:
     if data * model < 4:
         shape = _SMALLEST
     with _environment():
-        topology = topologies.get_topology_desc(
-            platform="tpu", topology_name=f"{kind}:{shape}"
-        )
+        topology = topologies.get_topology_desc(platform="tpu", topology_name=f"{kind}:{shape}")
     devices = np.array(topology.devices[: data * model]).reshape(data, model)
     return Mesh(devices, ("data", "model"))
 

@@ -15,6 +15,7 @@ from eagle_jax.errors import InputError
 from eagle_jax.files import DEMO
 from eagle_jax.inputs.image_settings import ImageSettings
 from eagle_jax.inputs.patches import ImagePlan, plan_image
+from eagle_jax.inputs.processors import read_settings
 from eagle_jax.inputs.prompt import require_context
 from eagle_jax.models.checkpoints.weights import read_config
 from eagle_jax.models.layers.building_blocks import in_int8
@@ -355,7 +356,7 @@ def _read_model(model: str) -> tuple[str, Any, ImageSettings]:
     if model in published:
         found = published[model]
         skeleton, _ = abstract_network(found["config"], model)
-        return model, skeleton, ImageSettings.from_hf(found["preprocessor_config"])
+        return model, skeleton, read_settings(found["preprocessor_config"])
     folder = DEMO / "checkpoint" if model == "demo" else Path(model)
     if not folder.is_dir():
         raise InputError(

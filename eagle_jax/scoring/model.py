@@ -15,6 +15,7 @@ from eagle_jax.errors import InputError, reason
 from eagle_jax.files import DEMO
 from eagle_jax.inputs.image_settings import ImageSettings
 from eagle_jax.inputs.patches import ImagePlan
+from eagle_jax.inputs.processors import read_settings
 from eagle_jax.inputs.prompt import (
     build_prompt,
     load_tokenizer,
@@ -234,7 +235,7 @@ def read_image_settings(folder: Path, vision: Any) -> ImageSettings:
     nested = folder / "processor_config.json"
     path = folder / "preprocessor_config.json"
     if path.exists():
-        return ImageSettings.from_hf(read_json(path), vision.patch, vision.merge)
+        return read_settings(read_json(path), vision.patch, vision.merge)
     if not nested.exists():
         raise InputError(
             f"{folder} has no preprocessor_config.json, which says how pictures are prepared; "
@@ -243,7 +244,7 @@ def read_image_settings(folder: Path, vision: Any) -> ImageSettings:
     found = read_json(nested).get("image_processor")
     if not isinstance(found, dict):
         raise InputError(f"{nested} holds no image_processor")
-    return ImageSettings.from_hf(found, vision.patch, vision.merge)
+    return read_settings(found, vision.patch, vision.merge)
 
 
 def _end_ids(folder: Path, config: dict[str, Any], tokenizer: Any) -> tuple[int, ...]:

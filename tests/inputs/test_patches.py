@@ -5,8 +5,11 @@ import pytest
 from PIL import Image
 
 from eagle_jax.errors import InputError
-from eagle_jax.inputs.image_settings import ImageSettings
+from eagle_jax.inputs.centre_crop import CentreCrop
 from eagle_jax.inputs.patches import masked_patches, plan_image
+from eagle_jax.inputs.pixel_budget import PixelBudget
+from eagle_jax.inputs.processors import read_settings
+from eagle_jax.inputs.tiles import Tiles
 
 # (height, width): identity, one direction only, both, tiny, tall, wide, rounding to even.
 SIZES = [
@@ -65,7 +68,7 @@ def check_against_published(size, config, masks=3):
     image = scene(height, width)
     rows, columns = np.arange(height) * 5 // height, np.arange(width) * 4 // width
     labels = (rows[:, None] * 4 + columns).astype(np.int32)
-    settings = ImageSettings.from_hf(config)
+    settings = read_settings(config)
     plan = plan_image(image, labels, settings)
     visible = np.random.default_rng(1).random((masks, 23)) < 0.5
     visible[0] = True
@@ -116,7 +119,7 @@ def test_random_sizes_are_exact(seed):
 
 
 def test_one_program_serves_a_bucket_of_sizes():
-    settings = ImageSettings()
+    settings = PixelBudget()
     count = 0
 
     @jax.jit
@@ -133,25 +136,25 @@ def test_one_program_serves_a_bucket_of_sizes():
 
 
 def test_hub_settings_in_every_spelling():
-    expected = ImageSettings(min_pixels=3136, max_pixels=12845056)
+    expected = PixelBudget(min_pixels=3136, max_pixels=12845056)
     bounds = {"min_pixels": 3136, "max_pixels": 12845056}
     edges = {"shortest_edge": 3136, "longest_edge": 12845056}
-    assert ImageSettings.from_hf({**bounds, "patch_size": 14}) == expected
-    assert ImageSettings.from_hf({"size": bounds}) == expected
-    assert ImageSettings.from_hf({"size": edges, "resample": 3}) == expected
-    assert ImageSettings.from_hf({"size": {"shortest_edge": 1}, **bounds}) == expected
-    assert ImageSettings.from_hf({}) == ImageSettings()
+    assert read_settings({**bounds, "patch_size": 14}) == expected
+    assert read_settings({"size": bounds}) == expected
+    assert read_settings({"size": edges, "resample": 3}) == expected
+    assert read_settings({"size": {"shortest_edge": 1}, **bounds}) == expected
+    assert read_settings({}) == PixelBudget()
 
 
 def test_kinds_and_their_defaults():
-    clip = ImageSettings.from_hf({"image_processor_type": "CLIPImageProcessorFast"})
-    assert clip == ImageSettings(kind="crop", merge_size=1, shortest_edge=224, side=224)
-    tiles = ImageSettings.from_hf({"image_processor_type": "GotOcr2ImageProcessor", **TILES})
-    assert tiles == ImageSettings(kind="tiles", side=448)
-    other = ImageSettings.from_hf({"image_processor_type": "GotOcr2ImageProcessor"}, 16, 4)
+    clip = read_settings({"image_processor_type": "CLIPImageProcessorFast"})
+    assert clip == CentreCrop(merge_size=1, shortest_edge=224, side=224)
+    tiles = read_settings({"image_processor_type": "GotOcr2ImageProcessor", **TILES})
+    assert tiles == Tiles(side=448)
+    other = read_settings({"image_processor_type": "GotOcr2ImageProcessor"}, 16, 4)
     assert (other.patch_size, other.merge_size) == (16, 4)
-    qwen = ImageSettings.from_hf({"image_processor_type": "Qwen2VLImageProcessorFast"})
-    assert qwen == ImageSettings()
+    qwen = read_settings({"image_processor_type": "Qwen2VLImageProcessorFast"})
+    assert qwen == PixelBudget()
 
 
 CLIP = {"image_processor_type": "CLIPImageProcessor"}
@@ -193,10 +196,10 @@ TILES = {"image_processor_type": "GotOcr2ImageProcessorFast", "size": 448}
 )
 def test_unsupported_settings_are_named(config, name):
     with pytest.raises(InputError, match=name):
-        ImageSettings.from_hf(config)
+        read_settings(config)
 
 
 def test_extreme_shapes_are_refused():
     with pytest.raises(InputError, match="402 x 2 .*200 times"):
-        plan_image(scene(2, 402), np.zeros((2, 402), np.int32), ImageSettings())
-    plan_image(scene(2, 400), np.zeros((2, 400), np.int32), ImageSettings())
+        plan_image(scene(2, 402), np.zeros((2, 402), np.int32), PixelBudget())
+    plan_image(scene(2, 400), np.zeros((2, 400), np.int32), PixelBudget())

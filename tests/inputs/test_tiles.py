@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eagle_jax.inputs.framing import frame_image
-from eagle_jax.inputs.image_settings import ImageSettings
 from eagle_jax.inputs.patches import masked_patches, plan_image
+from eagle_jax.inputs.processors import read_settings
+from eagle_jax.inputs.tiles import Tiles
 
 # As published with llava-hf/llava-1.5-7b-hf and OpenGVLab/InternVL3_5-4B-HF.
 LLAVA = {
@@ -115,7 +115,7 @@ def check_against_published(size, config, masks=1):
     image = scene(height, width)
     rows, columns = np.arange(height) * 5 // height, np.arange(width) * 4 // width
     labels = (rows[:, None] * 4 + columns).astype(np.int32)
-    settings = ImageSettings.from_hf(config)
+    settings = read_settings(config)
     plan = plan_image(image, labels, settings)
     visible = np.random.default_rng(1).random((masks, 23)) < 0.5
     visible[1:2] = True
@@ -169,7 +169,7 @@ def test_tile_grids_equal_the_published_choice(bounds):
         get_optimal_tiled_canvas,
     )
 
-    settings = ImageSettings(kind="tiles", min_tiles=bounds[0], max_tiles=bounds[1])
+    settings = Tiles(min_tiles=bounds[0], max_tiles=bounds[1])
     sizes = np.random.default_rng(0).integers(1, 3000, (300, 2)).tolist()
     sizes += [
         (side * rows, side * columns)
@@ -179,7 +179,7 @@ def test_tile_grids_equal_the_published_choice(bounds):
     ]
     for height, width in sizes:
         columns, rows = get_optimal_tiled_canvas((height, width), (448, 448), *bounds)
-        assert frame_image(height, width, settings)[0].blocks == (rows, columns)
+        assert settings.frames(height, width)[0].blocks == (rows, columns)
 
 
 def test_many_tiles_in_chunks_give_the_same(monkeypatch):
@@ -200,7 +200,7 @@ def count_programs(config, sizes):
 
     for height, width in sizes:
         labels = np.zeros((height, width), np.int32)
-        plan = plan_image(scene(height, width), labels, ImageSettings.from_hf(config))
+        plan = plan_image(scene(height, width), labels, read_settings(config))
         program(plan, jnp.ones((2, 4), bool))
     return count
 

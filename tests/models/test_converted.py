@@ -45,7 +45,9 @@ def test_a_write_leaves_hooks_and_loggers_as_it_found_them(error, tmp_path, monk
             if error is not None:
                 raise error
 
-    monkeypatch.setattr(converted, "_checkpointer", lambda _: contextlib.nullcontext(Checkpointer))
+    monkeypatch.setattr(
+        converted, "_checkpointer", lambda _: contextlib.nullcontext(Checkpointer)
+    )
     if error is None:
         converted.write_weights(tmp_path, _Module())
     else:

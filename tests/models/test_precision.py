@@ -7,11 +7,8 @@ import pytest
 import questions
 from jax.extend.core import jaxprs_in_params
 
-from eagle_jax.inputs.image_settings import ImageSettings
-from eagle_jax.inputs.patches import plan_image
 from eagle_jax.scoring import answers
-from eagle_jax.scoring import model as bundle
-from eagle_jax.scoring import scorer as scoring
+from eagle_jax.scoring.set_function import score
 
 
 def precisions(jaxpr):
@@ -27,24 +24,11 @@ def test_products_are_as_precise_as_the_weights_ask_for(dtype, untied, make_imag
     network = jax.tree.map(lambda leaf: leaf.astype(dtype), questions.load_network(untied))
     image, labels = make_image(1, 56, 84), questions.cells(1, 56, 84, 4)
     question = questions.make_question(untied, image, labels).scorer(network).question
-    sets = np.ones((2, 16), bool)
-    plan = plan_image(image, labels, ImageSettings())
-    ids = np.asarray(question.ids)
-    prompt = (
-        plan,
-        network.layout(plan.grid),
-        ids,
-        network.positions(ids, plan.grid),
-        question.start,
-        np.int32(len(ids)),
-        np.array([0], np.int32),
-    )
-    settling = np.array([1], np.int32), np.array([], np.int32)
+    sets, ids = np.ones((2, 16), bool), np.array([1], np.int32)
     programs = [
-        jax.make_jaxpr(scoring.probabilities)(network, question, sets),
-        jax.make_jaxpr(lambda *a: bundle._generate(*a, max_new_tokens=3))(network, *prompt),
+        jax.make_jaxpr(score)(network, question, jnp.asarray(sets)),
         jax.make_jaxpr(lambda *a: answers._decode(*a, max_new_tokens=3))(
-            network, *prompt, settling, sets
+            network, question.padded, sets, ids, (ids, ids[:0])
         ),
     ]
     highest = (jax.lax.Precision.HIGHEST, jax.lax.Precision.HIGHEST)

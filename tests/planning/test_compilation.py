@@ -1,9 +1,9 @@
-"""The greedy step of the published checkpoints, compiled for TPUs at full shape.
+"""The scoring program of the published checkpoints, compiled for TPUs at full shape.
 
 Needs libtpu, whose presence disturbs ordinary runs of JAX; keep it in a folder of its own:
 
     python -m pip install --no-deps --target /tmp/libtpu "libtpu==0.0.42.*"
-    LIBTPU_FOLDER=/tmp/libtpu python -m pytest tests/test_aot.py
+    LIBTPU_FOLDER=/tmp/libtpu python -m pytest tests/planning/test_compilation.py
 
 Each takes a quarter of a minute to a whole one, so .ci/run compiles every checkpoint for one
 chip only, and the tightest for the other; COMPILE=all before the command compiles them all.
@@ -19,14 +19,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import questions
 from jax.extend.core import jaxprs_in_params
 
-from eagle_jax.inputs.image_settings import ImageSettings
 from eagle_jax.inputs.patches import plan_image
-from eagle_jax.planning.compilation import in_bfloat16
+from eagle_jax.inputs.pixel_budget import PixelBudget
+from eagle_jax.inputs.processors import read_settings
+from eagle_jax.planning.compilation import in_bfloat16, step_shapes
 from eagle_jax.planning.estimate import published_models
+from eagle_jax.scoring import scorer
 from eagle_jax.scoring.model import abstract_network
-from eagle_jax.scoring.scorer import probabilities, step_shapes
+from eagle_jax.scoring.question import lay_out
+from eagle_jax.scoring.scorer import MaskedImageScorer
+from eagle_jax.scoring.set_function import score
 
 MODELS = sorted(published_models())
 TARGETS = (("v6e:1x1", None), ("v5e:1x2", None), ("v5e:1x1", "int8"))
@@ -84,12 +89,12 @@ def test_the_step_compiles_and_fits(model, topology, quantize, environment):
 def test_bfloat16_weights_are_multiplied_in_bfloat16(model):
     published = published_models()[model]
     skeleton = in_bfloat16(abstract_network(published["config"], model)[0])
-    settings = ImageSettings.from_hf(published["preprocessor_config"])
+    settings = read_settings(published["preprocessor_config"])
     image = np.zeros((480, 640, 3), np.uint8)
     plan = plan_image(image, np.zeros((480, 640), np.int32), settings)
     question = step_shapes(skeleton, plan, 40, 24, 64)[0]
     visible = jax.ShapeDtypeStruct((2, 64), bool)
-    program = jax.make_jaxpr(probabilities)(skeleton, question, visible)
+    program = jax.make_jaxpr(score)(skeleton, question, visible)
     biggest = {leaf.shape for leaf in jax.tree.leaves(skeleton) if leaf.ndim >= 2}
     tails = {shape[-2:] for shape in biggest} | {shape[-2:][::-1] for shape in biggest}
     products = [p for p in _products(program.jaxpr) if tuple(p[1].shape[-2:]) in tails]
@@ -106,23 +111,26 @@ def _products(jaxpr):
             yield from _products(inner)
 
 
-def test_shapes_are_those_of_a_scorer(untied):
-    import questions
-
-    from eagle_jax.scoring.question import ask
-    from eagle_jax.scoring.scorer import MaskedImageScorer
-
+def test_shapes_are_those_of_a_scorer(untied, monkeypatch):
     network = questions.load_network(untied)
     image = np.zeros((84, 112, 3), np.uint8)
     labels = questions.cells(0, 84, 112, 6)
-    plan = plan_image(image, labels, ImageSettings())
-    visual = plan.grid[0] * plan.grid[1] // 4
+    plan = plan_image(image, labels, PixelBudget())
     token = network.config.image_token_id
-    prompt = np.array([1] + [token] * visual + [1] * 19, np.int32)
+    prompt = np.array([1] + [token] * plan.tokens + [1] * 19, np.int32)
     answer = np.arange(5, dtype=np.int32)
-    question = ask(network, plan, prompt, answer, np.arange(5), answer)
-    scorer = MaskedImageScorer(network, question, labels, ["x"] * 5, 4)
-    real = scorer._step_arguments(np.zeros(6, bool), 1.0, 1.0)[1:]
-    expected = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), real)
+    question = lay_out(network, plan, prompt, answer, np.arange(5), answer)
+    given = []
+
+    def record(network, *arguments, batch_size, mesh):
+        given.extend(arguments)
+        return np.zeros((len(arguments[1]), 8), np.float32)
+
+    monkeypatch.setattr(scorer, "score_sets", record)
+    MaskedImageScorer(network, question, labels, ["x"] * 5, 4)(np.ones((1, 6), bool))
     planned = step_shapes(network, plan, 20, 5, 6)
-    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), planned) == expected
+    shapes = [
+        jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), one)
+        for one in (planned, tuple(given))
+    ]
+    assert shapes[0] == shapes[1]

@@ -1,0 +1,62 @@
+"""CLIP's image processor, for LLaVA: a square cut out of the middle."""
+
+import dataclasses
+from typing import Any
+
+from eagle_jax.errors import InputError
+from eagle_jax.inputs.image_settings import (
+    FILE,
+    Frame,
+    ImageSettings,
+    require_order,
+    require_whole_tokens,
+    shared_fields,
+    square,
+    whole,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CentreCrop(ImageSettings):
+    """Resizes an image by its shorter edge and keeps a square at the centre.
+
+    Attributes:
+      shortest_edge: length the shorter edge is resized to, in pixels.
+      side: pixels on one side of the square.
+    """
+
+    shortest_edge: int = 224
+    side: int = 224
+
+    def __post_init__(self):
+        # A crop beyond the image would need a border.
+        require_order(("crop_size", self.side), ("shortest_edge", self.shortest_edge))
+        require_whole_tokens("crop", self.side, self)
+
+    @classmethod
+    def from_hf(
+        cls, config: dict[str, Any], patch_size: int = 14, merge_size: int | None = None
+    ) -> "CentreCrop":
+        """Reads the file, which says nothing of patches; see `ImageSettings.from_hf`."""
+        patches = {"patch_size": patch_size, "merge_size": merge_size or 1}
+        fields = patches | shared_fields(config, center_crop=True)
+        size = config.get("size")
+        if isinstance(size, dict):
+            if size.keys() != {"shortest_edge"}:
+                raise InputError(
+                    f"{FILE}: size={size!r} must hold shortest_edge and nothing else"
+                )
+            size = size["shortest_edge"]
+        size = 224 if size is None else whole("shortest_edge", size)
+        return cls(**fields, shortest_edge=size, side=square(config, "crop_size", 224))
+
+    def frames(self, height: int, width: int) -> tuple[Frame, ...]:
+        """One frame, the crop; see `ImageSettings.frames`."""
+        short, long = sorted((height, width))
+        stretched = int(self.shortest_edge * long / short)
+        new_height, new_width = self.shortest_edge, stretched
+        if height > width:
+            new_height, new_width = new_width, new_height
+        origin = (new_height - self.side) // 2, (new_width - self.side) // 2
+        block = self.side // self.patch_size
+        return (Frame((new_height, new_width), origin, (1, 1), block, self.patch_size),)
