@@ -1,4 +1,4 @@
-"""How much memory the greedy step needs, estimated from shapes where nothing is compiled."""
+"""How much memory scoring needs, estimated from shapes where nothing is compiled."""
 
 import math
 from typing import Any
@@ -9,8 +9,6 @@ from jaxtyping import Int
 
 from eagle_jax.inputs.patches import ImagePlan
 from eagle_jax.models.checkpoints.sharding import is_split
-from eagle_jax.models.layers.clip_vit import ClipConfig
-from eagle_jax.models.layers.intern_vit import InternVisionConfig
 
 # Copies of the resized pixels, and of a layer's input, that live at one time.
 _PIXEL_COPIES = 8
@@ -73,14 +71,8 @@ def program_bytes(
 
 
 def _vision_values(config: Any, patches: int, fused_attention: bool) -> float:
-    if isinstance(config, InternVisionConfig):
-        span = config.side**2 + 1
-    elif isinstance(config, ClipConfig):
-        span = patches + 1
-    else:
-        span = patches
     # Float32 scores and bfloat16 shares: three bfloat16 values each.
-    scores = 0 if fused_attention else 3 * config.heads * patches * span
+    scores = 0 if fused_attention else 3 * config.heads * patches * config.span(patches)
     return float(patches * (_STATE_COPIES * config.embed + 2 * config.mlp) + scores)
 
 

@@ -26,20 +26,9 @@ from eagle_jax.models.checkpoints.converted import is_converted, quantization, r
 from eagle_jax.models.checkpoints.sharding import checked_mesh, place_skeleton
 from eagle_jax.models.checkpoints.tensor_files import read_json
 from eagle_jax.models.checkpoints.weights import Keys, load_weights, read_config
-from eagle_jax.models.families import internvl, llava, qwen2_5_vl, qwen2_vl, qwen3_vl
+from eagle_jax.models.families.table import FAMILIES
 from eagle_jax.models.layers.building_blocks import in_int8
 
-_FAMILIES = {
-    "internvl": (internvl.InternVLConfig, internvl.InternVL, internvl.weight_keys),
-    "llava": (llava.LlavaConfig, llava.Llava, llava.weight_keys),
-    "qwen2_5_vl": (
-        qwen2_5_vl.Qwen2_5_VLConfig,
-        qwen2_5_vl.Qwen2_5_VL,
-        qwen2_5_vl.weight_keys,
-    ),
-    "qwen2_vl": (qwen2_vl.Qwen2_VLConfig, qwen2_vl.Qwen2_VL, qwen2_vl.weight_keys),
-    "qwen3_vl": (qwen3_vl.Qwen3_VLConfig, qwen3_vl.Qwen3_VL, qwen3_vl.weight_keys),
-}
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -164,13 +153,14 @@ def abstract_network(config: dict[str, Any], where: str) -> tuple[Any, Keys]:
     """
     config = checked_config(config, where)
     kind = config.get("model_type")
-    if not isinstance(kind, str) or kind not in _FAMILIES:
+    if not isinstance(kind, str) or kind not in FAMILIES:
         raise InputError(
-            f"{where} says model_type {kind!r}; supported are {', '.join(sorted(_FAMILIES))}"
+            f"{where} says model_type {kind!r}; supported are {', '.join(sorted(FAMILIES))}"
         )
-    read_family, build, weight_keys = _FAMILIES[kind]
-    family = read_family.from_hf(config)
-    return nnx.eval_shape(lambda: build(family, rngs=nnx.Rngs(0))), weight_keys(family)
+    family = FAMILIES[kind]
+    shape = family.read_config(config)
+    skeleton = nnx.eval_shape(lambda: family.build(shape, rngs=nnx.Rngs(0)))
+    return skeleton, family.weight_keys(shape)
 
 
 def prompt_about(model: Model, plan: ImagePlan, prompt: str) -> Int32[np.ndarray, " s"]:

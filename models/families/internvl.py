@@ -14,7 +14,7 @@ from eagle_jax.models.checkpoints.hugging_face import (
     require,
 )
 from eagle_jax.models.checkpoints.weights import SAME, Layout, Target
-from eagle_jax.models.families.vision_language import VisionLanguageModel
+from eagle_jax.models.families.vision_language import Family, VisionLanguageModel
 from eagle_jax.models.layers.decoder import Decoder, DecoderConfig
 from eagle_jax.models.layers.intern_vit import InternVisionConfig, InternVisionTower
 
@@ -51,6 +51,10 @@ class InternVLConfig:
     vision: InternVisionConfig
     decoder: DecoderConfig
     image_token_id: int
+
+    def vision_flops(self, grid: tuple[int, int]) -> float:
+        """Operations that turn a grid of patches into visual tokens."""
+        return self.vision.flops(grid)
 
     @classmethod
     def from_hf(cls, config: dict[str, Any]) -> "InternVLConfig":
@@ -222,3 +226,6 @@ def _patch_kernel(vision: InternVisionConfig) -> Layout:
         lambda x: x.reshape(vision.embed, -1).T,
         lambda x: x.T.reshape(shape),
     )
+
+
+FAMILY = Family(_FAMILY, InternVLConfig.from_hf, InternVL, weight_keys)

@@ -14,7 +14,7 @@ from eagle_jax.models.checkpoints.hugging_face import (
     require,
 )
 from eagle_jax.models.checkpoints.weights import Layout, Target
-from eagle_jax.models.families.vision_language import VisionLanguageModel
+from eagle_jax.models.families.vision_language import Family, VisionLanguageModel
 from eagle_jax.models.layers.building_blocks import ACTIVATIONS
 from eagle_jax.models.layers.clip_vit import ClipConfig, ClipTower
 from eagle_jax.models.layers.decoder import Decoder, DecoderConfig
@@ -57,6 +57,12 @@ class LlavaConfig:
     vision_layers: int
     decoder: DecoderConfig
     image_token_id: int
+
+    def vision_flops(self, grid: tuple[int, int]) -> float:
+        """Operations that turn a grid of patches into visual tokens."""
+        embed, output = self.vision.embed, self.decoder.embed
+        projector = 2 * grid[0] * grid[1] * output * (embed + output)
+        return self.vision.flops(grid) + projector
 
     @classmethod
     def from_hf(cls, config: dict[str, Any]) -> "LlavaConfig":
@@ -200,3 +206,6 @@ _POOLED_NORM = ("post_layernorm.weight", "post_layernorm.bias")
 def _patch_kernel(shape: tuple[int, ...]) -> Layout:
     """(embed, channel, row, column) <-> (channel * row * column, embed)."""
     return Layout(lambda x: x.reshape(shape[0], -1).T, lambda x: x.T.reshape(shape))
+
+
+FAMILY = Family("llava", LlavaConfig.from_hf, Llava, weight_keys)

@@ -6,6 +6,7 @@ from typing import Any
 from eagle_jax.models.checkpoints.hugging_face import require
 from eagle_jax.models.checkpoints.weights import Target
 from eagle_jax.models.families.qwen_vl import QwenVL, QwenVLConfig, qwen_vl_keys, vision_config
+from eagle_jax.models.families.vision_language import Family
 from eagle_jax.models.layers.qwen_vit import VisionConfig
 
 _FAMILY = "qwen2_5_vl"
@@ -67,3 +68,5 @@ _VISION_BLOCK = {
     "mlp.down_proj": "mlp.down+",
 }
 _MERGER = {"ln_q": "norm", "mlp.0": "inner+", "mlp.2": "outer+"}
+
+FAMILY = Family(_FAMILY, Qwen2_5_VLConfig.from_hf, Qwen2_5_VL, weight_keys)

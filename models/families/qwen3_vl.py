@@ -6,6 +6,7 @@ from typing import Any
 from eagle_jax.models.checkpoints.hugging_face import module_keys, require
 from eagle_jax.models.checkpoints.weights import Target
 from eagle_jax.models.families.qwen_vl import QwenVL, QwenVLConfig, qwen_vl_keys, vision_config
+from eagle_jax.models.families.vision_language import Family
 from eagle_jax.models.layers.qwen_vit import VisionConfig
 
 _FAMILY = "qwen3_vl"
@@ -80,3 +81,5 @@ _VISION_BLOCK = {
     "mlp.linear_fc2": "mlp.down+",
 }
 _MERGER = {"norm": "norm+", "linear_fc1": "inner+", "linear_fc2": "outer+"}
+
+FAMILY = Family(_FAMILY, Qwen3_VLConfig.from_hf, Qwen3_VL, weight_keys)

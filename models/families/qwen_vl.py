@@ -35,6 +35,10 @@ class QwenVLConfig:
     decoder: DecoderConfig
     image_token_id: int
 
+    def vision_flops(self, grid: tuple[int, int]) -> float:
+        """Operations that turn a grid of patches into visual tokens."""
+        return self.vision.flops(grid)
+
     @classmethod
     def read(
         cls,

@@ -1,6 +1,7 @@
 """What all models share once an image has become visual tokens."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +9,25 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from eagle_jax.models.checkpoints.weights import Keys
 from eagle_jax.models.layers.decoder import Decoder
 from eagle_jax.models.layers.rope import plain_positions
+
+
+class Family(NamedTuple):
+    """What has to be known of a family to load its checkpoints.
+
+    Attributes:
+      model_type: its name in config.json.
+      read_config: from the parsed config.json to the family's configuration.
+      build: from the configuration, and ``rngs``, to the modules.
+      weight_keys: from the configuration to where each tensor of a checkpoint goes.
+    """
+
+    model_type: str
+    read_config: Callable[[dict[str, Any]], Any]
+    build: Callable[..., "VisionLanguageModel"]
+    weight_keys: Callable[[Any], Keys]
 
 
 class VisionLanguageModel(nnx.Module):
@@ -20,7 +38,8 @@ class VisionLanguageModel(nnx.Module):
     visual tokens in their place between.
 
     Attributes:
-      config: of the family, with ``vision``, ``decoder`` and ``image_token_id``.
+      config: of the family, with ``vision``, ``decoder``, ``image_token_id`` and
+        ``vision_flops``.
       marks_image: whether the family's processor, and not its chat template, writes tokens
         around an image.
     """

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from eagle_jax.kernels import attention
 from eagle_jax.models.layers.building_blocks import ACTIVATIONS, Linear, layer_norm, stack
+from eagle_jax.models.layers.flops import plain_tower_flops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,15 @@ class ClipConfig:
     norm_eps: float
 
     merge = 1
+
+    def span(self, patches: int) -> int:
+        """Tokens that a patch attends to, at most, in an image of so many patches."""
+        return patches + 1
+
+    def flops(self, grid: tuple[int, int]) -> float:
+        """Operations of the tower for a grid of patches."""
+        inputs = self.channels * self.patch**2
+        return plain_tower_flops(self.embed, self.mlp, self.layers, inputs, grid[0] * grid[1])
 
 
 class ClipAttention(nnx.Module):

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from eagle_jax.kernels import attention
 from eagle_jax.models.layers.building_blocks import Linear, RMSNorm, layer_norm, stack
+from eagle_jax.models.layers.flops import plain_tower_flops
 
 # Fixed in the published code, absent from its configuration files.
 _QK_NORM_EPS = 1e-6
@@ -37,6 +38,18 @@ class InternVisionConfig:
     attention_bias: bool
     qk_norm: bool
     output: int
+
+    def span(self, patches: int) -> int:
+        """Tokens that a patch attends to, at most, in an image of so many patches."""
+        return self.side**2 + 1
+
+    def flops(self, grid: tuple[int, int]) -> float:
+        """Operations of tower and projector for a grid of patches."""
+        patches, inputs = self.side**2, self.channels * self.patch**2
+        tower = plain_tower_flops(self.embed, self.mlp, self.layers, inputs, patches)
+        joined = self.embed * self.merge**2
+        projector = 2 * patches / self.merge**2 * self.output * (joined + self.output)
+        return grid[0] * grid[1] // patches * (tower + projector)
 
 
 class VisionAttention(nnx.Module):

@@ -80,6 +80,24 @@ class VisionConfig:
             pairs[-1] = (windowed, whole + 1) if full else (windowed + 1, whole)
         return tuple((len(list(same)), *pair) for pair, same in itertools.groupby(pairs))
 
+    def span(self, patches: int) -> int:
+        """Tokens that a patch attends to, at most, in an image of so many patches."""
+        return patches
+
+    def flops(self, grid: tuple[int, int]) -> float:
+        """Operations of tower and mergers for a grid of patches."""
+        patches, embed = grid[0] * grid[1], self.embed
+        windows = np.asarray(vision_layout(self, grid).lengths, dtype=np.float64)
+        windowed, full = (len(layers) for layers in self.kinds)
+        matrices = 3 if self.activation is None else 2
+        linear = 2 * patches * embed * (4 * embed + matrices * self.mlp)
+        squares = full * float(patches) ** 2 + windowed * float((windows**2).sum())
+        joined = embed * self.merge**2
+        merger = 2 * patches / self.merge**2 * joined * (joined + self.output)
+        mergers = (1 + len(self.deep_layers)) * merger
+        patch_embed = 2 * patches * self.channels * self.patch**2 * embed
+        return patch_embed + self.layers * linear + 4 * embed * squares + mergers
+
 
 @functools.partial(
     jax.tree_util.register_dataclass,
