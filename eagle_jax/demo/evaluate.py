@@ -30,12 +30,12 @@ from eagle_jax.demo.questions import (
     read_caption,
 )
 from eagle_jax.demo.scenes import CONFUSABLE, PARTNERS, Scene, draw_scene
+from eagle_jax.metrics.hallucination import OTHER
 
 # Apart from the training scenes and from those that training watches its progress on.
 TEST_SEED = 30_000_000
 MISTAKES_SEED = 40_000_000
 _CAPTION_TOKENS = 32
-_OTHER = {"Yes": "No", "No": "Yes"}
 
 
 class Respondent(NamedTuple):
@@ -61,6 +61,7 @@ def make_respondent(model) -> Respondent:
     """
     from eagle_jax.inputs.prompt import build_prompt
     from eagle_jax.models.layers.decoding import generate
+    from eagle_jax.models.layers.rope import image_start
 
     network, tokenizer = model.network, model.tokenizer
     layout = network.layout((12, 12))
@@ -94,7 +95,7 @@ def make_respondent(model) -> Respondent:
         image_token = network.config.image_token_id
         rows = [build_prompt(tokenizer, q, VISUAL_TOKENS, image_token) for q in questions]
         ids = np.stack(rows).astype(np.int32)
-        start = np.int32(np.argmax(ids[0] == image_token))
+        start = np.int32(image_start(ids[0], image_token))
         return ids, network.positions(ids[0], (12, 12)), start
 
     def answer(visual, questions):
@@ -183,7 +184,7 @@ def collect_mistakes(
             partner = planted(kind, objects)
             label = "Yes" if kind in present else "No"
             if kind in PARTNERS:
-                name = f"wrong {said if said != label else _OTHER[label]}"
+                name = f"wrong {said if said != label else OTHER[label]}"
                 name += " with partner" if partner else " without partner"
                 tallies.setdefault(name, []).append(said != label)
             if said == label:

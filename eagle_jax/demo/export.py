@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from eagle_jax.demo.tokenizer import save_tokenizer
+from eagle_jax.demo.tokenizer import END_TOKEN, IMAGE_TOKEN, PAD_TOKEN, save_tokenizer
 
 VOCABULARY = 454
 
@@ -16,7 +16,7 @@ def hugging_face_config(token_id) -> dict[str, Any]:
       token_id: function from a special token's text to its id.
     """
     ids = {
-        "image_token_id": token_id("<|image_pad|>"),
+        "image_token_id": token_id(IMAGE_TOKEN),
         "vision_start_token_id": token_id("<|vision_start|>"),
         "vision_end_token_id": token_id("<|vision_end|>"),
     }
@@ -47,8 +47,8 @@ def hugging_face_config(token_id) -> dict[str, Any]:
             "use_sliding_window": False,
             "tie_word_embeddings": True,
             "bos_token_id": None,
-            "eos_token_id": token_id("<|im_end|>"),
-            "pad_token_id": token_id("<|endoftext|>"),
+            "eos_token_id": token_id(END_TOKEN),
+            "pad_token_id": token_id(PAD_TOKEN),
             "dtype": "float32",
         },
         "vision_config": {

@@ -29,6 +29,9 @@ from eagle_jax.demo.questions import (
     presence_question,
 )
 from eagle_jax.demo.scene_cache import NOTHING, SceneCache
+from eagle_jax.demo.tokenizer import END_TOKEN, IMAGE_TOKEN
+from eagle_jax.metrics.hallucination import LABELS
+from eagle_jax.models.layers.rope import image_start
 
 VISUAL_TOKENS = 36
 PRESENCE, COLOUR, CAPTION = "presence", "colour", "caption"
@@ -83,11 +86,11 @@ def make_lesson(
       tokenizer: from `build_tokenizer`.
       positions_of: the model's `positions` for a sequence and a grid of patches.
     """
-    image = "<|image_pad|>" * VISUAL_TOKENS
+    image = IMAGE_TOKEN * VISUAL_TOKENS
     prefix = np.asarray(
         tokenizer.encode(f"<|im_start|>user\n<|vision_start|>{image}<|vision_end|>"), np.int32
     )
-    start = int(np.flatnonzero(prefix == tokenizer.convert_tokens_to_ids("<|image_pad|>"))[0])
+    start = image_start(prefix, tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
     owner, positions, rows, slots = [np.full(len(prefix), -1)], [], [], []
     offset = len(prefix)
     for number, sort in enumerate(SLOTS):
@@ -219,8 +222,8 @@ def _encoder(tokenizer):
 
     @functools.lru_cache(maxsize=200_000)
     def encode(sort: str, question: str, answer: str, seen: tuple[bool, ...]):
-        asked = tokenizer.encode(f"{question}<|im_end|>\n<|im_start|>assistant\n")
-        said = tokenizer.encode(f"{answer}<|im_end|>")
+        asked = tokenizer.encode(f"{question}{END_TOKEN}\n<|im_start|>assistant\n")
+        said = tokenizer.encode(f"{answer}{END_TOKEN}")
         if len(asked) != _LENGTHS[sort][0] or len(said) > _LENGTHS[sort][1]:
             raise ValueError(f"{question!r} with {answer!r} does not fit its slot")
         weights, content = [], 0
@@ -239,5 +242,5 @@ def _encoder(tokenizer):
 
 
 def _single_tokens(tokenizer) -> frozenset[int]:
-    words = ["Yes", "No", *(f" {word}" for word in (*COLOURS, *KINDS))]
+    words = [*LABELS, *(f" {word}" for word in (*COLOURS, *KINDS))]
     return frozenset(tokenizer.encode(word)[0] for word in words)

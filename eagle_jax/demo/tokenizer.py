@@ -12,14 +12,16 @@ from eagle_jax.demo.questions import (
     presence_question,
 )
 
+PAD_TOKEN, END_TOKEN, IMAGE_TOKEN = "<|endoftext|>", "<|im_end|>", "<|image_pad|>"
 SPECIAL_TOKENS = (
-    "<|endoftext|>",
+    PAD_TOKEN,
     "<|im_start|>",
-    "<|im_end|>",
+    END_TOKEN,
     "<|vision_start|>",
     "<|vision_end|>",
-    "<|image_pad|>",
+    IMAGE_TOKEN,
 )
+"""Those of Qwen2-VL that the demo model knows, in the order of their ids."""
 
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}
@@ -92,8 +94,8 @@ def build_tokenizer():
     return Qwen2Tokenizer(
         vocab=trained["vocab"],
         merges=[tuple(pair) for pair in trained["merges"]],  # pyright: ignore[reportArgumentType]
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
+        eos_token=END_TOKEN,
+        pad_token=PAD_TOKEN,
         additional_special_tokens=list(SPECIAL_TOKENS),
         chat_template=CHAT_TEMPLATE,
         model_max_length=4096,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eagle_jax.errors import InputError
+from eagle_jax.metrics.hallucination import LABELS
 
 Entry = Mapping[str, Any]
 _IDS_END = 2**31
@@ -72,7 +73,7 @@ def picture(entry: Entry, name: str, root: Path) -> Path:
 def yes_or_no(entry: Entry, name: str) -> str:
     """A field that says yes or no, in any case; "Yes" or "No"."""
     value = text(entry, name).strip().capitalize()
-    if value not in ("Yes", "No"):
+    if value not in LABELS:
         raise InputError(f'{name!r} must be "Yes" or "No", not {shown(entry[name])}')
     return value
 

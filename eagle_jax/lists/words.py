@@ -8,9 +8,11 @@ from jaxtyping import Int
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.answer import decode_answer, find_target, token_texts
 from eagle_jax.inputs.prompt import Tokenizer
+from eagle_jax.metrics.hallucination import OTHER
 
 _PLURALS = {"person": "people", "mouse": "mice", "knife": "knives", "sheep": "sheep"}
-_OTHER = {"Yes": "No", "No": "Yes", "yes": "no", "no": "yes", "YES": "NO", "NO": "YES"}
+_SPELLINGS = (str, str.lower, str.upper)
+_OTHER = {spell(one): spell(other) for one, other in OTHER.items() for spell in _SPELLINGS}
 
 
 def find_object(

@@ -11,6 +11,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
+Label = Literal["Yes", "No"]
+LABELS: tuple[Label, ...] = ("Yes", "No")
+"""What an answer to a question of presence can say."""
+OTHER: dict[Label, Label] = {"Yes": "No", "No": "Yes"}
+
 # The published share of the image that a correction may cost.
 BUDGET = 0.10
 # Areas are float32: a correction of exactly the budget may come out this much above it.
@@ -20,7 +25,7 @@ _ROUNDING = 1e-6
 _FIRST_WORD = re.compile(r"[\W_]*(yes|no)(?!['\u2019-]?[^\W_])", re.IGNORECASE)
 
 
-def yes_or_no(text: str) -> Literal["Yes", "No"] | None:
+def yes_or_no(text: str) -> Label | None:
     """What an answer says, by its first word in any case.
 
     Blanks, quotes, asterisks and other marks before the word do not matter; the word must end
@@ -38,7 +43,7 @@ def yes_or_no(text: str) -> Literal["Yes", "No"] | None:
     return "Yes" if found[1].lower() == "yes" else "No"
 
 
-def published_yes_or_no(text: str) -> Literal["Yes", "No"] | None:
+def published_yes_or_no(text: str) -> Label | None:
     """What an answer says by the published rule: its first letters, with their case.
 
     "Not", "None" and "Nobody" count as No; "yes", " No" and "**Yes**" count as neither.
@@ -58,7 +63,7 @@ def published_yes_or_no(text: str) -> Literal["Yes", "No"] | None:
 
 
 def right_answers(
-    answers: Sequence[str | None], label: Literal["Yes", "No"], published: bool = False
+    answers: Sequence[str | None], label: Label, published: bool = False
 ) -> Bool[np.ndarray, "_"]:
     """Which answers say what is right; one that was not asked for is not right.
 

@@ -1,7 +1,6 @@
 """The picture of a diagnosis: what speaks for a wrong answer, and what its removal changes."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from PIL import Image
 
 from eagle_jax.errors import InputError
-from eagle_jax.metrics.hallucination import right_answers
+from eagle_jax.metrics.hallucination import Label, right_answers
 from eagle_jax.reports.explanation_figure import (
     RASTER,
     outline_segments,
@@ -49,7 +48,7 @@ _LINE = 0.22
 def draw_diagnosis(
     attribution: Attribution,
     answers: Sequence[str | None],
-    label: Literal["Yes", "No"],
+    label: Label,
     after: str | None = None,
 ) -> Figure:
     """Draw why a Yes or No is wrong and how little of the image has to go to mend it.

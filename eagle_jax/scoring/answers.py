@@ -17,6 +17,7 @@ from eagle_jax.inputs.answer import decode_answer
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.patches import ImagePlan, masked_patches, plan_image
 from eagle_jax.inputs.prompt import Tokenizer, require_context
+from eagle_jax.metrics.hallucination import LABELS
 from eagle_jax.models.checkpoints.sharding import mesh_of
 from eagle_jax.models.layers import decoding
 from eagle_jax.models.layers.precision import full_precision
@@ -81,7 +82,7 @@ def regenerate(
     visible: Bool[np.ndarray, "b n"],
     *,
     max_new_tokens: int = 16,
-    settle: Sequence[str] = ("Yes", "No"),
+    settle: Sequence[str] = LABELS,
     batch_size: int | None = None,
     progress: bool = False,
 ) -> list[str]:

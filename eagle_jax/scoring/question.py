@@ -15,6 +15,7 @@ from eagle_jax.errors import InputError
 from eagle_jax.inputs.patches import ImagePlan
 from eagle_jax.inputs.prompt import require_context
 from eagle_jax.models.checkpoints.sharding import mesh_of
+from eagle_jax.models.layers.rope import image_start
 
 # Programs are compiled per bucket, not per length: a sequence or a number of targets is padded
 # to the next multiple.
@@ -111,7 +112,7 @@ def lay_out(
         layout=network.layout(plan.grid),
         ids=ids.astype(np.int32),
         positions=network.positions(ids, plan.grid),
-        start=np.int32(np.argmax(ids == image_token)),
+        start=np.int32(image_start(ids, image_token)),
         rows=np.pad(rows, spare).astype(np.int32),
         targets=np.pad(token_ids, spare).astype(np.int32),
         weights=np.pad(np.full(len(target), 1 / len(target), np.float32), spare),

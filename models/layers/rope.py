@@ -32,7 +32,8 @@ def multimodal_positions(
       InputError: the image tokens are not one run of grid_h * grid_w.
     """
     count = grid_h * grid_w
-    start = _image_start(ids, count, image_token_id, f"{grid_h} x {grid_w}")
+    _require_one_run(ids, count, image_token_id, f"{grid_h} x {grid_w}")
+    start = image_start(ids, image_token_id)
     end = start + count
     positions = np.tile(np.arange(len(ids), dtype=np.int32), (3, 1))
     row, column = np.divmod(np.arange(count, dtype=np.int32), grid_w)
@@ -57,15 +58,24 @@ def plain_positions(
     Raises:
       InputError: the image tokens are not one run of `image_tokens`.
     """
-    _image_start(ids, image_tokens, image_token_id, str(image_tokens))
+    _require_one_run(ids, image_tokens, image_token_id, str(image_tokens))
     return np.tile(np.arange(len(ids), dtype=np.int32), (3, 1))
 
 
-def _image_start(ids: np.ndarray, count: int, image_token_id: int, wanted: str) -> int:
+def image_start(ids: Int[np.ndarray, " s"], image_token_id: int) -> int:
+    """Position of the first image token.
+
+    Args:
+      ids: a sequence with an image.
+      image_token_id: the placeholder.
+    """
+    return int(np.argmax(ids == image_token_id))
+
+
+def _require_one_run(ids: np.ndarray, count: int, image_token_id: int, wanted: str) -> None:
     image = np.flatnonzero(ids == image_token_id)
     if len(image) != count or image[-1] - image[0] + 1 != count:
         raise InputError(
             f"the sequence has {len(image)} image tokens (id {image_token_id}), not one run "
             f"of {wanted}"
         )
-    return int(image[0])

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_tokenizer import SPECIALS, save_small_tokenizer
+from small_tokenizer import save_small_tokenizer
 
+from eagle_jax.demo.tokenizer import SPECIAL_TOKENS
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.answer import (
     decode_answer,
@@ -70,7 +71,7 @@ def test_token_texts_show_blanks_and_specials(tokenizer):
 
 @given(text=st.text(min_size=1).filter(str.strip))
 def test_token_texts_join_to_the_answer_wherever_bytes_allow(tokenizer, text):
-    if any(name in text for name in SPECIALS):
+    if any(name in text for name in SPECIAL_TOKENS):
         return
     ids = encode_answer(tokenizer, text)
     texts = token_texts(tokenizer, ids)

@@ -11,7 +11,6 @@ import eagle_jax
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints.config_values import checked_config
 from eagle_jax.models.families.table import FAMILIES
-from eagle_jax.scoring import model as bundle
 
 
 def edit(folder, copy, change):

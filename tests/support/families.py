@@ -19,6 +19,7 @@ from torch_reference import TorchReference
 from eagle_jax.inputs.patches import masked_patches, plan_image
 from eagle_jax.inputs.prompt import build_prompt, load_tokenizer
 from eagle_jax.models.families.vision_language import VisionLanguageModel
+from eagle_jax.models.layers.rope import image_start
 from eagle_jax.scoring.model import read_image_settings
 
 PROMPT, ANSWER = "Is there a cat in the image?", " There is a cat in the image."
@@ -129,7 +130,7 @@ class Case:
         prompt = build_prompt(tokenizer, PROMPT, tokens, image_token)
         answer_ids = tokenizer(answer, add_special_tokens=False).input_ids
         ids = np.concatenate([prompt, answer_ids]).astype(np.int32)
-        start = int(np.argmax(ids == image_token))
+        start = image_start(ids, image_token)
         positions = self.model.positions(ids, plan.grid)
         return ids, (patches, self.model.layout(plan.grid), positions, start)
 

@@ -6,14 +6,8 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-SPECIALS = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|image_pad|>",
-)
+from eagle_jax.demo.tokenizer import SPECIAL_TOKENS
+
 TEXTS = (
     "system user assistant You are a helpful assistant. Is there a cat in the image? "
     "What colour is the car? Yes No Yes, there is a red cat. No, there is no zebra crossing. "
@@ -66,5 +60,5 @@ def _trained() -> str:
         show_progress=False,
     )
     tokenizer.train_from_iterator([t for w in words for t in (w, " " + w)] * 2, trainer)
-    tokenizer.add_special_tokens([AddedToken(name, special=True) for name in SPECIALS])
+    tokenizer.add_special_tokens([AddedToken(name, special=True) for name in SPECIAL_TOKENS])
     return tokenizer.to_str()

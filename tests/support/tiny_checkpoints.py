@@ -13,15 +13,8 @@ from tiny_folder import (
     save_weights,
 )
 
-SPECIAL_TOKENS = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-)
+from eagle_jax.demo.tokenizer import SPECIAL_TOKENS
+
 CHAT_TEMPLATE = (
     "{% if messages[0]['role'] != 'system' %}"
     "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}"
@@ -180,7 +173,7 @@ def _make(
     if layout not in LAYOUTS:
         raise ValueError(f"layout is one of {LAYOUTS}, not {layout!r}")
     folder.mkdir(parents=True, exist_ok=True)
-    ids = save_tokenizer(folder, SPECIAL_TOKENS, CHAT_TEMPLATE)
+    ids = save_tokenizer(folder, (*SPECIAL_TOKENS, "<|video_pad|>"), CHAT_TEMPLATE)
     architecture = f"{family}ForConditionalGeneration"
     config = config | {
         "architectures": [architecture],
