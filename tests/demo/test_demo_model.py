@@ -62,8 +62,8 @@ def test_pytorch_gives_the_same_log_probabilities(model):
     prompt = build_prompt(model.tokenizer, demo.PROMPT, 36, network.config.image_token_id)
     answer = encode_answer(model.tokenizer, "The image shows a red car and a blue cat.")
     ids = np.concatenate([prompt, answer])
-    scorer = eagle_jax.scorer(model, image, demo.PROMPT, answer=answer, regions="grid:1x1")
-    ours = np.log(scorer(np.ones((1, 1), bool))[0])
+    case = eagle_jax.ask(model, image, demo.PROMPT, answer=answer, regions="grid:1x1")
+    ours = np.log(case.scorer(np.ones((1, 1), bool))[0])
     theirs = reference.log_probabilities(ids, image)
     rows = len(prompt) - 1 + np.arange(len(answer))
     np.testing.assert_allclose(ours, theirs[rows, answer], rtol=1e-4, atol=1e-5)
@@ -89,13 +89,13 @@ def test_the_first_region_of_a_word_lies_on_its_object(model):
 def test_a_hidden_picture_leaves_the_sentence_and_takes_the_content(model):
     scene = draw_scene(demo.IMAGE_SEED)
     item = scene.objects[0]
-    scorer = eagle_jax.scorer(
+    scorer = eagle_jax.ask(
         model,
         scene.image,
         f"What colour is the {item.kind}?",
         answer=f"The {item.kind} is {item.colour}.",
         regions="grid:1x1",
-    )
+    ).scorer
     blank, full = scorer(np.array([[False], [True]]))
     words = [token.strip() for token in scorer.tokens]
     frame = [words.index("The"), words.index("is"), words.index(".")]

@@ -132,7 +132,8 @@ def test_masked_scores_and_the_search_equal_pytorch(name, cases, make_image):
     prompt, _ = case.forward(image, answer="")
     answer = case.reference.generate(prompt, image, 7, stop=False).tolist()
     model = eagle_jax.load(case.folder, dtype="float32")
-    scorer = eagle_jax.scorer(model, image, families.PROMPT, answer=answer, regions=labels)
+    asked = eagle_jax.ask(model, image, families.PROMPT, answer=answer, regions=labels)
+    scorer = asked.scorer
     ids = np.concatenate([prompt, answer])
     rows = np.arange(len(prompt) - 1, len(ids) - 1)
 

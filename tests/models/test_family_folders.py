@@ -33,7 +33,7 @@ def test_an_image_beyond_the_context_is_refused(name, cases, make_image, tmp_pat
     message = r"sequence has \d+ tokens, \d+ of them the image's, .* reads at most 20 "
     for answer in ("Yes", None):
         with pytest.raises(InputError, match=message):
-            eagle_jax.scorer(model, image, families.PROMPT, answer=answer, regions=labels)
+            eagle_jax.ask(model, image, families.PROMPT, answer=answer, regions=labels)
 
 
 @families.every_family
@@ -68,7 +68,7 @@ def test_a_tokenizer_without_a_place_for_images_is_refused(name, cases, tmp_path
     image, labels = make_image(1, 64, 64), np.zeros((64, 64), np.int32)
     model = eagle_jax.load(folder)
     with pytest.raises(InputError, match="writes the image token .* 0 times"):
-        eagle_jax.scorer(model, image, "What?", answer="Yes", regions=labels)
+        eagle_jax.ask(model, image, "What?", answer="Yes", regions=labels)
     (folder / "chat_template.jinja").unlink()
     with pytest.raises(InputError, match="has no chat template"):
         eagle_jax.load(folder)

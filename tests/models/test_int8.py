@@ -118,7 +118,7 @@ def test_every_family(family, tmp_path):
     sets[0], sets[1] = True, False
     answer = [5, 9, 3]
     scores = [
-        eagle_jax.scorer(one, image, "What?", answer=answer, regions="grid:3x3")(sets)
+        eagle_jax.ask(one, image, "What?", answer=answer, regions="grid:3x3").scorer(sets)
         for one in (model, rounded)
     ]
     logs = np.log(scores)
@@ -139,7 +139,7 @@ def test_converted_and_restored(untied, tmp_path):
         for a, b in zip(jax.tree.leaves(restored.network), wanted, strict=True):
             assert a.dtype == b.dtype and np.asarray(a).tobytes() == np.asarray(b).tobytes()
     # Another dtype leaves whole numbers and their scales alone.
-    narrow = eagle_jax.load(tmp_path / "model", "float16").network
+    narrow = eagle_jax.load(tmp_path / "model", dtype="float16").network
     assert {leaf.dtype.name for leaf in jax.tree.leaves(narrow)} == {
         "int8",
         "bfloat16",
