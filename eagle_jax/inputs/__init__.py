@@ -1,0 +1,13 @@
+"""Pictures to masked patches, prompts and answers to tokens: what a model is given.
+
+For `scoring` and everything above it; knows pixels and token ids, but no model. Read `patches`
+first: how regions of a picture are hidden within a program. `processors` is the table of image
+processors, a file each; `regions` divides a picture; `prompt` and `answer` are about tokens.
+"""
+
+from eagle_jax.inputs.answer import encode_answer as encode_answer
+from eagle_jax.inputs.images import read_image as read_image
+from eagle_jax.inputs.patches import masked_patches as masked_patches
+from eagle_jax.inputs.patches import plan_image as plan_image
+from eagle_jax.inputs.prompt import build_prompt as build_prompt
+from eagle_jax.inputs.regions import segment as segment
