@@ -1,6 +1,6 @@
 """The commands of the command line, one file each.
 
-For `cli` alone, which imports the one that is called: nothing is loaded for `--help`. Each
-adds its options to a parser and calls its public Python twin. `arguments` holds the options
-that several share.
+For `cli` alone. Each adds its options to a parser and calls its public Python twin, which it
+imports no sooner than that; `arguments` holds the options that several share. Read `explain`
+first.
 """
