@@ -12,7 +12,8 @@ import eagle_jax
 from eagle_jax import cli
 from eagle_jax.commands import explain
 from eagle_jax.errors import InputError
-from eagle_jax.scoring.model import Model
+from eagle_jax.models.families.table import FAMILIES
+from eagle_jax.scoring.model import Model, abstract_network
 
 
 @pytest.fixture
@@ -117,6 +118,14 @@ def test_unsupported_family_lists_the_supported_ones(kind, folder):
     edit(folder / "config.json", model_type=kind)
     said = refusal(folder)
     assert repr(kind) in said and "qwen2_5_vl" in said.split("supported are")[1]
+
+
+def test_a_new_family_is_one_record_in_the_table(untied, monkeypatch):
+    config = json.loads((untied / "config.json").read_text()) | {"model_type": "ours"}
+    ours = FAMILIES["qwen2_5_vl"]._replace(model_type="ours")
+    monkeypatch.setitem(FAMILIES, ours.model_type, ours)
+    skeleton, keys = abstract_network(config, "config.json")
+    assert isinstance(skeleton, ours.build) and "lm_head.weight" in keys
 
 
 @pytest.mark.parametrize(
