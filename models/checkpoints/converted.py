@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,7 +53,7 @@ def write_weights(folder: Path, module: nnx.Module) -> None:
     tree = _tree({path: leaf.get_value() for path, leaf in _variables(module).items()})
     chunks = jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=_CHUNK_BYTES), tree)
     failure = None
-    with _quiet():
+    with _quiet() as settle:
         try:
             with _checkpointer(tree) as checkpointer:
                 checkpointer.save(
@@ -62,6 +62,8 @@ def write_weights(folder: Path, module: nnx.Module) -> None:
                 )
         except Exception as error:  # of any type: Orbax passes on what TensorStore throws
             failure = _reason(error)
+        if failure is not None:
+            settle()
     if failure is not None:
         raise InputError(f"cannot write weights in {folder.parent}: {failure}")
 
@@ -192,12 +194,13 @@ def _restored_dtype(stored: dict[tuple, Any], names: tuple[str, ...], dtype: Any
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Iterator[Callable[[], None]]:
     """What fails in one of the threads that write is raised; the others keep quiet about it.
 
-    Loggers and the hook are as they were found when this ends.
+    Loggers and the hook are as they were found when this ends. Gives a function that waits,
+    after a failure, until those threads have ended.
     """
-    last = None
+    last = 0.0
     report = sys.unraisablehook
 
     def hook(unraisable):
@@ -208,16 +211,20 @@ def _quiet() -> Iterator[None]:
         else:
             report(unraisable)
 
+    def settle():
+        nonlocal last
+        gc.collect()  # tasks that nobody waited for complain when they are collected
+        last = time.monotonic()
+        while time.monotonic() < last + _SETTLED_SECONDS:
+            time.sleep(0.05)
+
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
     levels = [logger.level for logger in loggers]
     try:
         sys.unraisablehook = hook
         for logger in loggers:
             logger.setLevel(logging.CRITICAL)
-        yield
-        gc.collect()  # tasks that nobody waited for complain when they are collected
-        while last is not None and time.monotonic() < last + _SETTLED_SECONDS:
-            time.sleep(0.05)
+        yield settle
     finally:
         sys.unraisablehook = report
         for logger, level in zip(loggers, levels, strict=True):
