@@ -1,0 +1,189 @@
+"""What people read is true: its Python runs and prints what it says, its commands exist."""
+
+import contextlib
+import functools
+import importlib.util
+import io
+import json
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import eagle_jax
+from eagle_jax import cli
+from eagle_jax.search import SEARCHES
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
+NUMBER = re.compile(r"-?\d+\.\d+")
+
+
+class Block(NamedTuple):
+    line: int
+    language: str
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text("utf-8")
+    found = re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [Block(text.count("\n", 0, one.start()) + 2, *one.groups()) for one in found]
+
+
+def named(pages: list[Path]) -> list:
+    return [pytest.param(page, id=page.relative_to(ROOT).as_posix()) for page in pages]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_model():
+    """The demo model is loaded once for all pages and examples."""
+    import eagle_jax.run
+
+    load = functools.cache(eagle_jax.load)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(eagle_jax, "load", load)
+        patch.setattr(eagle_jax.run, "load", load)
+        yield
+
+
+WITH_PYTHON = [page for page in PAGES if any(one.language == "python" for one in blocks(page))]
+
+
+@pytest.mark.parametrize("page", named(WITH_PYTHON))
+def test_python_of_a_page_runs_and_prints_what_the_page_says(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {}
+    printed = None
+    for block in blocks(page):
+        if block.language == "python":
+            # Line numbers of a traceback are those of the page.
+            code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                exec(code, namespace)
+            printed = out.getvalue()
+        elif block.language == "text" and printed:
+            assert_alike(printed, block.text)
+            printed = None
+    assert not printed, f"{page.name} does not show all that it prints"
+
+
+def assert_alike(printed: str, shown: str) -> None:
+    """Equal but for the last digit of numbers."""
+    assert NUMBER.sub("#", printed).split() == NUMBER.sub("#", shown).split()
+    for ours, theirs in zip(NUMBER.findall(printed), NUMBER.findall(shown), strict=True):
+        digits = len(theirs.partition(".")[2])
+        assert float(ours) == pytest.approx(float(theirs), abs=1.01 * 10**-digits)
+
+
+def test_the_example_of_three_regions_can_be_followed_by_hand():
+    page = ROOT / "docs" / "how-it-works.md"
+    text = page.read_text("utf-8")
+    (scores,) = re.findall(r"^(?:\w+|-) +0\.\d{4}\n(?:\w+ +[01]\.\d{4}\n){7}", text, re.M)
+    p = {"".join(sorted(name.strip("-"))): float(value) for name, value in
+         map(str.split, scores.splitlines())}  # fmt: skip
+    assert len(p) == 8
+    # | step | candidate | visible | p | hidden | p | F |
+    rows = re.findall(r"^\|" + r" *([^|]*?) *\|" * 7 + "$", text, re.M)
+    rows = [row for row in rows if row[0].isdigit()]
+    assert len(rows) == 3 + 2 + 1
+    taken = ""
+    for step in (1, 2, 3):
+        values = {}
+        for number, region, visible, shown, left, hidden, value in rows:
+            if int(number) != step:
+                continue
+            region, value = region.strip("*"), value.strip("*")
+            assert sorted(visible) == sorted(taken + region)
+            assert sorted(visible + left.strip("-")) == ["L", "M", "R"]
+            assert float(shown) == p["".join(sorted(visible))]
+            assert float(hidden) == p["".join(sorted(left.strip("-")))]
+            values[region] = float(value)
+            assert float(value) == pytest.approx(float(shown) + 1 - float(hidden), abs=1e-9)
+        best = max(values, key=values.get)
+        (bold,) = [row[1].strip("*") for row in rows if int(row[0]) == step and "*" in row[1]]
+        assert bold == best
+        taken += best
+
+
+@pytest.mark.parametrize("example", named(EXAMPLES))
+def test_an_example_runs(example, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(example), str(tmp_path / "out")])
+    monkeypatch.setattr("eagle_jax.search.methods.SEARCHES", SEARCHES)
+    before = dict(SEARCHES)
+    try:
+        runpy.run_path(str(example), run_name="__main__")
+    finally:
+        SEARCHES.clear()
+        SEARCHES.update(before)
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) >= 3 and "nan" not in out
+
+
+def command_lines(page: Path) -> list[list[str]]:
+    """The arguments of every `eagle-jax` in the shell blocks of a page, and in JSON lists."""
+    found = []
+    for block in blocks(page):
+        found += [json.loads(one)[1:] for one in re.findall(r'\["eagle-jax".*?\]', block.text)]
+        if block.language != "bash":
+            continue
+        text = re.sub(r"\$\{?\w+\}?", "1", block.text.replace("\\\n", " "))
+        for line in text.splitlines():
+            found += commands(line)
+    return found
+
+
+def commands(line: str) -> list[list[str]]:
+    words = shlex.split(line, comments=True)
+    # A command in quotes, for another shell.
+    found = [one for word in words if "eagle-jax " in word for one in commands(word)]
+    while "eagle-jax" in words:
+        words = words[words.index("eagle-jax") + 1 :]
+        end = next((i for i, word in enumerate(words) if word in ("&&", "|", ";", "&")), None)
+        found.append(words[:end])
+    return found
+
+
+LINES = [
+    pytest.param(words, id=f"{page.relative_to(ROOT)}: eagle-jax {shlex.join(words)}")
+    for page in PAGES
+    for words in command_lines(page)
+]
+
+
+@pytest.mark.parametrize("words", LINES)
+def test_a_command_line_is_understood(words):
+    assert callable(cli._parser().parse_args(words).run)
+
+
+@pytest.mark.parametrize("page", named(PAGES))
+def test_what_a_page_names_exists(page):
+    text = page.read_text("utf-8")
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"https?:|#", link):
+            assert (page.parent / link.partition("#")[0]).exists(), link
+    for file in re.findall(r"^(?:\w+=\S+ )*python ([\w/]+\.py)", text, re.MULTILINE):
+        assert (ROOT / file).is_file(), file
+    for module in re.findall(r"python -m (eagle_jax[\w.]*)", text):
+        assert importlib.util.find_spec(module), module
+    for file in re.findall(r"`((?:eagle_jax|models|kernels|tests|benchmarks|docs)/[\w./]*)`", text):
+        assert (ROOT / file).exists(), file
+
+
+def test_the_pages_know_every_public_name_and_search():
+    interface = (ROOT / "docs" / "interface.md").read_text("utf-8")
+    missing = [one for one in eagle_jax.__all__ if not re.search(rf"`{one}\b", interface)]
+    assert not missing, f"docs/interface.md does not name {missing}"
+    methods = (ROOT / "docs" / "methods.md").read_text("utf-8")
+    missing = [one for one in SEARCHES if f"`{one}`" not in methods]
+    assert not missing, f"docs/methods.md does not name {missing}"
+
+
+def test_the_readme_shows_how_to_install_and_test():
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert 'python -m pip install -e ".[test]" && pytest\n' in text
