@@ -167,7 +167,9 @@ def test_what_a_page_names_exists(page):
         assert (ROOT / file).is_file(), file
     for module in re.findall(r"python -m (eagle_jax[\w.]*)", text):
         assert importlib.util.find_spec(module), module
-    for file in re.findall(r"`((?:eagle_jax|models|kernels|tests|benchmarks|docs)/[\w./]*)`", text):
+    for file in re.findall(
+        r"`((?:eagle_jax|models|kernels|tests|benchmarks|docs)/[\w./]*)`", text
+    ):
         assert (ROOT / file).exists(), file
 
 

@@ -34,7 +34,7 @@ lines = [
 path = folder / "questions.jsonl"
 path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
-settings = eagle_jax.Settings(model="demo", regions="grid:3x3", controls=1)
+settings = eagle_jax.Settings(model="demo", regions="grid:3x3")
 report = eagle_jax.run_list(read_list(path), folder / "results", settings)
 print(f"{report.finished} finished, {report.before} of them before; {report.forwards} forwards")
 for failure in report.failures:

@@ -47,8 +47,6 @@ def importance(network, question, key, *, regions):
     return shown - hidden
 
 
-found = importance(
-    model.network, case.question, jax.random.key(0), regions=case.scorer.regions
-)
+found = importance(model.network, case.question, jax.random.key(0), regions=case.scorer.regions)
 print(f"{ROUNDS * BATCH} random masks on {jax.device_count()} device(s), importance for boat:")
 print(np.array2string(np.asarray(found).reshape(4, 4), precision=2, suppress_small=True))

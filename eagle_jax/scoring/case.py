@@ -127,7 +127,13 @@ def ask(
     positions = find_target(tokenizer, answer_ids, target)
     token_ids = find_target_ids(tokenizer, answer_ids, positions, target_ids)
     question = lay_out(
-        network, plan, prompt_ids, answer_ids, positions, token_ids, published_rounding
+        network,
+        plan,
+        prompt_ids,
+        answer_ids,
+        positions,
+        token_ids,
+        published_rounding=published_rounding,
     )
     scorer = MaskedImageScorer(
         network,

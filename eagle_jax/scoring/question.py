@@ -72,6 +72,7 @@ def lay_out(
     answer_ids: Int[np.ndarray, " a"],
     target: Int[np.ndarray, " t"],
     token_ids: Int[np.ndarray, " t"],
+    *,
     published_rounding: bool = False,
 ) -> Question:
     """Lays out prompt and answer around an image, and says which outputs are wanted.
