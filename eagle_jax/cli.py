@@ -12,6 +12,7 @@ from eagle_jax.errors import InputError, reason
 _EXAMPLE = """\
 example:
   eagle-jax explain cat.jpg --prompt "Is there a cat in the image?"
+      more with eagle-jax explain --help, and so for every command
 """
 
 

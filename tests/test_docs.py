@@ -1,9 +1,11 @@
 """What people read is true: its Python runs and prints what it says, its commands exist."""
 
+import argparse
 import contextlib
 import functools
 import importlib.util
 import io
+import itertools
 import json
 import re
 import runpy
@@ -121,40 +123,66 @@ def test_an_example_runs(example, tmp_path, monkeypatch, capsys):
     assert len(out.splitlines()) >= 3 and "nan" not in out
 
 
-def command_lines(page: Path) -> list[list[str]]:
-    """The arguments of every `eagle-jax` in the shell blocks of a page, and in JSON lists."""
+def shell_blocks(page: Path) -> str:
+    return "\n".join(one.text for one in blocks(page) if one.language == "bash")
+
+
+def command_lines(shell: str) -> list[list[str]]:
+    """The arguments of every `eagle-jax` in lines for a shell."""
+    text = re.sub(r"\$\{?\w+\}?", "1", shell.replace("\\\n", " "))
     found = []
-    for block in blocks(page):
-        found += [json.loads(one)[1:] for one in re.findall(r'\["eagle-jax".*?\]', block.text)]
-        if block.language != "bash":
-            continue
-        text = re.sub(r"\$\{?\w+\}?", "1", block.text.replace("\\\n", " "))
-        for line in text.splitlines():
-            found += commands(line)
+    for line in text.splitlines():
+        words = shlex.split(line, comments=True)
+        # A command in quotes, for another shell.
+        found += [one for word in words if "eagle-jax " in word for one in command_lines(word)]
+        while "eagle-jax" in words:
+            words = words[words.index("eagle-jax") + 1 :]
+            found.append(list(itertools.takewhile(lambda word: word not in ("&&", "|"), words)))
     return found
 
 
-def commands(line: str) -> list[list[str]]:
-    words = shlex.split(line, comments=True)
-    # A command in quotes, for another shell.
-    found = [one for word in words if "eagle-jax " in word for one in commands(word)]
-    while "eagle-jax" in words:
-        words = words[words.index("eagle-jax") + 1 :]
-        end = next((i for i, word in enumerate(words) if word in ("&&", "|", ";", "&")), None)
-        found.append(words[:end])
-    return found
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    (action,) = [
+        one for one in cli._parser()._actions if isinstance(one, argparse._SubParsersAction)
+    ]
+    return action.choices
 
 
-LINES = [
-    pytest.param(words, id=f"{page.relative_to(ROOT)}: eagle-jax {shlex.join(words)}")
-    for page in PAGES
-    for words in command_lines(page)
-]
+def help_examples(parser: argparse.ArgumentParser) -> str:
+    # Commands stand two blanks in, what is said of them six.
+    return "\n".join(re.findall(r"^  (?! {4}[^ -])(.*)", parser.epilog, re.MULTILINE))
 
 
-@pytest.mark.parametrize("words", LINES)
+def every_command_line() -> list:
+    found = [
+        (f"eagle-jax {name} --help", words)
+        for name, parser in parsers().items()
+        for words in command_lines(help_examples(parser))
+    ]
+    for page in PAGES:
+        found += [(page.name, words) for words in command_lines(shell_blocks(page))]
+        # In a Kubernetes manifest the command is a list.
+        lists = re.findall(r'\["eagle-jax".*?\]', page.read_text("utf-8"))
+        found += [(page.name, json.loads(one)[1:]) for one in lists]
+    return [pytest.param(words, id=f"{where}: {shlex.join(words)}") for where, words in found]
+
+
+@pytest.mark.parametrize("words", every_command_line())
 def test_a_command_line_is_understood(words):
     assert callable(cli._parser().parse_args(words).run)
+
+
+@pytest.mark.parametrize("name", parsers())
+def test_help_shows_an_example_and_says_the_defaults(name):
+    parser = parsers()[name]
+    assert any(words[0] == name for words in command_lines(help_examples(parser)))
+    for action in parser._actions:
+        assert action.help, action.dest
+        if action.default not in (None, False, argparse.SUPPRESS):
+            shown = (
+                f"{action.default:g}" if isinstance(action.default, float) else action.default
+            )
+            assert f"default: {shown})" in action.help, action.dest
 
 
 @pytest.mark.parametrize("page", named(PAGES))

@@ -14,8 +14,14 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         default="demo",
         help='"demo", a Hugging Face folder, or a hub id (default: demo)',
     )
-    parser.add_argument("--dtype", choices=DTYPES, help="default: the checkpoint's")
-    parser.add_argument("--quantize", choices=["int8"], help="weights and activations")
+    parser.add_argument(
+        "--dtype", choices=DTYPES, help="of the weights (default: the checkpoint's)"
+    )
+    parser.add_argument(
+        "--quantize",
+        choices=["int8"],
+        help="weights and activations (default: as the checkpoint is)",
+    )
 
 
 def add_search_argument(parser: argparse.ArgumentParser) -> None:

@@ -39,7 +39,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     add("--out", required=True, metavar="NEW.jsonl", type=Path, help="the new list")
     add("--images", metavar="DIR", type=Path, help="of the pictures (default: the list's own)")
     add("--kind", help="the format of LIST (default: by its content)")
-    add("--count", type=positive, metavar="N", help="stop when so many items are kept")
+    add(
+        "--count",
+        type=positive,
+        metavar="N",
+        help="stop when so many items are kept (default: all)",
+    )
     add(
         "--keep",
         default="wrong",

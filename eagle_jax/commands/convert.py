@@ -20,7 +20,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "convert",
         help="make a checkpoint that restores straight to its devices",
-        description="Converts a Hugging Face checkpoint to Orbax, and checks what was written.",
+        description="Converts a Hugging Face checkpoint to Orbax, and checks what was written. "
+        "The new folder is loaded like any other.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -28,7 +29,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     add = parser.add_argument
     add("source", metavar="SRC", help="a Hugging Face folder or hub id")
     add("destination", metavar="DST", type=Path, help="the new folder")
-    add("--dtype", choices=DTYPES, help="default: the checkpoint's")
+    add("--dtype", choices=DTYPES, help="of the weights (default: the checkpoint's)")
     add("--quantize", choices=["int8"], help="weights and activations (default: floats)")
 
 

@@ -53,7 +53,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         "turns right once",
     )
     add_search_argument(parser)
-    add("--batch-size", type=positive, metavar="N", help="masked images per forward")
+    add(
+        "--batch-size",
+        type=positive,
+        metavar="N",
+        help="masked images per forward (default: what fills the devices)",
+    )
     add(
         "--out",
         default="diagnosis",

@@ -45,13 +45,13 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="question or instruction (default for the bundled picture: a caption)",
     )
     add_model_arguments(parser)
-    add("--answer", type=text, help="explain this answer instead of the model's own")
+    add("--answer", type=text, help="explain this answer (default: the model's own)")
     add("--target", type=text, help="a word or phrase of the answer (default: all of it)")
     add(
         "--target-id",
         type=text,
         metavar="TEXT",
-        help="score this token at the target instead of the answer's own",
+        help="score this token at the target (default: the answer's own)",
     )
     add(
         "--regions",
@@ -59,7 +59,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
     )
     add_search_argument(parser)
-    add("--batch-size", type=positive, metavar="N", help="masked images per forward")
+    add(
+        "--batch-size",
+        type=positive,
+        metavar="N",
+        help="masked images per forward (default: what fills the devices)",
+    )
     add(
         "--out",
         default="explanation",

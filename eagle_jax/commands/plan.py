@@ -31,8 +31,14 @@ def add(commands: argparse._SubParsersAction) -> None:
         "(default: demo)",
     )
     add("--image", default="640x480", metavar="WxH", help="in pixels (default: 640x480)")
-    add("--regions", default=64, type=positive, metavar="N", help="default: 64")
-    add("--targets", default=24, type=positive, metavar="N", help="tokens (default: 24)")
+    add("--regions", default=64, type=positive, metavar="N", help="of the image (default: 64)")
+    add(
+        "--targets",
+        default=24,
+        type=positive,
+        metavar="N",
+        help="tokens to explain (default: 24)",
+    )
     add(
         "--topology",
         default="v6e:2x4",

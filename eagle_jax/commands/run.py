@@ -51,8 +51,20 @@ def add(commands: argparse._SubParsersAction) -> None:
         help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
     )
     add_search_argument(parser)
-    add("--insight-weight", default=1.0, type=number, metavar="X", help="default: 1")
-    add("--necessity-weight", default=1.0, type=number, metavar="X", help="default: 1")
+    add(
+        "--insight-weight",
+        default=1.0,
+        type=number,
+        metavar="X",
+        help="of what the chosen regions suffice for (default: 1)",
+    )
+    add(
+        "--necessity-weight",
+        default=1.0,
+        type=number,
+        metavar="X",
+        help="of what is lost without them (default: 1)",
+    )
     add(
         "--max-new-tokens",
         default=128,
@@ -80,7 +92,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="round pixels, logits and probabilities as the published code does; see also "
         "eagle-jax evaluate --published-rules",
     )
-    add("--batch-size", type=positive, metavar="N", help="masked images per forward")
+    add(
+        "--batch-size",
+        type=positive,
+        metavar="N",
+        help="masked images per forward (default: what fills the devices)",
+    )
     add(
         "--together",
         default=4,

@@ -191,7 +191,13 @@ def _decode(network, question, visible, end_ids, settling, *, max_new_tokens):
         embeddings = network.embed(question.ids, visual, question.start)
         length = question.rows[0] + 1
         return decoding.generate(
-            network, embeddings, question.positions, length, end_ids, max_new_tokens, settling
+            network,
+            embeddings,
+            question.positions,
+            length,
+            end_ids,
+            max_new_tokens,
+            settling=settling,
         )
 
 

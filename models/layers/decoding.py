@@ -14,6 +14,7 @@ def generate(
     length: Int[Array, ""],
     end_ids: Int[Array, " x"],
     max_new_tokens: int,
+    *,
     settling: tuple[Int[Array, " y"], Int[Array, " z"]] | None = None,
 ) -> Int[Array, "b m"]:
     """Continues each prompt with its most likely token, until an end token or the limit.

@@ -145,7 +145,7 @@ def test_an_answer_ends_one_token_after_it_is_settled():
         [7, 8, 2, 0, 1],
     ]
     arguments = jnp.zeros((5, 2, 1)), jnp.zeros((3, 2), int), jnp.int32(2), jnp.array([0]), 5
-    cut = generate(_Script(script), *arguments, (jnp.array([7]), jnp.array([8])))
+    cut = generate(_Script(script), *arguments, settling=(jnp.array([7]), jnp.array([8])))
     assert cut.tolist() == [
         [7, 1, -1, -1, -1],
         [5, 7, 1, -1, -1],
