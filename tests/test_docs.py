@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
+import jax
+import numpy as np
 import pytest
 
 import eagle_jax
@@ -85,42 +87,85 @@ def assert_alike(printed: str, shown: str) -> None:
 
 
 def test_the_example_of_three_regions_can_be_followed_by_hand():
-    page = ROOT / "docs" / "how-it-works.md"
-    text = page.read_text("utf-8")
-    (scores,) = re.findall(r"^(?:\w+|-) +0\.\d{4}\n(?:\w+ +[01]\.\d{4}\n){7}", text, re.M)
-    p = {"".join(sorted(name.strip("-"))): float(value) for name, value in
-         map(str.split, scores.splitlines())}  # fmt: skip
+    text = (ROOT / "docs" / "how-it-works.md").read_text("utf-8")
+    scores = re.findall(r"^(-|L?M?R?) +([01]\.\d{4})$", text, re.MULTILINE)
+    p = {frozenset(names.strip("-")): float(value) for names, value in scores}
     assert len(p) == 8
-    # | step | candidate | visible | p | hidden | p | F |
-    rows = re.findall(r"^\|" + r" *([^|]*?) *\|" * 7 + "$", text, re.M)
+    rows = [
+        [cell.strip(" *") for cell in line.strip("|").split("|")] + ["**" in line]
+        for line in re.findall(r"^\|.*\|$", text, re.MULTILINE)
+    ]
     rows = [row for row in rows if row[0].isdigit()]
-    assert len(rows) == 3 + 2 + 1
-    taken = ""
-    for step in (1, 2, 3):
-        values = {}
-        for number, region, visible, shown, left, hidden, value in rows:
-            if int(number) != step:
-                continue
-            region, value = region.strip("*"), value.strip("*")
-            assert sorted(visible) == sorted(taken + region)
-            assert sorted(visible + left.strip("-")) == ["L", "M", "R"]
-            assert float(shown) == p["".join(sorted(visible))]
-            assert float(hidden) == p["".join(sorted(left.strip("-")))]
+    taken, f = [], [p[frozenset()] + 1 - p[frozenset("LMR")]]
+    for step in "123":
+        values, chosen = {}, []
+        for _, region, visible, shown, rest, hidden, value, bold in (
+            row for row in rows if row[0] == step
+        ):
+            seen, left = frozenset(visible), frozenset(rest.strip("-"))
+            assert seen == {*taken, region} and left == frozenset("LMR") - seen
+            assert (float(shown), float(hidden)) == (p[seen], p[left])
+            assert float(value) == pytest.approx(p[seen] + 1 - p[left], abs=1e-9)
             values[region] = float(value)
-            assert float(value) == pytest.approx(float(shown) + 1 - float(hidden), abs=1e-9)
-        best = max(values, key=values.get)
-        (bold,) = [row[1].strip("*") for row in rows if int(row[0]) == step and "*" in row[1]]
-        assert bold == best
-        taken += best
+            chosen += [region] * bold
+        assert values.keys() == frozenset("LMR") - {*taken}
+        assert chosen == [max(values, key=values.get)]
+        taken += chosen
+        f.append(values[taken[-1]])
+    curve = [p[frozenset(taken[:k])] for k in range(4)]
+    auc = sum(a + b for a, b in itertools.pairwise(curve)) / 6
+    steps = [after - before for before, after in itertools.pairwise(f)]
+    second = steps[2] / (steps[1] + steps[2])
+    for value in (auc, f[0], *steps, second):
+        assert f"{value:.4f}" in text[text.rindex("```") :], value
+
+
+def same_as_one_by_one(names):
+    """The program on a mesh against NumPy over the same masks."""
+    regions, batch = names["case"].scorer.regions, names["BATCH"]
+    keys = jax.random.split(jax.random.key(0), names["ROUNDS"])
+    drawn = [jax.random.bernoulli(key, 0.5, (batch, regions)) for key in keys]
+    visible = np.concatenate(drawn)
+    p = names["case"].scorer(visible)[:, 0]
+    means = [p[seen].mean() - p[~seen].mean() for seen in visible.T]
+    np.testing.assert_allclose(names["found"], means, rtol=1e-4, atol=1e-5)
+
+
+def adds_up(names):
+    """Integrated gradients: the regions' shares sum to what the whole image adds."""
+    blank, full = names["ends"][:, 0]
+    assert names["added"].sum() == pytest.approx(full - blank, rel=0.01)
+
+
+def counts_forwards(names):
+    n = names["case"].scorer.regions
+    assert names["found"].search == "one-look" and names["found"].forwards == 4 * n + 2
+
+
+def points_at_the_boat(names):
+    assert names["names"][names["found"].order[0]] == "boat"
+
+
+def finishes(names):
+    assert names["report"].finished == len(names["lines"]) and not names["report"].failures
+
+
+CHECKS = {
+    "data_set": finishes,
+    "gradient": adds_up,
+    "own_label_map": points_at_the_boat,
+    "own_search": counts_forwards,
+    "sharded_pipeline": same_as_one_by_one,
+}
 
 
 @pytest.mark.parametrize("example", named(EXAMPLES))
 def test_an_example_runs(example, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [str(example), str(tmp_path / "out")])
     with mock.patch.dict(SEARCHES):  # the table is left as it was
-        runpy.run_path(str(example), run_name="__main__")
-    out = capsys.readouterr().out
-    assert len(out.splitlines()) >= 3 and "nan" not in out
+        names = runpy.run_path(str(example), run_name="__main__")
+    assert len(capsys.readouterr().out.splitlines()) >= 3
+    CHECKS[example.stem](names)
 
 
 def shell_blocks(page: Path) -> str:
@@ -179,9 +224,7 @@ def test_help_shows_an_example_and_says_the_defaults(name):
     for action in parser._actions:
         assert action.help, action.dest
         if action.default not in (None, False, argparse.SUPPRESS):
-            shown = (
-                f"{action.default:g}" if isinstance(action.default, float) else action.default
-            )
+            shown = str(action.default).removesuffix(".0")
             assert f"default: {shown})" in action.help, action.dest
 
 
@@ -195,19 +238,22 @@ def test_what_a_page_names_exists(page):
         assert (ROOT / file).is_file(), file
     for module in re.findall(r"python -m (eagle_jax[\w.]*)", text):
         assert importlib.util.find_spec(module), module
-    for file in re.findall(
-        r"`((?:eagle_jax|models|kernels|tests|benchmarks|docs)/[\w./]*)`", text
-    ):
+    top = "eagle_jax|models|kernels|tests|benchmarks|docs"
+    for file in re.findall(rf"`((?:{top})/[\w./]*)`", text):
         assert (ROOT / file).exists(), file
 
 
-def test_the_pages_know_every_public_name_and_search():
-    interface = (ROOT / "docs" / "interface.md").read_text("utf-8")
-    missing = [one for one in eagle_jax.__all__ if not re.search(rf"`{one}\b", interface)]
-    assert not missing, f"docs/interface.md does not name {missing}"
-    methods = (ROOT / "docs" / "methods.md").read_text("utf-8")
-    missing = [one for one in SEARCHES if f"`{one}`" not in methods]
-    assert not missing, f"docs/methods.md does not name {missing}"
+def test_the_pages_know_every_public_name_search_and_room():
+    rooms = [one.name for one in (ROOT / "eagle_jax").iterdir() if one.name[0] != "_"]
+    rooms = [one if one.endswith(".py") else f"{one}/" for one in rooms if one != "py.typed"]
+    for page, names in {
+        "docs/interface.md": eagle_jax.__all__,
+        "docs/methods.md": SEARCHES,
+        "CONTRIBUTING.md": rooms,
+    }.items():
+        text = (ROOT / page).read_text("utf-8")
+        missing = [one for one in names if f"`{one}`" not in text]
+        assert not missing, f"{page} does not name {missing}"
 
 
 def test_the_readme_shows_how_to_install_and_test():
