@@ -21,6 +21,7 @@ import pytest
 
 import eagle_jax
 from eagle_jax import cli
+from eagle_jax.lists.reading import KINDS
 from eagle_jax.search import SEARCHES
 
 ROOT = Path(__file__).parents[1]
@@ -250,12 +251,13 @@ def test_what_a_page_names_exists(page):
         assert (ROOT / file).exists(), file
 
 
-def test_the_pages_know_every_public_name_search_and_room():
+def test_the_pages_know_every_public_name_search_list_and_room():
     rooms = [one.name for one in (ROOT / "eagle_jax").iterdir() if one.name[0] != "_"]
     rooms = [one if one.endswith(".py") else f"{one}/" for one in rooms if one != "py.typed"]
     for page, names in {
         "docs/interface.md": eagle_jax.__all__,
         "docs/methods.md": SEARCHES,
+        "docs/data-sets.md": KINDS,
         "CONTRIBUTING.md": rooms,
     }.items():
         text = (ROOT / page).read_text("utf-8")
