@@ -1,6 +1,15 @@
 """Checkpoints, references and images that several test modules share."""
 
 import functools
+import os
+import tempfile
+
+# A program that several processes compile is compiled once. Set before JAX is imported, and
+# seen by the processes that the tests start.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _CACHE = tempfile.TemporaryDirectory(prefix="eagle-jax-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 
 import numpy as np
 import pytest

@@ -322,7 +322,10 @@ def test_interrupted_writing_leaves_what_was_there(loaded, monkeypatch):
 def start(place, *arguments, **streams):
     home = {"XDG_CACHE_HOME": str(place / "cache"), "PYTHONIOENCODING": "ascii"}
     command = [sys.executable, "-m", "eagle_jax.cli", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=place, env=os.environ | home, **streams)
+    environment = os.environ | home
+    # The program's own place for compilations, not that of the tests.
+    environment.pop("JAX_COMPILATION_CACHE_DIR")
+    return subprocess.Popen(command, cwd=place, env=environment, **streams)
 
 
 def read_terminal(number):

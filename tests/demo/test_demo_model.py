@@ -80,7 +80,7 @@ def test_the_first_region_of_a_word_lies_on_its_object(model):
             f"What colour is the {item.kind}?",
             answer=f"The {item.kind} is {item.colour}.",
             target=item.colour,
-            regions="grid:6x6",
+            regions="grid:4x4",
         )
         hits += bool(item.mask[attribution.labels == attribution.order[0]].any())
     assert hits >= 10

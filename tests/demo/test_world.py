@@ -174,11 +174,16 @@ def test_a_slot_of_a_lesson_is_a_conversation_of_its_own(tokenizer, tiny):
         lesson, tokenizer, draw_scenes(5, 1), np.arange(1), np.random.default_rng(0)
     )
     model = nnx.merge(school.graph, learner.weights["model"])
-    visual = model.visual_tokens(image_patches(batch.images), school.layout)
+    visual = jax.jit(model.visual_tokens)(image_patches(batch.images), school.layout)
     start = jnp.asarray(lesson.image_start)
-    together = model.embed(jnp.asarray(batch.ids[0]), visual, start)
-    positions, rows, mask = map(jnp.asarray, (lesson.positions, lesson.rows, lesson.mask))
-    hidden = model.decoder.hidden_states(together, positions, rows, mask)
+
+    @jax.jit
+    def read(ids, positions, rows, mask=None):
+        return model.decoder.hidden_states(
+            model.embed(ids, visual, start), positions, rows, mask
+        )
+
+    hidden = read(batch.ids[0], lesson.positions, lesson.rows, lesson.mask)
     prefix = len(lesson.prefix)
     offset = prefix
     compared = set()
@@ -187,10 +192,8 @@ def test_a_slot_of_a_lesson_is_a_conversation_of_its_own(tokenizer, tiny):
         if sort not in compared:
             compared.add(sort)
             alone = np.concatenate([lesson.prefix, batch.ids[0, offset:end]])
-            x = model.embed(jnp.asarray(alone), visual, start)
-            rows = jnp.asarray(lesson.rows[part] - offset + prefix)
-            positions = jnp.asarray(model.positions(alone, (12, 12)))
-            expected = model.hidden_states(x, positions, rows)
+            rows = lesson.rows[part] - offset + prefix
+            expected = read(alone, model.positions(alone, (12, 12)), rows)
             np.testing.assert_allclose(hidden[:, part], expected, rtol=1e-4, atol=1e-5)
         offset = end
     assert offset == lesson.mask.shape[0]

@@ -22,7 +22,7 @@ from eagle_jax.scoring.scorer import require_batch_size
 SCRIPT = Path(__file__).parents[1] / "support" / "sharded_scores.py"
 
 
-def on_eight_devices(folder, *meshes, optimised=False):
+def on_eight_devices(folder, *meshes, optimised=False, answers=True):
     # Unoptimised machine code for the same arithmetic: these programs run once or twice.
     level = "" if optimised else " --xla_backend_optimization_level=0"
     environment = os.environ | {
@@ -30,6 +30,7 @@ def on_eight_devices(folder, *meshes, optimised=False):
         "XLA_FLAGS": f"--xla_force_host_platform_device_count=8{level}",
     }
     command = [sys.executable, str(SCRIPT), str(folder), ",".join(meshes)]
+    command += ["--answers"] if answers else []
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
@@ -75,16 +76,15 @@ def test_the_other_families_on_a_mesh(family, tmp_path):
 def test_int8_weights_on_a_mesh(untied, tmp_path):
     convert(untied, tmp_path / "model", quantize="int8")
     # Optimised: other code rounds other sums to other whole numbers.
-    alone, masks, both = on_eight_devices(tmp_path / "model", "8x1", "4x2", optimised=True)
+    alone, masks, both = on_eight_devices(
+        tmp_path / "model", "8x1", "4x2", optimised=True, answers=False
+    )
     # A float that differs in its last bit may be rounded to the next whole number, which shows
-    # in the scores of that mask, or in how its answer goes on; the whole numbers themselves are
-    # added up exactly.
+    # in the scores of that mask; the whole numbers themselves are added up exactly.
     for spread in (masks, both):
         apart = np.abs(np.subtract(spread["scores"], alone["scores"])).max(axis=1)
         assert np.sum(apart > 1e-5) <= 2 and apart.max() < 0.01, apart
         assert spread["order"] == alone["order"] and spread["answer"] == alone["answer"]
-    pairs = zip(masks["regenerated"], alone["regenerated"], strict=True)
-    assert sum(one != other for one, other in pairs) <= 2
     assert masks["collectives"] == [] and masks["split"] == []
     for name in ("query.kernel", "query.scales", "down.kernel", "gate.scales"):
         assert any(name in split for split in both["split"]), f"{name} is not split"

@@ -1,11 +1,11 @@
 """Scores of one question on several meshes; run by test_sharding.py with 8 simulated devices.
 
-    python tests/support/sharded_scores.py FOLDER DATAxMODEL[,DATAxMODEL...]
+    python tests/support/sharded_scores.py FOLDER DATAxMODEL[,DATAxMODEL...] [--answers]
 
-Prints JSON, for no mesh and for each: the scores of a few sets, the answer, the answers with
-these sets visible, the order of the exact search, the collectives inside the loop over
-batches, and the parameters that are split. Where one of the meshes has two devices, it and no
-mesh also give what the pure functions make of these sets.
+Prints JSON, for no mesh and for each: the scores of a few sets, the answer, the order of the
+exact search, the collectives inside the loop over batches, the parameters that are split, and,
+if wanted, the answers with these sets visible. Where one of the meshes has two devices, it and
+no mesh also give what the pure functions make of these sets.
 """
 
 import json
@@ -67,7 +67,7 @@ def pure_functions(case, sets) -> dict[str, list]:
     return {"score": scores.tolist(), "gradient": jax.jit(jax.grad(loss))(masks).tolist()}
 
 
-def main(folder: str, meshes: list[tuple[int, int]]) -> list[dict]:
+def main(folder: str, meshes: list[tuple[int, int]], answers: bool) -> list[dict]:
     rng = np.random.default_rng(3)
     image = np.kron(rng.integers(0, 256, (6, 8, 3)), np.ones((16, 16, 1))).astype(np.uint8)
     labels = (np.arange(96)[:, None] // 48 * 3 + np.arange(128) // 43).astype(np.int32)
@@ -99,16 +99,6 @@ def main(folder: str, meshes: list[tuple[int, int]]) -> list[dict]:
         result = {
             "scores": case.scorer(sets).tolist(),
             "answer": case.scorer.tokens,
-            "regenerated": regenerate(
-                model,
-                image,
-                labels,
-                "What is this?",
-                sets,
-                max_new_tokens=5,
-                settle=(),
-                batch_size=8,
-            ),
             "order": found.curves.order.tolist(),
             "collectives": looped_collectives(program.as_text()),
             "split": [
@@ -117,6 +107,11 @@ def main(folder: str, meshes: list[tuple[int, int]]) -> list[dict]:
                 if not leaf.sharding.is_fully_replicated
             ],
         }
+        if answers:
+            limits = {"max_new_tokens": 5, "settle": (), "batch_size": 8}
+            result["regenerated"] = regenerate(
+                model, image, labels, "What is this?", sets, **limits
+            )
         if two_devices and data * parts in (0, 2):
             result |= pure_functions(case, sets[:8])
         results.append(result)
@@ -125,4 +120,4 @@ def main(folder: str, meshes: list[tuple[int, int]]) -> list[dict]:
 
 if __name__ == "__main__":
     shapes = [tuple(map(int, shape.split("x"))) for shape in sys.argv[2].split(",")]
-    print(json.dumps(main(sys.argv[1], shapes)))
+    print(json.dumps(main(sys.argv[1], shapes, "--answers" in sys.argv)))
