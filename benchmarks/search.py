@@ -68,7 +68,9 @@ def main() -> int:
     matmul = [_matmul_rate(dtype)]
     begin = time.perf_counter()
     with tqdm(desc="eagle-jax", unit=" forwards", mininterval=1) as bar:
-        (found,) = find_orders([scorer], "exact", report=bar.update)
+        (found,) = find_orders(
+            [scorer], "exact", report=lambda state: bar.update(state.forwards - bar.n)
+        )
     seconds = time.perf_counter() - begin
     matmul.append(_matmul_rate(dtype))
 

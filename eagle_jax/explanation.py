@@ -11,7 +11,7 @@ from eagle_jax.inputs.regions import Regions
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.scoring.case import Answer, Case, Target, TargetIds, ask
 from eagle_jax.scoring.model import Model
-from eagle_jax.search import Found, Objective, find_orders
+from eagle_jax.search import Found, Objective, Progress, find_orders
 from eagle_jax.search.methods import chosen_search
 
 
@@ -88,7 +88,14 @@ def explain(
     begin = time.perf_counter()
     case = _case(asked, image, prompt, question)
     with tqdm(disable=not progress, unit=" forwards", leave=False) as bar:
-        (found,) = find_orders([case.scorer], search, objective=objective, report=bar.update)
+
+        def report(state: Progress) -> None:
+            bar.total = state.planned
+            if state.area is not None:
+                bar.set_postfix_str(f"insertion - deletion {state.area:.3f}", refresh=False)
+            bar.update(state.forwards - bar.n)
+
+        (found,) = find_orders([case.scorer], search, objective=objective, report=report)
     return conclude(case, found, search, objective, time.perf_counter() - begin)
 
 

@@ -40,7 +40,7 @@ from eagle_jax.results.run_folder import (
 from eagle_jax.scoring.answers import regenerate
 from eagle_jax.scoring.case import Case, ask
 from eagle_jax.scoring.model import Model, find_folder, load
-from eagle_jax.search import Found, Objective, curves_along, find_orders
+from eagle_jax.search import Found, Objective, Progress, curves_along, find_orders
 from eagle_jax.search.controls import control_orders
 from eagle_jax.search.correction import correct_by_bisection, correct_by_scan
 from eagle_jax.search.lockstep import lockstep_kind
@@ -206,9 +206,9 @@ class _Work:
         begin = time.perf_counter()
         scored = 0
 
-        def report(forwards: int) -> None:
+        def report(state: Progress) -> None:
             nonlocal scored
-            scored += forwards
+            scored = state.forwards
             rate = scored / (time.perf_counter() - begin)
             bar.set_postfix_str(f"{scored:,} forwards, {rate:.0f} a second")
 

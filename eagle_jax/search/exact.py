@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from eagle_jax.search.rounds import Problem, Rounds
-from eagle_jax.search.sets import Curves
+from eagle_jax.search.rounds import Problem, Round, Rounds, Solution
+from eagle_jax.search.sets import both_ways
+from eagle_jax.search.steps import Steps, ends
 
 
 def exact(problem: Problem) -> Rounds:
-    """Orders all regions, n (n + 1) forwards in n rounds for n regions.
+    """Orders the regions one after the other, n (n + 1) forwards in n rounds for n regions.
 
     Step k adds the region r that maximises F(S + r), where S are the regions taken before;
     among equals the lowest number wins.
@@ -16,26 +17,24 @@ def exact(problem: Problem) -> Rounds:
       problem: the regions, and what is sought.
 
     Returns:
-      The curves of all n steps.
+      The curves of the steps that were taken.
 
     References:
       EAGLE, arXiv 2509.22496, section 3.2.
     """
-    chosen = np.zeros(problem.regions, bool)
-    order, inserted, removed = [], [], []
-    while not chosen.all():
-        candidates = np.flatnonzero(~chosen)
-        sets = chosen | (np.arange(problem.regions) == candidates[:, None])
-        scores = yield np.concatenate([sets, ~sets])
+    n = problem.regions
+    planned = n * (n + 1)
+    steps = Steps(problem, *(yield Round(ends(n), None, planned)))
+    while steps.left > 1 and not steps.enough:
+        candidates = np.flatnonzero(~steps.chosen)
+        sets = both_ways(steps.chosen | (np.arange(n) == candidates[:, None]))
+        scores = yield Round(sets, steps.curves, planned)
+        if scores is None:
+            break
         shown, hidden = np.split(scores, 2)
         best = int(np.argmax(problem.objective.value(shown, hidden)))
-        chosen[candidates[best]] = True
-        order.append(candidates[best])
-        inserted.append(shown[best])
-        removed.append(hidden[best])
-    # The last insertion shows the full image and the last deletion the blank one.
-    return Curves(
-        np.array(order, np.int32),
-        np.stack([removed[-1], *inserted]),
-        np.stack([inserted[-1], *removed]),
-    )
+        steps.take(int(candidates[best]), shown[best], hidden[best])
+    else:
+        if not steps.enough:
+            steps.take_last()
+    return Solution(steps.curves)

@@ -5,8 +5,11 @@ from typing import Any, NamedTuple
 
 from eagle_jax.errors import InputError
 from eagle_jax.scoring.scorer import Scorer
+from eagle_jax.search.bidirectional import bidirectional
 from eagle_jax.search.exact import exact
-from eagle_jax.search.rounds import Found, Objective, Problem, Rounds, run_rounds
+from eagle_jax.search.lazy import lazy
+from eagle_jax.search.limits import Limits
+from eagle_jax.search.rounds import Found, Objective, Problem, Progress, Rounds, run_rounds
 
 
 class Search(NamedTuple):
@@ -23,6 +26,10 @@ class Search(NamedTuple):
 
 SEARCHES = {
     "exact": Search(exact, "every region at every step: n (n + 1) forwards"),
+    "bidirectional": Search(
+        bidirectional, "the published shortcut, from both ends: about a third of exact's"
+    ),
+    "lazy": Search(lazy, "only regions that may be the best, by what they gained before"),
 }
 
 
@@ -31,8 +38,10 @@ def find_orders(
     search: str = "exact",
     *,
     objective: Objective | None = None,
+    limits: Limits | None = None,
     room: int | None = None,
-    report: Callable[[int], Any] = lambda forwards: None,
+    report: Callable[[Progress], Any] = lambda progress: None,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> list[Found]:
     """Searches for the order in which the regions of each image matter.
 
@@ -40,17 +49,28 @@ def find_orders(
       scorers: the set functions, `Case.scorer` or any callables like it; one is a list of one.
       search: name of the search.
       objective: what is sought; None for both weights 1.
+      limits: where to end; None for no limits.
       room: number of images that programs are compiled for, see `Lockstep`.
-      report: called after each round with the number of masked images it scored.
+      report: called after each round.
+      interrupted: asked before each round; once it says so, all searches conclude with what
+        they have.
 
     Returns:
       For each scorer the order, the curves along it and what they cost.
 
     Raises:
-      InputError: there is no such search.
+      InputError: there is no such search, or its budget is too small.
     """
-    begin = chosen_search(search).begin
-    return run_rounds(begin, scorers, objective or Objective(), room, report)
+    return run_rounds(
+        search,
+        chosen_search(search).begin,
+        scorers,
+        objective or Objective(),
+        limits or Limits(),
+        room=room,
+        report=report,
+        interrupted=interrupted,
+    )
 
 
 def chosen_search(name: str) -> Search:

@@ -1,29 +1,80 @@
 """Searches as conversations: each asks for scores of sets, and several are answered together.
 
-A search is a generator. It yields sets of regions, is sent their scores, and so on, round by
-round, until it returns the curves of the order it found:
+A search is a generator. It yields rounds, sets of regions to be scored, is sent their scores,
+and so on, until it returns what it found:
 
     def search(problem):
-        scores = yield sets          # Bool[b, n] -> Float32[b, t]
+        scores = yield Round(sets)          # Bool[b, n] -> Float32[b, t]
         ...
-        return Curves(order, insertion, deletion)
+        return Solution(curves)
 
-So a search knows nothing of batches, devices, other images or counting.
+Where it has to end early, by its budget, its time or its user, it is sent None in place of
+scores: what it asked for was not scored. It may then ask once more, for what it needs to
+conclude, and returns what it has. The first round is always scored.
+
+So a search knows nothing of batches, devices, other images, clocks or counting.
 """
 
 import dataclasses
+import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Int32
 
 from eagle_jax.errors import InputError
 from eagle_jax.scoring.scorer import Scorer
+from eagle_jax.search.limits import Limits
 from eagle_jax.search.lockstep import Lockstep
-from eagle_jax.search.sets import Curves
+from eagle_jax.search.sets import Curves, area_between
 
-Rounds = Generator[Bool[np.ndarray, "b n"], Float32[np.ndarray, "b t"], Curves]
+
+class Round(NamedTuple):
+    """What a search asks for.
+
+    Attributes:
+      sets: True for a visible region.
+      curves: the best the search has so far, for those who watch; None for nothing yet.
+      planned: masked images that the whole search will have taken; None where it cannot say.
+    """
+
+    sets: Bool[np.ndarray, "b n"]
+    curves: Curves | None = None
+    planned: int | None = None
+
+
+class Interactions(NamedTuple):
+    """Pairs of regions that do together what neither does alone.
+
+    Attributes:
+      pairs: region numbers, the strongest pair first.
+      strength: what both together add to the objective beyond what each adds alone: above 0
+        they need each other, below 0 one does for the other.
+    """
+
+    pairs: Int32[np.ndarray, "m 2"]
+    strength: Float32[np.ndarray, " m"]
+
+
+class Solution(NamedTuple):
+    """What a search returns.
+
+    Attributes:
+      curves: the order, and the scores along it.
+      uncertainty: standard error of each region's importance, in the objective's unit, of a
+        search that has estimates for what it did not score.
+      interactions: the strongest of them, of a search that knows them.
+      search: the search that did it, where one chose among others.
+    """
+
+    curves: Curves
+    uncertainty: Float32[np.ndarray, " n"] | None = None
+    interactions: Interactions | None = None
+    search: str | None = None
+
+
+Rounds = Generator[Round, Float32[np.ndarray, "b t"] | None, Solution]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,11 +125,13 @@ class Problem(NamedTuple):
       regions: number of regions n.
       area: share of the image in each region.
       objective: what is sought.
+      limits: where to end.
     """
 
     regions: int
     area: Float[np.ndarray, " n"]
-    objective: Objective
+    objective: Objective = Objective()
+    limits: Limits = Limits()
 
 
 class Found(NamedTuple):
@@ -88,55 +141,138 @@ class Found(NamedTuple):
       curves: the order, and the scores along it.
       forwards: masked images that were scored for it.
       rounds: batches of them that had to wait for each other.
+      search: the search that did it.
+      uncertainty: see `Solution`.
+      interactions: see `Solution`.
+      ended: what cut the search short, "budget", "seconds" or "interrupt"; None for nothing.
     """
 
     curves: Curves
     forwards: int
     rounds: int
+    search: str
+    uncertainty: Float32[np.ndarray, " n"] | None = None
+    interactions: Interactions | None = None
+    ended: str | None = None
+
+
+class Progress(NamedTuple):
+    """How far the searches of some scorers are.
+
+    Attributes:
+      forwards: masked images scored so far.
+      planned: how many it will be; None where a search cannot say.
+      area: insertion AUC minus deletion AUC of what was found so far, mean over the scorers;
+        None before all of them have found something.
+    """
+
+    forwards: int
+    planned: int | None
+    area: float | None
 
 
 def run_rounds(
+    name: str,
     begin: Callable[[Problem], Rounds],
     scorers: Sequence[Scorer],
     objective: Objective,
+    limits: Limits,
+    *,
     room: int | None = None,
-    report: Callable[[int], Any] = lambda forwards: None,
+    report: Callable[[Progress], Any] = lambda progress: None,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> list[Found]:
     """Runs one search for each scorer, all of them in lockstep.
 
     Args:
+      name: of the search.
       begin: the search.
       scorers: the set functions; those of one model and one kind share their batches, see
         `Lockstep`.
       objective: what is sought.
+      limits: of each search; the time is that of all of them.
       room: see `Lockstep`.
-      report: called after each round with the number of masked images it scored.
+      report: called after each round.
+      interrupted: asked before each round; once it says so, all searches conclude.
 
     Returns:
-      What each search found: the same that it finds alone.
+      What each search found: but for the limit of time the same that it finds alone.
+
+    Raises:
+      InputError: the budget is too small for the regions of a scorer.
     """
+    problems = [_problem(scorer, objective, limits) for scorer in scorers]
+    for problem in problems:
+        limits.require_room(problem.regions)
+    clock = time.monotonic()
     together = Lockstep(scorers, room)
-    running = {i: begin(_problem(scorer, objective)) for i, scorer in enumerate(scorers)}
-    asked = {i: next(search) for i, search in running.items()}
+    running = [begin(problem) for problem in problems]
+    asked = {i: next(search) for i, search in enumerate(running)}
+    latest = list(asked.values())
     forwards, rounds = np.zeros(len(scorers), int), np.zeros(len(scorers), int)
     found: dict[int, Found] = {}
+    ended: dict[int, str] = {}
+
+    def answer(i: int, scores: Float32[np.ndarray, "b t"] | None) -> None:
+        try:
+            asked[i] = latest[i] = running[i].send(scores)
+        except StopIteration as end:
+            del asked[i]
+            solution = end.value
+            found[i] = Found(
+                solution.curves,
+                int(forwards[i]),
+                int(rounds[i]),
+                solution.search or name,
+                solution.uncertainty,
+                solution.interactions,
+                ended.get(i),
+            )
+            latest[i] = Round(latest[i].sets, solution.curves, int(forwards[i]))
+
+    def reason(i: int) -> str | None:
+        if not rounds[i] or i in ended:
+            return None
+        if interrupted():
+            return "interrupt"
+        if limits.seconds is not None and time.monotonic() - clock > limits.seconds:
+            return "seconds"
+        spent = forwards[i] + len(asked[i].sets)
+        return "budget" if limits.budget is not None and spent > limits.budget else None
+
     while asked:
-        scores = together({i: np.asarray(sets, bool) for i, sets in asked.items()})
-        for i, sets in tuple(asked.items()):
-            forwards[i] += len(sets)
+        for i in tuple(asked):
+            if why := reason(i):
+                ended[i] = why
+                answer(i, None)
+        if not asked:
+            break
+        scores = together({i: np.asarray(one.sets, bool) for i, one in asked.items()})
+        for i, own in scores.items():
+            forwards[i] += len(own)
             rounds[i] += 1
-            try:
-                asked[i] = running[i].send(scores[i])
-            except StopIteration as end:
-                found[i] = Found(end.value, int(forwards[i]), int(rounds[i]))
-                del asked[i]
-        report(sum(map(len, scores.values())))
+            answer(i, own)
+        report(_progress(problems, latest, int(forwards.sum())))
     return [found[i] for i in range(len(scorers))]
 
 
-def _problem(scorer: Scorer, objective: Objective) -> Problem:
+def _progress(problems: Sequence[Problem], latest: Sequence[Round], forwards: int) -> Progress:
+    planned = [one.planned for one in latest]
+    areas = [
+        None if one.curves is None else area_between(one.curves, problem.area)
+        for problem, one in zip(problems, latest, strict=True)
+    ]
+    return Progress(
+        forwards,
+        None if None in planned else sum(planned),
+        None if None in areas else float(np.mean(areas)),
+    )
+
+
+def _problem(scorer: Scorer, objective: Objective, limits: Limits) -> Problem:
     n = scorer.regions
     labels = getattr(scorer, "labels", None)
     if labels is None:
-        return Problem(n, np.full(n, 1 / n), objective)
-    return Problem(n, np.bincount(labels.ravel(), minlength=n) / labels.size, objective)
+        return Problem(n, np.full(n, 1 / n), objective, limits)
+    area = np.bincount(labels.ravel(), minlength=n) / labels.size
+    return Problem(n, area, objective, limits)

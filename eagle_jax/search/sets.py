@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int32
 
+from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
+
 
 class Curves(NamedTuple):
     """The scores along an order.
@@ -32,6 +34,29 @@ def prefixes(order: Int[np.ndarray, " n"]) -> Bool[np.ndarray, "n+1 n"]:
     """
     rank = np.argsort(order)
     return rank[None, :] < np.arange(len(order) + 1)[:, None]
+
+
+def both_ways(sets: Bool[np.ndarray, "b n"]) -> Bool[np.ndarray, "_ n"]:
+    """Sets shown and nothing else, then the same sets hidden and nothing else."""
+    return np.concatenate([sets, ~sets])
+
+
+def area_between(curves: Curves, area: Float[np.ndarray, " n"]) -> float:
+    """Insertion AUC minus deletion AUC, of the mean over target tokens.
+
+    The way from the last region of a partial order to the full and the blank image counts as
+    one step.
+
+    Args:
+      curves: along an order.
+      area: share of the image in each region.
+    """
+    taken = np.append(0, np.cumsum(area[curves.order]))
+    shown, removed = curves.insertion.mean(1), curves.deletion.mean(1)
+    if len(curves.order) < len(area):
+        taken = np.append(taken, 1.0)
+        shown, removed = np.append(shown, removed[0]), np.append(removed, shown[0])
+    return float(insertion_auc(taken, shown) - deletion_auc(taken, removed))
 
 
 def curves_along(

@@ -5,11 +5,11 @@ import pytest
 
 from eagle_jax.search.controls import (
     area_order,
-    control_curves,
     control_orders,
     matched_order,
     random_order,
 )
+from eagle_jax.search.sets import curves_along
 
 
 def make_labels(n=12, seed=0):
@@ -30,7 +30,7 @@ def test_curves_equal_one_call_for_each_image(n):
         return 1 / (1 + np.exp(-(visible @ weights))).astype(np.float32)
 
     order = rng.permutation(n).astype(np.int32)
-    curves = control_curves(scorer, order)
+    curves = curves_along(scorer, order)
     assert calls == [2 * n], "one call, no image twice"
     assert curves.insertion.dtype == curves.deletion.dtype == np.float32
     for k in range(n + 1):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import questions
 
-from eagle_jax import search
-from eagle_jax.search.lockstep import Lockstep, lockstep_kind
+from eagle_jax.search import Objective, find_orders
+from eagle_jax.search.lockstep import lockstep_kind
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +32,20 @@ def scorers(untied, network, references, make_image):
 @pytest.mark.parametrize("room", [None, 4])
 def test_each_image_finds_what_it_finds_alone(room, scorers):
     assert len({lockstep_kind(scorer) for scorer in scorers}) == 1
-    scored = []
-    found = search.greedy_lockstep(Lockstep(scorers, room), 0.7, 1.3, scored.append)
+    watched = []
+    found = find_orders(
+        scorers, "exact", objective=Objective(0.7, 1.3), room=room, report=watched.append
+    )
     for ours, scorer in zip(found, scorers, strict=True):
-        alone = search.greedy(scorer, 0.7, 1.3)
-        np.testing.assert_array_equal(ours.order, alone.order)
-        np.testing.assert_allclose(ours.insertion, alone.insertion, rtol=0, atol=2e-6)
-        np.testing.assert_allclose(ours.deletion, alone.deletion, rtol=0, atol=2e-6)
-        assert ours.forwards == alone.forwards
-    assert len(scored) == 9 and sum(scored) == sum(one.forwards for one in found)
+        alone = questions.greedy(scorer, 0.7, 1.3)
+        np.testing.assert_array_equal(ours.curves.order, alone.curves.order)
+        for mine, its in zip(ours.curves[1:], alone.curves[1:], strict=True):
+            np.testing.assert_allclose(mine, its, rtol=0, atol=2e-6)
+        assert (ours.forwards, ours.rounds) == (alone.forwards, alone.rounds)
+    forwards = [one.forwards for one in watched]
+    assert len(watched) == 9 and forwards == sorted(forwards)
+    assert forwards[-1] == sum(one.forwards for one in found)
+    assert {one.planned for one in watched} == {forwards[-1]}
 
 
 def test_other_sizes_and_lengths_are_of_another_kind(untied, network, scorers, make_image):
@@ -57,7 +62,7 @@ def test_published_rounding_makes_probabilities_those_of_the_model_s_precision(
     import jax
     import jax.numpy as jnp
 
-    from eagle_jax.scoring.question import ask
+    from eagle_jax.scoring.question import lay_out
     from eagle_jax.scoring.scorer import MaskedImageScorer
 
     question = questions.make_question(
@@ -72,7 +77,7 @@ def test_published_rounding_makes_probabilities_those_of_the_model_s_precision(
     plain = question.scorer(network)
     rounded = MaskedImageScorer(
         network,
-        ask(
+        lay_out(
             network,
             plain.question.plan,
             question.prompt_ids,

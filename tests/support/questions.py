@@ -122,10 +122,10 @@ def compare_searches(scorer, score, insight_weight=1.0, necessity_weight=1.0):
         necessity_weight: Of the objective.
     """
     weights = insight_weight, necessity_weight
-    found, forwards, rounds = greedy(scorer, *weights)
-    regions = scorer.regions
+    found, regions = greedy(scorer, *weights), scorer.regions
+    assert (found.forwards, found.rounds) == (regions * (regions + 1), regions)
+    found = found.curves
     assert sorted(found.order) == list(range(regions))
-    assert (forwards, rounds) == (regions * (regions + 1), regions)
     theirs = torch_reference.exact_search(score, regions, *weights, follow=found.order)
     np.testing.assert_allclose(found.insertion, theirs.insertion, rtol=0, atol=1e-4)
     np.testing.assert_allclose(found.deletion, theirs.deletion, rtol=0, atol=1e-4)

@@ -9,8 +9,6 @@ import torch_reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eagle_jax import search
-
 
 class Table:
     """A set function by look-up: probabilities of `t` targets for each subset."""
@@ -89,7 +87,7 @@ def test_five_regions_against_brute_force(folders, networks, references, make_im
         for chosen in itertools.combinations(range(5), size)
     }
     everything = frozenset(range(5))
-    found = search.greedy(question.scorer(networks["untied"]))
+    found = questions.greedy(question.scorer(networks["untied"])).curves
     for k in range(6):
         prefix = frozenset(found.order[:k].tolist())
         np.testing.assert_allclose(found.insertion[k], p[prefix], atol=1e-5)
@@ -112,9 +110,10 @@ def test_five_regions_against_brute_force(folders, networks, references, make_im
 )
 def test_any_callable_with_regions_and_lowest_number_wins_ties(values):
     scorer = Table(np.array(values, np.float32).reshape(-1, 2))
-    found = search.greedy(scorer)
+    found = questions.greedy(scorer)
     n = scorer.regions
-    assert scorer.forwards == found.forwards == n * (n + 1)
+    assert scorer.forwards == found.forwards == n * (n + 1) and found.rounds == n
+    found = found.curves
     plain = torch_reference.exact_search(lambda visible: scorer(visible[None])[0], n)
     np.testing.assert_array_equal(found.order, plain.order)
     np.testing.assert_array_equal(found.insertion, plain.insertion)
@@ -122,41 +121,21 @@ def test_any_callable_with_regions_and_lowest_number_wins_ties(values):
 
 
 @pytest.mark.parametrize("height, width", [(84, 112), (100, 90)])
-def test_fused_step_gives_ties_to_the_lowest_number(
-    height, width, folders, networks, references
-):
+def test_a_model_s_ties_go_to_the_lowest_number(height, width, folders, networks, references):
     # On a black image every set of regions is the same picture.
     labels = questions.cells(4, height, width, 7)
     black = np.zeros((height, width, 3), np.uint8)
     question = questions.make_question(
         folders["untied"], black, labels, reference=references["untied"]
     )
-    found = search.greedy(question.scorer(networks["untied"]))
+    found = questions.greedy(question.scorer(networks["untied"])).curves
     np.testing.assert_array_equal(found.order, np.arange(7))
-
-
-def test_fused_step_equals_the_plain_step(folders, networks, references, make_image):
-    image, labels = make_image(11, 84, 112), questions.cells(11, 84, 112, 9)
-    scorer = questions.make_question(
-        folders["tied"], image, labels, reference=references["tied"]
-    ).scorer(networks["tied"])
-
-    class Plain:
-        regions = scorer.regions
-
-        def __call__(self, visible):
-            return scorer(visible)
-
-    fused, plain = search.greedy(scorer), search.greedy(Plain())
-    np.testing.assert_array_equal(fused.order, plain.order)
-    np.testing.assert_allclose(fused.insertion, plain.insertion, atol=1e-6)
-    np.testing.assert_allclose(fused.deletion, plain.deletion, atol=1e-6)
 
 
 def test_one_region(folders, networks, make_image):
     image = make_image(12, 56, 56)
     labels = np.zeros((56, 56), np.int32)
     question = questions.make_question(folders["untied"], image, labels)
-    found = search.greedy(question.scorer(networks["untied"]))
-    assert found.order.tolist() == [0] and found.forwards == 2
-    np.testing.assert_array_equal(found.insertion, found.deletion[::-1])
+    found = questions.greedy(question.scorer(networks["untied"]))
+    assert found.curves.order.tolist() == [0] and found.forwards == 2
+    np.testing.assert_array_equal(found.curves.insertion, found.curves.deletion[::-1])

@@ -1,0 +1,90 @@
+"""An order as it grows from its first region on, for the searches that go step by step."""
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from eagle_jax.search.rounds import Problem
+from eagle_jax.search.sets import Curves
+
+
+def ends(regions: int) -> Bool[np.ndarray, "2 n"]:
+    """The blank and the full image, from which every curve begins."""
+    return np.stack([np.zeros(regions, bool), np.ones(regions, bool)])
+
+
+class Steps:
+    """The regions taken so far, and the scores along them.
+
+    Attributes:
+      order: region numbers, most important first.
+      chosen: True for a region that was taken.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        blank: Float32[np.ndarray, " t"],
+        full: Float32[np.ndarray, " t"],
+    ):
+        """Begins with no region.
+
+        Args:
+          problem: what is searched.
+          blank: scores of the blank image.
+          full: scores of the full image.
+        """
+        self._problem = problem
+        self._insertion, self._deletion = [blank], [full]
+        self.order: list[int] = []
+        self.chosen = np.zeros(problem.regions, bool)
+
+    def take(
+        self,
+        region: int,
+        shown: Float32[np.ndarray, " t"],
+        hidden: Float32[np.ndarray, " t"],
+    ) -> None:
+        """Adds a region.
+
+        Args:
+          region: its number.
+          shown: scores with it and all regions before it visible.
+          hidden: scores with them hidden.
+        """
+        self.order.append(region)
+        self.chosen[region] = True
+        self._insertion.append(shown)
+        self._deletion.append(hidden)
+
+    def take_last(self) -> None:
+        """Adds the one region that is left: with it the full image is visible."""
+        (last,) = np.flatnonzero(~self.chosen)
+        self.take(int(last), self._deletion[0], self._insertion[0])
+
+    @property
+    def left(self) -> int:
+        """Number of regions that were not taken."""
+        return self._problem.regions - len(self.order)
+
+    @property
+    def enough(self) -> bool:
+        """Whether the limits ask for no more regions than were taken."""
+        limits = self._problem.limits
+        if limits.top_k is not None and len(self.order) >= limits.top_k:
+            return True
+        if limits.stop is None or not self.order:
+            return False
+        return bool(self._insertion[-1].mean() >= limits.stop * self._deletion[0].mean())
+
+    @property
+    def value(self) -> float:
+        """F of the regions taken so far."""
+        shown, hidden = self._insertion[-1], self._deletion[-1]
+        return self._problem.objective.value(shown[None], hidden[None]).item()
+
+    @property
+    def curves(self) -> Curves:
+        """The scores along the regions taken so far."""
+        return Curves(
+            np.array(self.order, np.int32), np.stack(self._insertion), np.stack(self._deletion)
+        )
