@@ -1,4 +1,4 @@
-"""The published efficient search: from the most and the least important region to the middle."""
+"""The published efficient search: from the first and the last region to the middle."""
 
 import numpy as np
 

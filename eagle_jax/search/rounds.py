@@ -44,17 +44,21 @@ class Round(NamedTuple):
     planned: int | None = None
 
 
-class Interactions(NamedTuple):
-    """Pairs of regions that do together what neither does alone.
+class Estimates(NamedTuple):
+    """What a search that models the set function knows beside the order.
 
     Attributes:
-      pairs: region numbers, the strongest pair first.
-      strength: what both together add to the objective beyond what each adds alone: above 0
-        they need each other, below 0 one does for the other.
+      importance: what each region adds to F, on average over places along the order.
+      uncertainty: standard error of that.
+      pairs: the regions that interact most, the strongest pair first.
+      interaction: what both add to F together beyond what each adds without the other: above 0
+        they need each other, below 0 one does for both.
     """
 
+    importance: Float32[np.ndarray, " n"]
+    uncertainty: Float32[np.ndarray, " n"]
     pairs: Int32[np.ndarray, "m 2"]
-    strength: Float32[np.ndarray, " m"]
+    interaction: Float32[np.ndarray, " m"]
 
 
 class Solution(NamedTuple):
@@ -62,15 +66,12 @@ class Solution(NamedTuple):
 
     Attributes:
       curves: the order, and the scores along it.
-      uncertainty: standard error of each region's importance, in the objective's unit, of a
-        search that has estimates for what it did not score.
-      interactions: the strongest of them, of a search that knows them.
+      estimates: of a search that models what it did not score.
       search: the search that did it, where one chose among others.
     """
 
     curves: Curves
-    uncertainty: Float32[np.ndarray, " n"] | None = None
-    interactions: Interactions | None = None
+    estimates: Estimates | None = None
     search: str | None = None
 
 
@@ -142,8 +143,7 @@ class Found(NamedTuple):
       forwards: masked images that were scored for it.
       rounds: batches of them that had to wait for each other.
       search: the search that did it.
-      uncertainty: see `Solution`.
-      interactions: see `Solution`.
+      estimates: of a search that models what it did not score.
       ended: what cut the search short, "budget", "seconds" or "interrupt"; None for nothing.
     """
 
@@ -151,8 +151,7 @@ class Found(NamedTuple):
     forwards: int
     rounds: int
     search: str
-    uncertainty: Float32[np.ndarray, " n"] | None = None
-    interactions: Interactions | None = None
+    estimates: Estimates | None = None
     ended: str | None = None
 
 
@@ -224,8 +223,7 @@ def run_rounds(
                 int(forwards[i]),
                 int(rounds[i]),
                 solution.search or name,
-                solution.uncertainty,
-                solution.interactions,
+                solution.estimates,
                 ended.get(i),
             )
             latest[i] = Round(latest[i].sets, solution.curves, int(forwards[i]))
