@@ -1,4 +1,4 @@
-"""The process against the formulas of Gaussian regression, and its paths against brute force."""
+"""The process against the formulas of Gaussian regression, its paths against brute force."""
 
 import numpy as np
 import pytest
