@@ -152,6 +152,7 @@ def diagnose(
     regions: Regions = 64,
     bisect: bool = False,
     search: str = "exact",
+    budget: int | None = None,
     batch_size: int | None = None,
     max_new_tokens: int = 128,
     progress: bool = False,
@@ -172,6 +173,7 @@ def diagnose(
       bisect: ask again about few prefixes of the order instead of all, see
         `eagle_jax.search.correction.correct_by_bisection`.
       search: see `eagle_jax.explain`.
+      budget: see `eagle_jax.explain`.
       batch_size: masked images at once; None chooses.
       max_new_tokens: limit of the answers before and after.
       progress: show progress bars.
@@ -205,9 +207,16 @@ def diagnose(
         target_ids=(right,),
         regions=labels,
         search=search,
+        budget=budget,
         batch_size=batch_size,
         progress=progress,
     )
+    if attribution.order.size < attribution.regions:
+        raise InputError(
+            f"the search was cut short after {attribution.order.size} of {attribution.regions} "
+            "regions, and a diagnosis needs all of them: give a larger budget, or the search "
+            "surrogate"
+        )
     ask = functools.partial(
         regenerate, model, pixels, labels, prompt, batch_size=batch_size, progress=progress
     )

@@ -11,7 +11,8 @@ from eagle_jax.inputs.regions import Regions
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.scoring.case import Answer, Case, Target, TargetIds, ask
 from eagle_jax.scoring.model import Model
-from eagle_jax.search import Found, Objective, Progress, find_orders
+from eagle_jax.search import Found, Limits, Objective, Progress, find_orders
+from eagle_jax.search.interrupts import first_interrupt_waits
 from eagle_jax.search.methods import chosen_search
 
 
@@ -20,6 +21,10 @@ def explain(
     asked: Case,
     *,
     search: str = ...,
+    budget: int | None = ...,
+    seconds: float | None = ...,
+    top_k: int | None = ...,
+    stop: float | None = ...,
     insight_weight: float = ...,
     necessity_weight: float = ...,
     progress: bool = ...,
@@ -40,6 +45,10 @@ def explain(
     batch_size: int | None = ...,
     published_rounding: bool = ...,
     search: str = ...,
+    budget: int | None = ...,
+    seconds: float | None = ...,
+    top_k: int | None = ...,
+    stop: float | None = ...,
     insight_weight: float = ...,
     necessity_weight: float = ...,
     progress: bool = ...,
@@ -52,6 +61,10 @@ def explain(
     prompt: str | None = None,
     *,
     search: str = "exact",
+    budget: int | None = None,
+    seconds: float | None = None,
+    top_k: int | None = None,
+    stop: float | None = None,
     insight_weight: float = 1.0,
     necessity_weight: float = 1.0,
     progress: bool = False,
@@ -64,11 +77,17 @@ def explain(
     raises the mean over targets of
     ``insight_weight * p(token | chosen) + necessity_weight * (1 - p(token | rest))``.
 
+    A search that is cut short, by its limits or by Ctrl-C, returns what it has.
+
     Args:
       asked: a case from `eagle_jax.ask`; or a model from `eagle_jax.load`, which is then asked.
       image: a path, a PIL image, or an array of uint8 pixels; none for a case.
       prompt: the question or instruction; none for a case.
       search: a name of `eagle_jax.search.SEARCHES`.
+      budget: most masked images that are scored; None for as many as the search takes.
+      seconds: time after which the search concludes.
+      top_k: number of leading regions that are wanted exactly, see `eagle_jax.search.Limits`.
+      stop: share of the full image's score at which the order may end.
       insight_weight: lambda 1, weight of sufficiency.
       necessity_weight: lambda 2, weight of indispensability.
       progress: show a progress bar.
@@ -85,9 +104,13 @@ def explain(
     """
     chosen_search(search)
     objective = Objective(insight_weight, necessity_weight)
+    limits = Limits(budget, seconds, top_k, stop)
     begin = time.perf_counter()
     case = _case(asked, image, prompt, question)
-    with tqdm(disable=not progress, unit=" forwards", leave=False) as bar:
+    with (
+        first_interrupt_waits() as interrupted,
+        tqdm(disable=not progress, unit=" forwards", leave=False) as bar,
+    ):
 
         def report(state: Progress) -> None:
             bar.total = state.planned
@@ -95,8 +118,15 @@ def explain(
                 bar.set_postfix_str(f"insertion - deletion {state.area:.3f}", refresh=False)
             bar.update(state.forwards - bar.n)
 
-        (found,) = find_orders([case.scorer], search, objective=objective, report=report)
-    return conclude(case, found, search, objective, time.perf_counter() - begin)
+        (found,) = find_orders(
+            [case.scorer],
+            search,
+            objective=objective,
+            limits=limits,
+            report=report,
+            interrupted=interrupted,
+        )
+    return conclude(case, found, search, objective, limits, time.perf_counter() - begin)
 
 
 def _case(
@@ -117,20 +147,33 @@ def _case(
 
 
 def conclude(
-    case: Case, found: Found, search: str, objective: Objective, seconds: float
+    case: Case,
+    found: Found,
+    search: str,
+    objective: Objective,
+    limits: Limits,
+    seconds: float,
 ) -> Attribution:
     """The attribution that a search found.
 
     Args:
       case: what was explained.
       found: what the search returned.
-      search: its name.
+      search: the name it was asked for by.
       objective: what it sought.
+      limits: where it was to end.
       seconds: that it took.
 
     Returns:
       The attribution, with its image.
     """
+    options = {"search": found.search}
+    if search != found.search:
+        options["chosen_by"] = search
+    options |= {name: one for name, one in vars(limits).items() if one is not None}
+    if found.ended is not None:
+        options["ended"] = found.ended
+    estimates = {} if found.estimates is None else found.estimates._asdict()
     return Attribution(
         image=case.image,
         labels=case.labels,
@@ -145,7 +188,8 @@ def conclude(
         insight_weight=float(objective.insight_weight),
         necessity_weight=float(objective.necessity_weight),
         model=case.model.name,
-        options={"search": search},
+        options=options,
         forwards=found.forwards,
         seconds=seconds,
+        **estimates,
     )

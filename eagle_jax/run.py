@@ -40,7 +40,7 @@ from eagle_jax.results.run_folder import (
 from eagle_jax.scoring.answers import regenerate
 from eagle_jax.scoring.case import Case, ask
 from eagle_jax.scoring.model import Model, find_folder, load
-from eagle_jax.search import Found, Objective, Progress, curves_along, find_orders
+from eagle_jax.search import Found, Limits, Objective, Progress, curves_along, find_orders
 from eagle_jax.search.controls import control_orders
 from eagle_jax.search.correction import correct_by_bisection, correct_by_scan
 from eagle_jax.search.lockstep import lockstep_kind
@@ -163,6 +163,10 @@ class _Work:
     def objective(self) -> Objective:
         return Objective(self.settings.insight_weight, self.settings.necessity_weight)
 
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.settings.budget)
+
     def explain_all(self, model: Model, items: Sequence[Item], bar: tqdm) -> None:
         groups: dict[object, list[tuple[Item, Case]]] = {}
         for item, pixels in _read_ahead(items, self.settings.regions):
@@ -218,6 +222,7 @@ class _Work:
                 scorers,
                 self.settings.search,
                 objective=self.objective,
+                limits=self.limits,
                 room=self.together,
                 report=report,
             )
@@ -242,9 +247,18 @@ class _Work:
     def _result(self, item: Item, case: Case, found: Found, seconds: float) -> Result:
         settings, order = self.settings, found.curves.order
         mask = item.object_mask(*case.image.shape[:2])
-        attribution = conclude(case, found, settings.search, self.objective, seconds)
+        attribution = conclude(
+            case, found, settings.search, self.objective, self.limits, seconds
+        )
+        asks = item.label is not None and settings.regenerate != "no"
+        if order.size < case.scorer.regions and (asks or settings.controls):
+            raise InputError(
+                f"the budget of {settings.budget} ended the search after {order.size} of "
+                f"{case.scorer.regions} regions, and corrections and controls need all: "
+                "give a larger one, or --search surrogate"
+            )
         answers = None
-        if item.label is not None and settings.regenerate != "no":
+        if asks:
 
             def answer(visible):
                 return regenerate(case.model, case.image, case.labels, item.prompt, visible)
@@ -316,6 +330,7 @@ def _own_mesh(parts: int) -> Mesh | None:
 def _check(entries, settings: Settings, together: int, process: tuple[int, int]) -> None:
     chosen_search(settings.search)
     Objective(settings.insight_weight, settings.necessity_weight)
+    Limits(settings.budget)
     if together < 1:
         raise InputError(f"together is {together}; it must be at least 1")
     if settings.regenerate not in ("scan", "bisect", "no"):

@@ -24,8 +24,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_search_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds --search."""
+def add_search_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --search and --budget."""
     from eagle_jax.search import SEARCHES
 
     parser.add_argument(
@@ -34,6 +34,12 @@ def add_search_argument(parser: argparse.ArgumentParser) -> None:
         choices=[*SEARCHES],
         help="; ".join(f"{name}: {one.summary}" for name, one in SEARCHES.items())
         + " (default: exact)",
+    )
+    parser.add_argument(
+        "--budget",
+        type=positive,
+        metavar="N",
+        help="most masked images that are scored for an explanation (default: no limit)",
     )
 
 

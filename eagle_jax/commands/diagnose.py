@@ -6,7 +6,7 @@ from pathlib import Path
 
 from eagle_jax.commands.arguments import (
     add_model_arguments,
-    add_search_argument,
+    add_search_arguments,
     cache_compilations,
     positive,
     text,
@@ -52,7 +52,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="ask again with few removals instead of all: faster, exact where the answer "
         "turns right once",
     )
-    add_search_argument(parser)
+    add_search_arguments(parser)
     add(
         "--batch-size",
         type=positive,
@@ -101,6 +101,7 @@ def command(options: argparse.Namespace) -> None:
         regions=labels,
         bisect=options.bisect,
         search=options.search,
+        budget=options.budget,
         batch_size=options.batch_size,
         progress=sys.stderr.isatty(),
     )

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from eagle_jax.commands.arguments import (
     add_model_arguments,
-    add_search_argument,
+    add_search_arguments,
     cache_compilations,
+    number,
     positive,
     text,
 )
@@ -58,7 +59,25 @@ def add(commands: argparse._SubParsersAction) -> None:
         default="64",
         help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
     )
-    add_search_argument(parser)
+    add_search_arguments(parser)
+    add(
+        "--seconds",
+        type=number,
+        help="conclude the search after this time (default: no limit)",
+    )
+    add(
+        "--top-k",
+        type=positive,
+        metavar="K",
+        help="leading regions that are wanted exactly; others are estimated or left out (default: none)",
+    )
+    add(
+        "--stop",
+        type=number,
+        metavar="SHARE",
+        help="end where the regions restore this share of the full image's score "
+        "(default: with all regions)",
+    )
     add(
         "--batch-size",
         type=positive,
@@ -73,8 +92,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
 
 
-def command(options: argparse.Namespace) -> None:
-    """Runs the command."""
+def command(options: argparse.Namespace) -> int:
+    """Runs the command; 0, or as of an interrupt where one cut the search short."""
     import eagle_jax
     from eagle_jax.inputs.images import read_image
     from eagle_jax.inputs.regions import segment
@@ -102,9 +121,17 @@ def command(options: argparse.Namespace) -> None:
         target_ids=options.target_id,
         regions=labels,
         search=options.search,
+        budget=options.budget,
+        seconds=options.seconds,
+        top_k=options.top_k,
+        stop=options.stop,
         batch_size=options.batch_size,
         progress=sys.stderr.isatty(),
     )
     attribution.save(options.out, figure=True)
     print(attribution.summary())
     print(f"{'written':<12}{options.out / 'figure.png'} and the attribution beside it")
+    if attribution.options.get("ended") != "interrupt":
+        return 0
+    print("eagle-jax: interrupted; this is what was found until then", file=sys.stderr)
+    return 130

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from eagle_jax.commands.arguments import (
     add_model_arguments,
-    add_search_argument,
+    add_search_arguments,
     cache_compilations,
     number,
     positive,
@@ -50,7 +50,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         default="64",
         help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
     )
-    add_search_argument(parser)
+    add_search_arguments(parser)
     add(
         "--insight-weight",
         default=1.0,
@@ -136,6 +136,7 @@ def command(options: argparse.Namespace) -> int:
         quantize=options.quantize,
         regions=options.regions,
         search=options.search,
+        budget=options.budget,
         insight_weight=options.insight_weight,
         necessity_weight=options.necessity_weight,
         max_new_tokens=options.max_new_tokens,

@@ -63,6 +63,11 @@ class Attribution:
         told; texts, numbers, truth values and None.
       heat: the map that a method made, of which the order is the ranking of its regions; None
         for methods that find an order.
+      importance: what each region adds to the objective, on average over places along the
+        order, as a search that models the scores estimates it; None for others.
+      uncertainty: standard error of the importance.
+      pairs: the regions that interact most, the strongest pair first.
+      interaction: what both add together beyond what each adds without the other.
 
     References:
       EAGLE, arXiv 2509.22496, section 3.
@@ -90,6 +95,10 @@ class Attribution:
         default_factory=dict
     )
     heat: Float32[np.ndarray, "H W"] | None = None
+    importance: Float32[np.ndarray, "n"] | None = None
+    uncertainty: Float32[np.ndarray, "n"] | None = None
+    pairs: Int32[np.ndarray, "m 2"] | None = None
+    interaction: Float32[np.ndarray, "m"] | None = None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Attribution):
@@ -194,10 +203,19 @@ class Attribution:
                 )
             )
         if self.order.size < self.regions:
-            regions.append(f"cut short after {self.order.size} of {self.regions} regions")
+            why = {"interrupt": " by an interrupt", "budget": " by its budget"}
+            why = why.get(str(self.options.get("ended")), "")
+            regions.append(f"cut short{why} after {self.order.size} of {self.regions} regions")
         lines["regions"] = ("\n" + " " * 12).join(regions)
         lines["insertion"] = f"AUC {self.insertion_auc:.3f} (higher is better)"
         lines["deletion"] = f"AUC {self.deletion_auc:.3f} (lower is better)"
+        if "search" in self.options:
+            chosen = self.options.get("chosen_by")
+            by = f", chosen by {chosen}" if chosen else ""
+            exact = self.regions * (self.regions + 1)
+            lines["search"] = (
+                f"{self.search}{by}: {self.forwards / exact:.0%} of the forwards of the exact one"
+            )
         lines["cost"] = f"{self.forwards:,} forwards in {self.seconds:.1f} s"
         return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
 

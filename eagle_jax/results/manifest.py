@@ -30,6 +30,7 @@ class Settings:
       quantize: "int8" or None.
       regions: about so many SLICO regions, or a form such as "grid:8x8".
       search: name of the search.
+      budget: most masked images that it scores for an item; None for as many as it takes.
       insight_weight: lambda 1.
       necessity_weight: lambda 2.
       max_new_tokens: limit of an answer the model gives itself.
@@ -44,6 +45,7 @@ class Settings:
     quantize: str | None = None
     regions: int | str = 64
     search: str = "exact"
+    budget: int | None = None
     insight_weight: float = 1.0
     necessity_weight: float = 1.0
     max_new_tokens: int = 128

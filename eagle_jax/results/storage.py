@@ -38,7 +38,7 @@ _SCALARS = {
 }
 _TEXTS = ("answer_tokens", "tokens")
 _NAMES = ("labels", "order", "insertion", "deletion", "answer_ids", "target", "token_ids")
-_OPTIONAL = ("heat",)
+_OPTIONAL = ("heat", "importance", "uncertainty", "pairs", "interaction")
 # Probabilities read back from log-probabilities may exceed 1 by a rounding error.
 _ROUNDING = 1e-5
 
@@ -226,7 +226,7 @@ def _check_fields(fields: Mapping[str, Any]) -> None:
     _require(t > 0, "there must be at least one target token")
     _require(labels.ndim == 2, "labels must be 2-D", labels)
     _require(labels.size > 0, "the image has no pixels")
-    image, heat = fields["image"], fields["heat"]
+    image = fields["image"]
     expected = {
         "labels": (np.int32, labels.shape if image is None else image.shape[:2]),
         "insertion": (np.float32, (k + 1, t)),
@@ -237,20 +237,31 @@ def _check_fields(fields: Mapping[str, Any]) -> None:
     }
     if image is not None:
         expected["image"] = (np.uint8, (*labels.shape, 3))
-    if heat is not None:
-        expected["heat"] = (np.float32, labels.shape)
+    n, m = len(np.unique(labels)), len(() if fields["pairs"] is None else fields["pairs"])
+    optional = {
+        "heat": (np.float32, labels.shape),
+        "importance": (np.float32, (n,)),
+        "uncertainty": (np.float32, (n,)),
+        "pairs": (np.int32, (m, 2)),
+        "interaction": (np.float32, (m,)),
+    }
+    expected |= {name: one for name, one in optional.items() if fields[name] is not None}
     for name, (dtype, shape) in expected.items():
         array = fields[name]
         wanted = f"{name} must be {np.dtype(dtype)} of shape {shape}"
         _require(array.dtype == dtype and array.shape == shape, wanted, array)
     # A forged label must not make an array of its size.
-    n = len(np.unique(labels))
     _require(labels.min() == 0 and labels.max() == n - 1, "labels must be 0..n-1, all in use")
     _require(
         len(np.unique(order)) == k and bool(((order >= 0) & (order < n)).all()),
         f"order must name regions of 0..{n - 1}, none twice",
     )
-    _require(heat is None or np.isfinite(heat).all(), "heat must be finite")
+    for name in ("heat", "importance", "uncertainty", "interaction"):
+        array = fields[name]
+        _require(array is None or np.isfinite(array).all(), f"{name} must be finite")
+    if fields["pairs"] is not None:
+        inside = ((fields["pairs"] >= 0) & (fields["pairs"] < n)).all()
+        _require(inside, f"pairs must name regions of 0..{n - 1}")
     for name, value in fields["options"].items():
         plain = isinstance(name, str) and isinstance(value, str | int | float | None)
         _require(plain, "options must be texts, numbers and truth values by name")
