@@ -29,7 +29,7 @@ _RANDOM, _LOOK = 1 / 2, 1 / 4
 # The more is known, the more has to be seen to change it.
 _GROWTH = 1 / 16
 # Looks before the first whole path, and between one and the next.
-_LOOKS, _MORE_LOOKS = 16, 6
+_LOOKS, _MORE_LOOKS = 10, 3
 # Share of the area between the curves that counts as little.
 _LITTLE = 0.005
 _PASSES = 10
@@ -99,8 +99,10 @@ def _search(problem: Problem, budget: int) -> Rounds:
         if over or len(unseen) > room:
             break
         look = int(np.ceil(max(_LOOK * n, _GROWTH * len(scored))))
-        enough = looks <= 0 or look + (curves if best is None else 0) > room
-        whole = enough or look >= len(unseen)
+        # A path in between is worth its price only if another can follow.
+        due = looks <= 0 and room >= 2 * len(unseen) + _MORE_LOOKS * look
+        last = look + (curves if best is None else len(unseen)) > room
+        whole = due or last or look >= len(unseen)
         asked = unseen if whole else unseen[least_certain(process, unseen, look)]
         if len(asked):
             planned = len(scored) + max(looks, 0) * look + len(unseen)
