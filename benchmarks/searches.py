@@ -55,7 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
     path = options.folder / "measured.jsonl"
-    measured = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    measured = [json.loads(line) for line in lines]
     done = {(one["name"], one["regions"], one["search"]) for one in measured}
     with path.open("a", encoding="utf-8") as lines:
         for regions in options.regions:
@@ -114,29 +115,49 @@ def measure(question: Question, search: str) -> dict[str, Any]:
 def page(measured: list[dict[str, Any]]) -> str:
     """The table of one number of regions."""
     exact = {one["name"]: one for one in measured if one["search"] == "exact"}
-    kinds = [*dict.fromkeys(one["kind"] for one in measured)]
-    head = f"{'search':<18}{'items':>6}{'forwards':>10}{'of exact':>9}{'rounds':>7}{'seconds':>8}"
-    head += f"{'loss in %':>24}{'worst':>7}{'first 5':>8}{'pointing':>9}{'AMCR':>7}{'CSR@10%':>8}"
-    rows = [f"{measured[0]['regions']} regions", head + "".join(f"{k:>16}" for k in kinds)]
+    kinds = [*dict.fromkeys(one["kind"] for one in exact.values())]
+    head = (
+        "search",
+        "items",
+        "forwards",
+        "of exact",
+        "rounds",
+        "seconds",
+        "loss in %",
+        "worst",
+    )
+    head += ("first 5", "pointing", "AMCR", "CSR@10%", *kinds)
+    rows = [head]
     for search in dict.fromkeys(one["search"] for one in measured):
         own = [one for one in measured if one["search"] == search and one["name"] in exact]
         pairs = [(one, exact[one["name"]]) for one in own]
-        low, high = interval(pairs)
-        share = np.mean([one["forwards"] / (one["n"] * (one["n"] + 1)) for one in own])
+        corrected = [one["correction"] for one in own if "correction" in one]
         rows.append(
-            f"{search:<18}{len(own):>6}{_mean(own, 'forwards'):>10.0f}{share:>9.1%}"
-            f"{_mean(own, 'rounds'):>7.1f}{_mean(own, 'seconds'):>8.1f}"
-            f"{f'{loss(pairs):.2f} [{low:.2f}, {high:.2f}]':>24}"
-            f"{max(loss([pair]) for pair in pairs):>7.1f}"
-            f"{np.mean([len({*a['first']} & {*b['first']}) for a, b in pairs]):>8.2f}"
-            f"{_mean(own, 'pointing'):>9.3f}{_mean(own, 'correction'):>7.3f}"
-            f"{_mean([one | {'ok': one['correction'] <= 0.1} for one in own if 'correction' in one], 'ok'):>8.2f}"
-            + "".join(
-                f"{_kind_loss([pair for pair in pairs if pair[0]['kind'] == kind]):>16}"
-                for kind in kinds
+            (
+                search,
+                str(len(own)),
+                f"{_mean(own, 'forwards'):,.0f}",
+                f"{_share(own):.1%}",
+                f"{_mean(own, 'rounds'):.1f}",
+                f"{_mean(own, 'seconds'):.1f}",
+                _with_interval(pairs),
+                f"{max(loss([pair]) for pair in pairs):.1f}",
+                f"{np.mean([len({*a['first']} & {*b['first']}) for a, b in pairs]):.2f}",
+                f"{_mean(own, 'pointing'):.3f}",
+                f"{_mean(own, 'correction'):.3f}",
+                f"{np.mean(np.array(corrected) <= 0.1) if corrected else np.nan:.2f}",
+                *(_with_interval([p for p in pairs if p[0]["kind"] == one]) for one in kinds),
             )
         )
-    return "\n".join(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if place == 0 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    return "\n".join([f"{measured[0]['regions']} regions", *lines])
 
 
 def loss(pairs: list[tuple[dict, dict]]) -> float:
@@ -168,10 +189,11 @@ def draw(measured: list[dict[str, Any]], path: Path) -> None:
         for search in dict.fromkeys(one["search"] for one in rows):
             own = [one for one in rows if one["search"] == search and one["name"] in exact]
             pairs = [(one, exact[one["name"]]) for one in own]
-            share = np.mean([one["forwards"] / (one["n"] * (one["n"] + 1)) for one in own])
             middle, (low, high) = loss(pairs), interval(pairs)
             spread = [[max(middle - low, 0)], [max(high - middle, 0)]]
-            axis.errorbar(100 * share, middle, yerr=spread, fmt="o", capsize=3, label=search)
+            axis.errorbar(
+                100 * _share(own), middle, yerr=spread, fmt="o", capsize=3, label=search
+            )
         axis.axhline(0, color="0.8", zorder=0)
         axis.set(xscale="log", xlabel="forwards, % of exact's", title=f"{regions} regions")
     axes[0, 0].set_ylabel("loss of insertion - deletion, %")
@@ -179,11 +201,15 @@ def draw(measured: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=150, bbox_inches="tight")
 
 
-def _kind_loss(pairs) -> str:
+def _with_interval(pairs) -> str:
     if not pairs:
         return ""
     low, high = interval(pairs)
-    return f"{loss(pairs):.1f} [{low:.1f},{high:.1f}]"
+    return f"{loss(pairs):.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _share(rows) -> float:
+    return float(np.mean([one["forwards"] / (one["n"] * (one["n"] + 1)) for one in rows]))
 
 
 def _mean(rows, name: str) -> float:

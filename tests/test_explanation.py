@@ -1,5 +1,7 @@
 """The whole story on a tiny checkpoint: what is explained, and that the result keeps it."""
 
+import signal
+
 import jax
 import numpy as np
 import pytest
@@ -172,7 +174,7 @@ def test_impossible_weights(weights, model, image):
         ({"answer": []}, "the answer is empty"),
         ({"answer": None, "max_new_tokens": 0}, "max_new_tokens is 0"),
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"search": "lazy"}, "must be one of exact"),
+        ({"search": "greedy"}, "must be one of exact"),
     ],
 )
 def test_unusable_arguments(arguments, said, model, image):
@@ -212,3 +214,60 @@ def test_bfloat16(untied, image, model):
     np.testing.assert_allclose(
         np.log(found.insertion[-1]), np.log(whole.insertion[-1]), rtol=0, atol=1.0
     )
+
+
+@pytest.fixture(scope="module")
+def case(model, make_image):
+    return eagle_jax.ask(
+        model, make_image(3, 112, 112), PROMPT, answer="Yes, a cat.", regions="grid:4x4"
+    )
+
+
+def test_a_budget_and_what_the_surrogate_knows_are_kept(case, tmp_path):
+    found = eagle_jax.explain(case, search="surrogate", budget=80)
+    assert found.forwards <= 80 and sorted(found.order) == list(range(16))
+    assert found.options == {"search": "surrogate", "budget": 80}
+    assert found.importance.shape == found.uncertainty.shape == (16,)
+    assert found.pairs.shape == (5, 2) and found.interaction.shape == (5,)
+    assert f"surrogate: {found.forwards / 272:.0%} of the forwards" in found.summary()
+    found.save(tmp_path / "kept")
+    assert Attribution.load(tmp_path / "kept") == found
+
+
+def test_auto_says_what_it_chose(model, image):
+    found = eagle_jax.explain(
+        model, image, PROMPT, answer="Yes", target="Yes", regions=REGIONS, search="auto"
+    )
+    assert found.options == {"search": "exact", "chosen_by": "auto"}
+    assert "exact, chosen by auto: 100% of the forwards" in found.summary()
+    assert found.importance is None
+
+
+def test_leading_regions_and_a_restored_score_end_the_exact_search(case):
+    exact = eagle_jax.explain(case)
+    leading = eagle_jax.explain(case, top_k=3)
+    np.testing.assert_array_equal(leading.order, exact.order[:3])
+    np.testing.assert_array_equal(leading.insertion, exact.insertion[:4])
+    shown = exact.insertion.mean(1)
+    share = shown[5] / shown[-1]
+    enough = 1 + np.flatnonzero(shown[1:] >= share * shown[-1] * (1 - 1e-6))[0]
+    stopped = eagle_jax.explain(case, stop=float(share) * (1 - 1e-6))
+    np.testing.assert_array_equal(stopped.order, exact.order[:enough])
+
+
+def test_an_interrupt_returns_what_was_found_and_says_so(case, monkeypatch):
+    scored = []
+
+    def interrupt(self, visible):
+        scored.append(len(visible))
+        if len(scored) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return score(self, visible)
+
+    kind = type(case.scorer)
+    score = kind.__call__
+    monkeypatch.setattr(kind, "__call__", interrupt)
+    found = eagle_jax.explain(case)
+    assert scored == [2, 32, 30] and found.order.size == 2
+    assert found.options == {"search": "exact", "ended": "interrupt"}
+    assert "cut short by an interrupt after 2 of 16 regions" in found.summary()
