@@ -10,7 +10,7 @@ search needs n (n + 1), and misses whatever regions do only together.
 import numpy as np
 
 import eagle_jax
-from eagle_jax.search import SEARCHES, Curves
+from eagle_jax.search import SEARCHES, Curves, Round, Solution
 from eagle_jax.search.methods import Search
 from eagle_jax.search.sets import prefixes
 
@@ -18,14 +18,14 @@ from eagle_jax.search.sets import prefixes
 def one_look(problem):
     """Sorts the regions by F of each alone."""
     alone = np.eye(problem.regions, dtype=bool)
-    scores = yield np.concatenate([alone, ~alone])
+    scores = yield Round(np.concatenate([alone, ~alone]))
     shown, hidden = np.split(scores, 2)
     value = problem.objective.value(shown, hidden)
     order = np.argsort(-value, kind="stable").astype(np.int32)
 
     sets = prefixes(order)  # row i has the first i regions visible
-    scores = yield np.concatenate([sets, ~sets])
-    return Curves(order, *np.split(scores, 2))
+    scores = yield Round(np.concatenate([sets, ~sets]))
+    return Solution(Curves(order, *np.split(scores, 2)))
 
 
 SEARCHES["one-look"] = Search(one_look, "every region once: 4 n + 2 forwards")

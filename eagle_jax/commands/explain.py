@@ -69,7 +69,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--top-k",
         type=positive,
         metavar="K",
-        help="leading regions that are wanted exactly; others are estimated or left out (default: none)",
+        help="leading regions that are wanted exactly; others are estimated or left out "
+        "(default: none)",
     )
     add(
         "--stop",

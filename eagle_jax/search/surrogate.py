@@ -36,7 +36,7 @@ _PASSES = 10
 # Sets a process is made of; the oldest are forgotten.
 _MEMORY = 2048
 # With so few regions the exact search takes hardly more than a surrogate would.
-_FEW = 12
+_FEW = 16
 
 
 class _Path(NamedTuple):
