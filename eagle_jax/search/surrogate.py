@@ -8,10 +8,9 @@ curves, and shows how far the process is to be trusted.
 """
 
 from collections.abc import Generator
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float32, Int
 
 from eagle_jax.search.estimates import estimate
 from eagle_jax.search.exact import exact
@@ -32,17 +31,14 @@ _GROWTH = 1 / 16
 _LOOKS, _MORE_LOOKS = 10, 3
 # Share of the area between the curves that counts as little.
 _LITTLE = 0.005
+# Rounds of moves by which an order is improved.
 _PASSES = 10
+# Share of the range of the most moved token under which another stands still.
+_STILL = 0.01
 # Sets a process is made of; the oldest are forgotten.
 _MEMORY = 2048
 # With so few regions the exact search takes hardly more than a surrogate would.
 _FEW = 16
-
-
-class _Path(NamedTuple):
-    # Scored at every place; the area lies between the curves, each with its weight.
-    curves: Curves
-    area: float
 
 
 def surrogate(problem: Problem) -> Rounds:
@@ -91,7 +87,9 @@ def _search(problem: Problem, budget: int) -> Rounds:
     process, order, best = None, None, None
     looks = _LOOKS
     while True:
-        process = fit(scored.sets[-_MEMORY:], scored.scores[-_MEMORY:], process)
+        moving = _moving(scored.scores)
+        known = scored.scores[-_MEMORY:, moving]
+        process = fit(scored.sets[-_MEMORY:], known, process)
         surface = Surface(process, objective)
         order, expected = _promising(problem, surface, order, fixed)
         unseen = scored.missing(both_ways(prefixes(order)))
@@ -106,27 +104,40 @@ def _search(problem: Problem, budget: int) -> Rounds:
         asked = unseen if whole else unseen[least_certain(process, unseen, look)]
         if len(asked):
             planned = len(scored) + max(looks, 0) * look + len(unseen)
-            scores = yield Round(asked, best and best.curves, min(planned, budget))
+            scores = yield Round(asked, best, min(planned, budget))
             if scores is None:
                 break
             scored.add(asked, scores)
         looks -= 1
         if whole:
-            path, before = _path(problem, scored, order), best
-            if before is None or path.area > before.area:
+            path, before = scored.curves(order), best
+            if before is None or _true_area(problem, path) > _true_area(problem, before):
                 best = path
-            little = _LITTLE * abs(path.area)
-            foreseen = abs(path.area - expected) <= little
-            settled = foreseen and before is not None and path.area - before.area <= little
-            if settled or before is not None and not len(asked):
+            seen = [_true_area(problem, one, moving) for one in (path, before or path)]
+            little = _LITTLE * abs(seen[0])
+            settled = abs(seen[0] - expected) <= little and seen[0] - seen[1] <= little
+            if before is not None and (settled or not len(asked)):
                 break
             looks = _MORE_LOOKS
     if best is None:
         if len(unseen):
             scored.add(unseen, (yield Round(unseen)))
-        best = _path(problem, scored, order)
-    found = estimate(process, objective, best.curves.order)
-    return Solution(_restored(problem, best.curves), found)
+        best = scored.curves(order)
+    found = estimate(process, objective, best.order)
+    # The tokens that do not move have their share in F as well.
+    share = np.float32(moving.mean())
+    found = found._replace(
+        importance=share * found.importance,
+        uncertainty=share * found.uncertainty,
+        interaction=share * found.interaction,
+    )
+    return Solution(_restored(problem, best), found)
+
+
+def _moving(scores: Float32[np.ndarray, "m t"]) -> Bool[np.ndarray, " t"]:
+    """Tokens that the regions move; the grammar settles many others, and they cost time."""
+    moved = np.ptp(scores, axis=0)
+    return moved >= _STILL * moved.max()
 
 
 def _random_sets(n: int, room: int) -> Bool[np.ndarray, "_ n"]:
@@ -165,24 +176,24 @@ def _leading(
 def _promising(
     problem: Problem, surface: Surface, before: Int[np.ndarray, " n"] | None, fixed
 ) -> tuple[Int[np.ndarray, " n"], float]:
-    """The best order that the process knows, and the area it expects under it."""
+    """A good order by what the process knows, and the area it expects between the curves."""
+
+    def area(order):
+        whole = area_under(surface.values(order), problem.area[order])
+        return whole - problem.objective.necessity_weight
+
     begins = [surface.greedy(fixed)] + ([] if before is None else [before])
-    orders = [surface.improved(one, problem.area, _PASSES, len(fixed)) for one in begins]
-    areas = [_area(problem, surface, one) for one in orders]
-    return orders[int(np.argmax(areas))], max(areas)
+    order = surface.improved(max(begins, key=area), problem.area, _PASSES, len(fixed))
+    return order, area(order)
 
 
-def _area(problem: Problem, surface: Surface, order: Int[np.ndarray, " n"]) -> float:
-    """The area between the curves, each with its weight, as the process expects it."""
-    whole = area_under(surface.values(order), problem.area[order])
-    return whole - problem.objective.necessity_weight
-
-
-def _path(problem: Problem, scored: ScoredSets, order: Int[np.ndarray, " n"]) -> _Path:
-    curves = scored.curves(order)
-    value = problem.objective.value(curves.insertion, curves.deletion)
-    area = area_under(value, problem.area[order]) - problem.objective.necessity_weight
-    return _Path(curves, area)
+def _true_area(
+    problem: Problem, curves: Curves, tokens: Bool[np.ndarray, " t"] | slice = slice(None)
+) -> float:
+    """The area between curves, each with its weight."""
+    shown, hidden = curves.insertion[:, tokens], curves.deletion[:, tokens]
+    value = problem.objective.value(shown, hidden)
+    return area_under(value, problem.area[curves.order]) - problem.objective.necessity_weight
 
 
 def _restored(problem: Problem, curves: Curves) -> Curves:
