@@ -104,7 +104,7 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
         folder, model, options.captions, options.colours, options.mistakes, options.seed
     )
     del model
-    settings = Settings(regions=options.regions)
+    settings = Settings(regions=options.regions, search="exact")
     failures, runs = 0, folder / "runs"
     for name, path in book.lists.items():
         print(f"{name}: {book.items[name]} items", file=sys.stderr)

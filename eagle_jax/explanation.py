@@ -60,7 +60,7 @@ def explain(
     image: ImageSource | None = None,
     prompt: str | None = None,
     *,
-    search: str = "exact",
+    search: str = "auto",
     budget: int | None = None,
     seconds: float | None = None,
     top_k: int | None = None,

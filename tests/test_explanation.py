@@ -244,7 +244,7 @@ def test_auto_says_what_it_chose(model, image):
 
 
 def test_leading_regions_and_a_restored_score_end_the_exact_search(case):
-    exact = eagle_jax.explain(case)
+    exact = eagle_jax.explain(case, search="exact")
     leading = eagle_jax.explain(case, top_k=3)
     np.testing.assert_array_equal(leading.order, exact.order[:3])
     np.testing.assert_array_equal(leading.insertion, exact.insertion[:4])

@@ -24,16 +24,24 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_search_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --search and --budget."""
+def add_search_arguments(
+    parser: argparse.ArgumentParser, default: str | None, said: str | None = None
+) -> None:
+    """Adds --search and --budget.
+
+    Args:
+      parser: of the command.
+      default: the search of who names none; None where the command decides.
+      said: of the default in the help; None for its name.
+    """
     from eagle_jax.search import SEARCHES
 
     parser.add_argument(
         "--search",
-        default="exact",
+        default=default,
         choices=[*SEARCHES],
         help="; ".join(f"{name}: {one.summary}" for name, one in SEARCHES.items())
-        + " (default: exact)",
+        + f" (default: {said or default})",
     )
     parser.add_argument(
         "--budget",

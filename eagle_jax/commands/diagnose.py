@@ -52,7 +52,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="ask again with few removals instead of all: faster, exact where the answer "
         "turns right once",
     )
-    add_search_arguments(parser)
+    add_search_arguments(parser, "exact")
     add(
         "--batch-size",
         type=positive,

@@ -59,7 +59,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         default="64",
         help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
     )
-    add_search_arguments(parser)
+    add_search_arguments(parser, "auto")
     add(
         "--seconds",
         type=number,

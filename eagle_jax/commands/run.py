@@ -50,7 +50,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         default="64",
         help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
     )
-    add_search_arguments(parser)
+    add_search_arguments(parser, None, "auto, with --published-rules exact")
     add(
         "--insight-weight",
         default=1.0,
@@ -135,7 +135,7 @@ def command(options: argparse.Namespace) -> int:
         dtype=options.dtype,
         quantize=options.quantize,
         regions=options.regions,
-        search=options.search,
+        search=options.search or ("exact" if options.published_rules else "auto"),
         budget=options.budget,
         insight_weight=options.insight_weight,
         necessity_weight=options.necessity_weight,

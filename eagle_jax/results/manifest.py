@@ -44,7 +44,7 @@ class Settings:
     dtype: str | None = None
     quantize: str | None = None
     regions: int | str = 64
-    search: str = "exact"
+    search: str = "auto"
     budget: int | None = None
     insight_weight: float = 1.0
     necessity_weight: float = 1.0

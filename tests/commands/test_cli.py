@@ -88,9 +88,10 @@ def test_explain_writes_a_folder_and_replaces_it(place, untied, capsys):
     lines = out.splitlines()
     assert lines[0].split(maxsplit=1) == ["answer", "Yes, a cat."]
     assert [line.split()[0] for line in lines] == [
-        *("answer", "regions", "2.", "3.", "insertion", "deletion", "cost", "written")
+        *("answer", "regions", "2.", "3.", "insertion", "deletion", "search", "cost", "written")
     ]
-    assert "20 forwards" in lines[6] and lines[7].split()[1] == "a/b/figure.png"
+    assert "exact, chosen by auto" in lines[6]
+    assert "20 forwards" in lines[7] and lines[8].split()[1] == "a/b/figure.png"
     first = Attribution.load("a/b")
     assert sorted(os.listdir("a/b")) == FILES and first.tokens == first.answer_tokens
 
@@ -287,7 +288,7 @@ def test_interrupted_search_writes_nothing(loaded, capsys, monkeypatch):
     def search(problem):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(SEARCHES, "exact", Search(search, "interrupted"))
+    monkeypatch.setitem(SEARCHES, "auto", Search(search, "interrupted"))
     assert cli.main(["explain", "cat.png", *ASK, *ANSWER, "--out", "a/b"]) == 130
     assert capsys.readouterr().err == "eagle-jax: interrupted, nothing was written\n"
     assert everything(loaded) == ["cat.png"]
@@ -297,7 +298,7 @@ def test_a_full_device_names_the_batch_size(loaded, capsys, monkeypatch):
     def search(problem):
         raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate")
 
-    monkeypatch.setitem(SEARCHES, "exact", Search(search, "too large"))
+    monkeypatch.setitem(SEARCHES, "auto", Search(search, "too large"))
     assert cli.main(["explain", "cat.png", *ASK, *ANSWER, "--out", "a/b"]) == 2
     assert "give a smaller --batch-size" in capsys.readouterr().err
     assert everything(loaded) == ["cat.png"]
