@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pty
+import signal
 import subprocess
 import sys
 import termios
@@ -18,6 +19,8 @@ from eagle_jax import Attribution, cli
 from eagle_jax.commands import explain
 from eagle_jax.results import storage
 from eagle_jax.search.methods import SEARCHES, Search
+from eagle_jax.search.rounds import Round, Solution
+from eagle_jax.search.steps import Steps, ends
 
 FILES = ["arrays.npz", "attribution.json", "figure.png", "image.png"]
 ASK = ("--prompt", "Is there a cat in the image?", "--regions", "grid:2x2")
@@ -292,6 +295,21 @@ def test_interrupted_search_writes_nothing(loaded, capsys, monkeypatch):
     assert cli.main(["explain", "cat.png", *ASK, *ANSWER, "--out", "a/b"]) == 130
     assert capsys.readouterr().err == "eagle-jax: interrupted, nothing was written\n"
     assert everything(loaded) == ["cat.png"]
+
+
+def test_an_interrupted_search_writes_what_was_found(loaded, capsys, monkeypatch):
+    def search(problem):
+        steps = Steps(problem, *(yield Round(ends(problem.regions))))
+        signal.raise_signal(signal.SIGINT)
+        assert (yield Round(ends(problem.regions))) is None
+        return Solution(steps.curves)
+
+    monkeypatch.setitem(SEARCHES, "auto", Search(search, "interrupted"))
+    assert cli.main(["explain", "cat.png", *ASK, *ANSWER, "--out", "out"]) == 130
+    out, err = capsys.readouterr()
+    assert "cut short by an interrupt after 0 of " in out
+    assert err == "eagle-jax: interrupted; this is what was found until then\n"
+    assert Attribution.load("out").order.size == 0
 
 
 def test_a_full_device_names_the_batch_size(loaded, capsys, monkeypatch):
