@@ -17,7 +17,7 @@ from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.regions import Regions, segment
 from eagle_jax.metrics.hallucination import minimal_correction, right_answers, yes_or_no
 from eagle_jax.results.attribution import Attribution
-from eagle_jax.results.storage import encode, require_free
+from eagle_jax.results.storage import ANSWERS, encode, require_free
 from eagle_jax.scoring.answers import generate, regenerate
 from eagle_jax.scoring.model import Model
 from eagle_jax.search.correction import correct_by_bisection, correct_by_scan
@@ -26,7 +26,7 @@ from eagle_jax.search.sets import prefixes
 if TYPE_CHECKING:
     import matplotlib.figure
 
-ANSWERS, FIGURE = "answers.json", "diagnosis.png"
+FIGURE = "diagnosis.png"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

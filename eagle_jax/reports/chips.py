@@ -1,7 +1,6 @@
 """The tokens of an answer as rounded chips, coloured by what the model relied on."""
 
 import dataclasses
-import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,12 +18,9 @@ from eagle_jax.reports.look import (
     font,
     text_width,
 )
+from eagle_jax.reports.token_labels import SPACES, token_label
 from eagle_jax.results.attribution import Attribution
 
-_END = re.compile(r"<\|?(im_end|eot_id|endoftext|end_of_text|end_of_turn|eos)\|?>|</s>")
-_SPECIAL = re.compile(r"<\|(.+)\|>|<(s|pad|bos|unk)>")
-# Pieces of a word boundary that tokenizers leave in single-token texts.
-_SPACES = " \u2581\u0120"
 _PAD = 4.2
 
 
@@ -118,7 +114,7 @@ def _chips(attribution: Attribution) -> Iterator[_Chip]:
     for position, answered in enumerate(attribution.answer_tokens):
         scored = np.flatnonzero(attribution.target == position)
         label, small = _label(answered)
-        gap = position > 0 and answered[:1] in tuple(_SPACES)
+        gap = position > 0 and answered[:1] in tuple(SPACES)
         newline = "\n" in answered
         if not scored.size:
             yield _Chip(label, small, gap, newline, None, False)
@@ -130,14 +126,8 @@ def _chips(attribution: Attribution) -> Iterator[_Chip]:
 
 
 def _label(token: str) -> tuple[str, bool]:
-    bare = token.strip(_SPACES)
-    if _END.fullmatch(bare):
-        return "[end]", True
-    if special := _SPECIAL.fullmatch(bare):
-        return f"[{special[1] or special[2]}]", True
-    if not bare:
-        return drawable("\u2423" * max(1, len(token))), True
-    return drawable(bare[:300].replace("\n", "\u21b5").replace("\t", "\u21e5")), False
+    label, small = token_label(token)
+    return drawable(label), small
 
 
 def _rows(

@@ -22,6 +22,8 @@ from eagle_jax.files import require_writable
 
 SCHEMA = 2
 RECORD, ARRAYS, IMAGE, FIGURE = "attribution.json", "arrays.npz", "image.png", "figure.png"
+# Answers to smaller and smaller pictures, beside the attribution of a diagnosis.
+ANSWERS = "answers.json"
 _LIBRARIES = ("eagle-jax", "jax", "flax", "transformers", "numpy")
 
 # What the record and the array file hold; the image is a file of its own.

@@ -1,0 +1,2 @@
+showReport(document.querySelector("main"),
+  JSON.parse(document.getElementById("data").textContent).findings.map(readFinding));
