@@ -1,10 +1,11 @@
 """Files and folders written all or nothing, and where the package keeps its own."""
 
+import contextlib
 import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from eagle_jax.errors import InputError, one_line
@@ -45,6 +46,24 @@ def write_folder(folder: str | os.PathLike, files: Mapping[str, bytes]) -> None:
     Raises:
       InputError: the file system refuses.
     """
+    with new_folder(folder) as new:
+        for name, content in files.items():
+            (new / name).write_bytes(content)
+
+
+@contextlib.contextmanager
+def new_folder(folder: str | os.PathLike) -> Iterator[Path]:
+    """A folder to be filled, which takes its place at the end, and not after an error.
+
+    Args:
+      folder: made if missing, with its parents; what it held before is replaced.
+
+    Yields:
+      An empty folder beside it.
+
+    Raises:
+      InputError: the file system refuses.
+    """
     with one_line(f"cannot write {folder}", OSError):
         folder = Path(folder).resolve()
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -53,8 +72,7 @@ def write_folder(folder: str | os.PathLike, files: Mapping[str, bytes]) -> None:
         old = folder.with_name(f".{folder.name}-{mark}-old")
         try:
             new.mkdir()
-            for name, content in files.items():
-                (new / name).write_bytes(content)
+            yield new
             if folder.exists():
                 folder.rename(old)
             try:

@@ -22,7 +22,9 @@ from eagle_jax.results.storage import ANSWERS
 from eagle_jax.search.sets import Curves
 
 # Longest side of the picture in a page, in pixels.
-_SIDE = 1280
+SIDE = 1280
+# Of what speaks for the answer, as in `assets/picture.js`.
+_ORANGE = 213, 94, 0
 # Control curves are averaged at these shares of the picture.
 _GRID = np.linspace(0, 1, 51)
 _SENTENCE_ENDS = tuple(".!?\u3002\uff01\uff1f\n")
@@ -154,8 +156,8 @@ def told(finding: Finding) -> dict[str, Any]:
         "width": width,
         "height": height,
         "regions": attribution.regions,
-        "labels": _packed(_runs(_shrunk(attribution.labels, height, width)), "<u2"),
-        "value": _packed(_region_means(attribution), "<f4"),
+        "labels": packed(_runs(_shrunk(attribution.labels, height, width)), "<u2"),
+        "value": packed(_region_means(attribution), "<f4"),
         "heat": attribution.heat is not None,
         **search_state(attribution),
         **_answer(attribution),
@@ -168,18 +170,35 @@ def search_state(attribution: Attribution) -> dict[str, Any]:
     """The part of a finding that changes while a search runs, as JSON values."""
     return {
         "order": attribution.order.tolist(),
-        "area": _packed(attribution.area, "<f4"),
-        "insertion": _packed(attribution.insertion, "<f4"),
-        "deletion": _packed(attribution.deletion, "<f4"),
+        "area": packed(attribution.area, "<f4"),
+        "insertion": packed(attribution.insertion, "<f4"),
+        "deletion": packed(attribution.deletion, "<f4"),
         "reliance": attribution.reliance.tolist(),
         "auc": [attribution.insertion_auc, attribution.deletion_auc],
     }
 
 
-def shown_picture(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
+def mapped_picture(attribution: Attribution, side: int = SIDE) -> UInt8[np.ndarray, "h w 3"]:
+    """The saliency in orange over the picture in grey, as the page draws it.
+
+    Args:
+      attribution: with its image.
+      side: longest side of the result, in pixels.
+    """
+    assert attribution.image is not None
+    picture = shown_picture(attribution.image, side)
+    height, width = picture.shape[:2]
+    opacity = 0.8 * _shrunk(attribution.saliency, height, width)[..., None]
+    grey = (picture @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
+    return np.round(opacity * np.array(_ORANGE) + (1 - opacity) * grey).astype(np.uint8)
+
+
+def shown_picture(
+    image: UInt8[np.ndarray, "H W 3"], side: int = SIDE
+) -> UInt8[np.ndarray, "h w 3"]:
     """The picture at the size that a page shows it."""
     height, width = image.shape[:2]
-    scale = min(1, _SIDE / max(height, width))
+    scale = min(1, side / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     if scale == 1:
         return image
@@ -197,12 +216,10 @@ def picture_url(image: UInt8[np.ndarray, "H W 3"]) -> str:
     return f"data:image/{kind};base64," + base64.b64encode(encoded[kind]).decode()
 
 
-def _shrunk(
-    labels: Int32[np.ndarray, "H W"], height: int, width: int
-) -> Int32[np.ndarray, "h w"]:
-    rows = np.arange(height) * labels.shape[0] // height
-    columns = np.arange(width) * labels.shape[1] // width
-    return labels[rows[:, None], columns]
+def _shrunk(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    rows = np.arange(height) * values.shape[0] // height
+    columns = np.arange(width) * values.shape[1] // width
+    return values[rows[:, None], columns]
 
 
 def _runs(labels: Int32[np.ndarray, "h w"]) -> np.ndarray:
@@ -214,7 +231,8 @@ def _runs(labels: Int32[np.ndarray, "h w"]) -> np.ndarray:
     return np.stack([flat[starts], np.diff(starts, append=flat.size)], axis=1)
 
 
-def _packed(array: np.ndarray, kind: str) -> str:
+def packed(array: np.ndarray, kind: str) -> str:
+    """The bytes of an array of a NumPy type, in base64."""
     return base64.b64encode(np.ascontiguousarray(array, kind).tobytes()).decode()
 
 
@@ -284,8 +302,8 @@ def _controls(finding: Finding) -> list[dict[str, Any]]:
                 float(np.mean([one.insertion_auc for one in found])),
                 float(np.mean([one.deletion_auc for one in found])),
             ],
-            "insertion": _packed(_mean_curves([(one.area, one.insertion) for one in found]), "<f4"),
-            "deletion": _packed(_mean_curves([(one.area, one.deletion) for one in found]), "<f4"),
+            "insertion": packed(_mean_curves([(one.area, one.insertion) for one in found]), "<f4"),
+            "deletion": packed(_mean_curves([(one.area, one.deletion) for one in found]), "<f4"),
         }
         for name, found in families.items()
     ]

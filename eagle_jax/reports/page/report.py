@@ -5,18 +5,15 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from eagle_jax.errors import InputError
 from eagle_jax.files import write_file
 from eagle_jax.reports.page.document import document
 from eagle_jax.reports.page.findings import (
     Finding,
+    mapped_picture,
     picture_url,
     read_finding,
     require_picture,
-    shown_picture,
     told,
 )
 from eagle_jax.reports.token_labels import token_label
@@ -94,14 +91,10 @@ def _finding(one: Shown) -> Finding:
 
 def _static(finding: Finding) -> str:
     """What is seen where scripts are off: the map over the picture, and a table of tokens."""
-    from eagle_jax.reports.explanation_figure import overlay
-
     attribution = require_picture(finding.attribution, finding.name)
     assert attribution.image is not None
-    saliency = Image.fromarray(attribution.saliency)
-    picture = shown_picture(attribution.image)
+    picture = mapped_picture(attribution)
     height, width = picture.shape[:2]
-    small = saliency.resize((width, height), Image.Resampling.NEAREST)
     rows = "".join(
         f"<tr><th scope='row'>{escape(token_label(token)[0])}</th>"
         f"<td>{blank:.3f}</td><td>{full:.3f}</td><td>{reliance:.3f}</td></tr>"
@@ -115,8 +108,8 @@ def _static(finding: Finding) -> str:
     )
     return (
         f"<h1>{escape(attribution.prompt)}</h1>\n<p>{escape(attribution.answer)}</p>\n"
-        f'<img src="{picture_url(overlay(picture, np.asarray(small)))}" width="{width}" '
-        f'height="{height}" alt="The picture, brightest where the answer comes from">\n'
+        f'<img src="{picture_url(picture)}" width="{width}" '
+        f'height="{height}" alt="The picture, most orange where the answer comes from">\n'
         "<table><thead><tr><th>token</th><th>blank picture</th><th>whole picture</th>"
         f"<th>reliance</th></tr></thead><tbody>{rows}</tbody></table>\n"
         "<p>With scripts switched on, this page shows where each word comes from.</p>"

@@ -21,9 +21,10 @@ function panelView(finding, shared, several, ask = null) {
   const element = el("article", { class: "panel" },
     el("header", {},
       several ? el("h2", {}, finding.name) : null,
-      el("p", { class: "prompt" }, finding.prompt)),
-    el("div", { class: "seen" }, picture, legend(), reading, verdict?.element),
-    el("div", { class: "said" }, chips.element, scale, caption,
+      el("p", { class: "prompt" }, finding.prompt),
+      chips.element, scale),
+    el("div", { class: "seen" }, picture, legend(), reading),
+    el("div", { class: "said" }, verdict?.element, caption,
       el("figure", {}, curves, curveLegend(finding))),
     el("div", { class: "more" }, trust, regions));
 
@@ -158,7 +159,7 @@ function curveLegend(finding) {
     el("span", { class: "key insertion" }), "only the first regions shown (insertion)",
     el("span", { class: "key deletion" }), "the first regions removed (deletion)",
     finding.controls.length ? [el("span", { class: "key control" }), "random orders"] : null,
-    " Drag to follow the order.");
+    el("span", {}, "\u00a0\u00b7 Drag to follow the order."));
 }
 
 // The answer as buttons. Arrow keys move between them, Enter or a click chooses, with Shift
@@ -168,7 +169,8 @@ function chipRow(finding, onpick, onpreview, asking) {
     const usable = token.scored !== null || asking;
     const bar = el("span", { class: "bar" });
     const button = el("button", {
-      type: "button", class: "chip" + (token.small ? " small" : "") + (token.gap ? " gap" : ""),
+      type: "button", class: "chip" + (token.small ? " small" : "")
+        + (finding.tokens[index + 1]?.gap ? " gap" : ""),
       disabled: !usable, tabindex: "-1", "aria-pressed": "false",
       onclick: (event) => onpick(index, event.shiftKey || event.ctrlKey || event.metaKey),
       onpointerenter: (event) => { if (event.pointerType === "mouse") onpreview(index); },

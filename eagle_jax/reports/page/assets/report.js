@@ -15,10 +15,6 @@ function playerView(shared, panels) {
     ["only", "Only these", "Only the first regions of the order are visible"],
     ["without", "Without these", "The first regions of the order are removed"],
   ], shared.mode, (mode) => { stop(); shared.show(mode); });
-  const units = choices("What a click takes", [
-    ["word", "Word", "A click takes a word"], ["token", "Token", "A click takes a token"],
-    ["sentence", "Sentence", "A click takes a sentence"],
-  ], shared.unit, (unit) => { shared.unit = unit; });
 
   function play() {
     if (stepAt(leader(), shared.area) >= steps()) shared.follow(0);
@@ -46,8 +42,13 @@ function playerView(shared, panels) {
     modes.choose(shared.mode);
   }
   return { element: el("div", { class: "player", role: "toolbar", "aria-label": "Playback" },
-    button, slider, text, modes, units), draw, stop };
+    button, slider, text, modes), draw, stop };
 }
+
+const unitChoices = (shared) => choices("What a click takes", [
+  ["word", "Words", "A click takes a word"], ["token", "Tokens", "A click takes a token"],
+  ["sentence", "Sentences", "A click takes a sentence"],
+], shared.unit, (unit) => { shared.unit = unit; });
 
 // What the reader has chosen, and who redraws when it changes.
 function sharedState(redraw) {
@@ -94,7 +95,8 @@ function showReport(main, findings) {
       el("h1", {}, "Where did the answer come from?"),
       el("p", {}, "Click a word to see which parts of the picture it rests on; with Shift, "
         + "several. Drag the bar below to show the picture region by region. Escape goes back "
-        + "to the whole answer.")),
+        + "to the whole answer."),
+      unitChoices(shared)),
     el("div", { class: findings.length > 1 ? "panels several" : "panels" },
       panels.map((panel) => panel.element)),
     player.element);

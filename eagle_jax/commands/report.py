@@ -1,0 +1,68 @@
+"""``eagle-jax report``: a page that people share."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from eagle_jax.errors import InputError
+
+_EXAMPLES = """\
+examples:
+  eagle-jax report explanation --out page.html
+      one file that opens in any browser: click a word to see where it comes from
+  eagle-jax report exact fast --out page.html
+      several explanations side by side
+  eagle-jax report results/items/street --out page.html
+      one result of a run, with its controls and regenerated answers
+  eagle-jax report results --out pages
+      a whole run: pages/index.html with all measures, and a page for each item
+"""
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds the command's parser."""
+    parser = commands.add_parser(
+        "report",
+        help="write a page to share, or pages about a run",
+        description="Writes an explanation, a diagnosis or several of them as one HTML file "
+        "without a server, or a run as a folder of such files with an index. The exit code is "
+        "1 when some items of a run have no page.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=command)
+    add = parser.add_argument
+    add(
+        "folders",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="the --out folder of eagle-jax explain, diagnose or run",
+    )
+    add("--out", required=True, type=Path, metavar="PATH", help="an .html file; of a run a folder")
+    add("--image", metavar="FILE", help="the picture, where it was not saved in the folder")
+
+
+def command(options: argparse.Namespace) -> int:
+    """Runs the command."""
+    from eagle_jax.reports.page import read_finding, report
+    from eagle_jax.reports.page.run_pages import INDEX, report_run
+    from eagle_jax.results.run_folder import ITEMS
+
+    runs = [folder for folder in options.folders if (folder / ITEMS).is_dir()]
+    if not runs:
+        found = [read_finding(folder, options.image) for folder in options.folders]
+        report(found, options.out)
+        print(f"{'written':<12}{options.out}")
+        return 0
+    if len(options.folders) > 1:
+        raise InputError(f"{runs[0]} is a whole run: give it alone")
+    if options.image is not None:
+        raise InputError("--image belongs to one picture, not to a whole run")
+    entries = report_run(runs[0], options.out, progress=sys.stderr.isatty())
+    problems = [one for one in entries if one.problem]
+    pages = len(entries) - len(problems)
+    print(f"{'written':<12}{options.out / INDEX} and {pages} pages")
+    for one in problems:
+        print(f"without a page: {one.name}: {one.problem}", file=sys.stderr)
+    return 1 if problems else 0
