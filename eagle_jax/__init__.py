@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from eagle_jax.explanation import explain as explain
     from eagle_jax.inputs.patches import soft_patches as soft_patches
     from eagle_jax.lists.build import build_list as build_list
+    from eagle_jax.live import serve as serve
     from eagle_jax.planning.estimate import plan as plan
     from eagle_jax.reports import plot as plot
+    from eagle_jax.reports.page import report as report
+    from eagle_jax.reports.page import report_frame as report_frame
+    from eagle_jax.reports.page.run_pages import report_run as report_run
     from eagle_jax.results.attribution import Attribution as Attribution
     from eagle_jax.results.manifest import Settings as Settings
     from eagle_jax.results.published import to_eagle as to_eagle
@@ -67,7 +71,11 @@ _HOMES = {
     "log_score_patches": "eagle_jax.scoring.set_function",
     "plan": "eagle_jax.planning.estimate",
     "plot": "eagle_jax.reports",
+    "report": "eagle_jax.reports.page",
+    "report_frame": "eagle_jax.reports.page",
+    "report_run": "eagle_jax.reports.page.run_pages",
     "run_list": "eagle_jax.run",
+    "serve": "eagle_jax.live",
     "score": "eagle_jax.scoring.set_function",
     "soft_patches": "eagle_jax.inputs.patches",
     "to_eagle": "eagle_jax.results.published",

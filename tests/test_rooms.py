@@ -12,7 +12,7 @@ FLOORS = [
     ["results", "planning", "demo"],
     ["explanation", "evaluation", "conversion"],
     ["run", "reports"],
-    ["diagnosis"],
+    ["diagnosis", "live"],
     ["commands"],
     ["cli"],
 ]

@@ -238,6 +238,28 @@ class Attribution:
 
         return eagle_jax.plot(self)
 
+    def report(self, path: str | os.PathLike) -> None:
+        """Writes the page that people share, as `eagle_jax.report` does.
+
+        Args:
+          path: of an HTML file, which is replaced.
+
+        Raises:
+          InputError: the attribution was saved without its image, or the file cannot be
+            written.
+        """
+        import eagle_jax
+
+        eagle_jax.report(self, path)
+
+    def _repr_html_(self) -> str | None:
+        """The page in a notebook; the text form where the image is missing."""
+        if self.image is None:
+            return None
+        import eagle_jax
+
+        return eagle_jax.report_frame(self)
+
     def with_image(self, source: ImageSource) -> "Attribution":
         """The attribution together with its image, if it was saved without.
 

@@ -9,3 +9,4 @@ from eagle_jax.reports.page.findings import Finding as Finding
 from eagle_jax.reports.page.findings import read_finding as read_finding
 from eagle_jax.reports.page.report import page as page
 from eagle_jax.reports.page.report import report as report
+from eagle_jax.reports.page.report import report_frame as report_frame

@@ -157,7 +157,6 @@ def told(finding: Finding) -> dict[str, Any]:
         "height": height,
         "regions": attribution.regions,
         "labels": packed(_runs(_shrunk(attribution.labels, height, width)), "<u2"),
-        "value": packed(_region_means(attribution), "<f4"),
         "heat": attribution.heat is not None,
         **search_state(attribution),
         **_answer(attribution),
@@ -170,6 +169,7 @@ def search_state(attribution: Attribution) -> dict[str, Any]:
     """The part of a finding that changes while a search runs, as JSON values."""
     return {
         "order": attribution.order.tolist(),
+        "value": packed(_region_means(attribution), "<f4"),
         "area": packed(attribution.area, "<f4"),
         "insertion": packed(attribution.insertion, "<f4"),
         "deletion": packed(attribution.deletion, "<f4"),

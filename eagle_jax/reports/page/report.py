@@ -67,7 +67,7 @@ def page(findings: Sequence[Finding]) -> bytes:
     )
 
 
-def frame(attribution: Attribution) -> str:
+def report_frame(attribution: Attribution) -> str:
     """The page inside another page, for notebooks: HTML of a frame that holds it.
 
     Args:

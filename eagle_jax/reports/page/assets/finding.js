@@ -12,7 +12,7 @@ function readFinding(data) {
     labels.fill(runs[i], at, at + runs[i + 1]);
     at += runs[i + 1];
   }
-  const finding = { ...data, labels, value: unpack(data.value, Float32Array) };
+  const finding = { ...data, labels };
   finding.controls = data.controls.map((one) => ({
     ...one,
     insertion: unpack(one.insertion, Float32Array),
@@ -30,6 +30,7 @@ function readSearch(data) {
   const rank = new Map(order.map((region, i) => [region, i + 1]));
   return {
     order, rank, reliance: data.reliance, auc: data.auc,
+    value: unpack(data.value, Float32Array),
     area: unpack(data.area, Float32Array),
     insertion: unpack(data.insertion, Float32Array),
     deletion: unpack(data.deletion, Float32Array),

@@ -7,12 +7,12 @@ const FIRST = ["insertion_auc", "deletion_auc", "gain_over_random", "correction"
 const data = JSON.parse(document.getElementById("data").textContent);
 const columns = Object.fromEntries(
   Object.entries(data.columns).map(([key, text]) => [key, unpack(text, Float32Array)]));
-const shownMeasures = FIRST.map((key) => data.measures.find((one) => one.key === key))
-  .filter(Boolean).slice(0, 4);
+const measureOf = (key) => data.measures.find((one) => one.key === key);
+const leadingMeasures = FIRST.map(measureOf).filter(Boolean).slice(0, 4);
 const searchable = data.names.map((name, i) =>
   `${name}\n${data.prompts[i]}\n${data.answers[i]}\n${data.problems[i]}`.toLowerCase());
 const state = { sort: "name", down: false, page: 0, filter: "all", text: "",
-  measure: shownMeasures[0]?.key ?? null, bin: null };
+  measure: leadingMeasures[0]?.key ?? null, bin: null };
 
 const lowest = (() => {
   const values = [...(columns.insertion_auc ?? [])].filter((value) => !Number.isNaN(value))
@@ -25,6 +25,10 @@ const FILTERS = {
   lowest: ["lowest tenth of insertion", (i) => columns.insertion_auc?.[i] <= lowest],
   failures: ["without a page", (i) => data.problems[i] !== ""],
 };
+
+// The leading measures, and the one that the items are sorted by.
+const shownMeasures = () =>
+  [...new Set([...leadingMeasures, measureOf(state.sort)])].filter(Boolean);
 
 // Edges of the bins of a measure, over all items.
 function binsOf(key) {
@@ -77,7 +81,7 @@ function line(i) {
     el("td", { "data-name": "asked" }, data.prompts[i]),
     el("td", { "data-name": "answer" }, data.answers[i],
       data.wrong[i] ? el("span", { class: "problem" }, "wrong") : null),
-    shownMeasures.map(({ key, title }) => {
+    shownMeasures().map(({ key, title }) => {
       const value = columns[key][i];
       return el("td", { "data-name": title }, Number.isNaN(value) ? "\u2013" : value.toFixed(3));
     }));
@@ -127,7 +131,7 @@ function draw() {
   const first = state.page * PAGE, last = Math.min(items.length, first + PAGE);
   table.replaceChildren(
     el("thead", {}, el("tr", {}, el("td"), heading("name", "item"), heading("prompt", "asked"),
-      heading("answer", "answer"), shownMeasures.map((one) => heading(one.key, one.title)))),
+      heading("answer", "answer"), shownMeasures().map((one) => heading(one.key, one.title)))),
     el("tbody", {}, items.slice(first, last).map(line)));
   count.textContent = items.length === 0 ? "No item matches."
     : `Items ${first + 1} to ${last} of ${items.length.toLocaleString("en")}`;
@@ -150,14 +154,14 @@ const option = (selected) => ([value, text]) =>
   el("option", { value, selected: value === selected }, text);
 
 function meansTable() {
-  return el("details", { class: "means", open: true }, el("summary", {}, "Means with 95 % intervals"),
+  return el("details", { class: "means", open: innerWidth > 760 }, el("summary", {}, "Means with 95 % intervals"),
     el("div", { class: "wide" }, el("table", {},
       el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "items"),
-        shownMeasures.map((one) => el("th", { scope: "col" }, one.title
+        leadingMeasures.map((one) => el("th", { scope: "col" }, one.title
           + (one.better ? ` (${one.better} is better)` : ""))))),
       el("tbody", {}, data.means.map((group) => el("tr", {},
         el("th", { scope: "row" }, `${group.kind}: ${group.items}`),
-        shownMeasures.map(({ key }) => {
+        leadingMeasures.map(({ key }) => {
           const found = group.measures[key];
           const [mean, ...ends] = (found ?? []).map((value) => value.toFixed(3));
           return el("td", {}, (mean ?? "\u2013") + (ends.length ? ` (${ends.join(" to ")})` : ""));

@@ -44,7 +44,8 @@ function panelView(finding, shared, several, ask = null) {
     const unit = unitAt(index), before = shared.chosen.get(key) ?? [];
     const scored = new Set(finding.tokens.filter((one) => one.scored !== null)
       .map((one) => one.position));
-    if (ask !== null && !unit.every((position) => scored.has(position))) return ask(unit);
+    const known = finding.order.length > 0 && unit.every((position) => scored.has(position));
+    if (ask !== null && !known) return ask(unit);
     const has = unit.every((position) => before.includes(position));
     const others = before.filter((position) => !unit.includes(position));
     const alone = has && others.length === 0;
@@ -83,7 +84,7 @@ function panelView(finding, shared, several, ask = null) {
   }
 
   function begin() {
-    trust.replaceChildren(trustView(finding));
+    trust.replaceChildren(...(finding.order.length ? [trustView(finding)] : []));
     scale.replaceChildren(...chips.scale());
     regions.fill();
   }
@@ -95,7 +96,6 @@ function panelView(finding, shared, several, ask = null) {
     update(search) {
       Object.assign(finding, search);
       begin();
-      render();
     },
   };
 }
@@ -139,6 +139,7 @@ function captionOf(finding, chosen) {
   const chance = picked.length > 1 ? "mean probability" : "probability";
   const between = `${chance} ${shown[0].toFixed(2)} on a blank picture, `
     + `${full.toFixed(2)} on the whole one`;
+  if (finding.order.length === 0) return `${who}: ${between}.`;
   if (full - shown[0] < 0.1)
     return `${who}: ${between}. The picture hardly changes it: language alone carries it.`;
   const step = sufficient(shown, full);

@@ -1,0 +1,7 @@
+"""The live page: ask about a picture in the browser, and watch a search as it runs.
+
+For the command and the package's face. `watching` looks over a search's shoulder, `session` is
+what a server knows, `server` speaks HTTP.
+"""
+
+from eagle_jax.live.server import serve as serve

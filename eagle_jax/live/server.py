@@ -1,0 +1,330 @@
+"""The live page over HTTP: pictures come in, answers and growing maps go out."""
+
+import asyncio
+import contextlib
+import hmac
+import json
+import re
+import secrets
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable
+from importlib import import_module
+from typing import Any
+
+from eagle_jax.errors import InputError, reason
+from eagle_jax.inputs.regions import Regions
+from eagle_jax.live.session import Session
+from eagle_jax.live.watching import Cancelled
+from eagle_jax.reports.page import Finding, page
+from eagle_jax.reports.page.document import document
+from eagle_jax.reports.page.findings import search_state, told
+from eagle_jax.reports.page.report import PANEL, STYLES
+from eagle_jax.results.attribution import Attribution
+from eagle_jax.scoring.model import Model
+from eagle_jax.search.methods import chosen_search
+
+LOOPBACK = "127.0.0.1"
+_LOCAL = (LOOPBACK, "localhost", "[::1]")
+_MOST_BYTES, _MOST_TEXT, _MOST_WAITING = 20_000_000, 1_000_000, 8
+_COOKIE = "eagle-jax-token"
+# Seconds after which a silent stream shows that it lives, and notices that nobody listens.
+_PULSE = 1.0
+
+
+def serve(
+    model: Model | Callable[[], Model],
+    *,
+    host: str = LOOPBACK,
+    port: int = 8000,
+    search: str = "exact",
+    regions: Regions = 64,
+    max_new_tokens: int = 128,
+    announce: Callable[[str], Any] = print,
+) -> None:
+    """Serves the live page until it is interrupted.
+
+    On this machine's own address only, unless another is given; a page for others is opened
+    by a token that is part of its address.
+
+    Args:
+      model: from `eagle_jax.load`, or a function that loads it once the port is known to be
+        free.
+      host: address to listen on.
+      port: to listen on; 0 takes any that is free.
+      search: a name of `eagle_jax.search.SEARCHES`.
+      regions: see `eagle_jax.ask`.
+      max_new_tokens: limit of an answer.
+      announce: is told the address of the page.
+
+    Raises:
+      InputError: there is no such search, the port is in use, or the extra "serve" is not installed.
+    """
+    try:
+        uvicorn = import_module("uvicorn")
+        import_module("starlette")
+    except ImportError:
+        raise InputError(
+            'the live page needs the extra "serve": python -m pip install "eagle-jax[serve]"'
+        ) from None
+    chosen_search(search)
+    listening = _listen(host, port)
+    with listening:
+        token = None if host in _LOCAL else secrets.token_urlsafe(16)
+        model = model if isinstance(model, Model) else model()
+        session = Session(model, search, regions, max_new_tokens)
+        address = f"http://{host}:{listening.getsockname()[1]}/"
+        announce(address + (f"?token={token}" if token else ""))
+        settings = uvicorn.Config(
+            application(session, token), log_level="warning", timeout_graceful_shutdown=2
+        )
+        uvicorn.Server(settings).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host.strip("[]"), port))
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise InputError(
+            f"cannot listen on {host}:{port}: {reason(error)}; choose another --port"
+        ) from error
+    return listening
+
+
+def application(session: Session, token: str | None = None) -> Any:
+    """The ASGI application of a session.
+
+    Args:
+      session: what it serves.
+      token: that opens the page; None for pages on the loopback address, which are asked for
+        by a local name only.
+    """
+    from starlette.applications import Starlette
+    from starlette.routing import Route
+
+    live = _Live(session)
+    routes = [
+        Route("/", live.page),
+        Route("/pictures", live.picture, methods=["POST"]),
+        Route("/questions", live.question, methods=["POST"]),
+        Route("/searches", live.search, methods=["POST"]),
+        Route("/reports/{number:int}", live.report),
+    ]
+    return _Guard(Starlette(routes=routes), token)
+
+
+class _Guard:
+    """Lets through what comes from the page itself, by its origin, its host and its token."""
+
+    def __init__(self, inner: Any, token: str | None):
+        self._inner, self._token = inner, token
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        from starlette.requests import Request
+        from starlette.responses import RedirectResponse
+
+        if scope["type"] != "http":
+            return await self._inner(scope, receive, send)
+        request = Request(scope)
+        given = request.query_params.get("token")
+        origin, host = request.headers.get("origin"), request.headers.get("host", "")
+        answer: Any = self._inner
+        if origin not in (None, f"http://{host}", f"https://{host}"):
+            answer = _refusal("this page takes no requests from other sites", 403)
+        elif self._token is None and re.sub(r":\d+$", "", host) not in _LOCAL:
+            answer = _refusal(f"this page is not called {host[:100]}", 403)
+        elif self._token is not None and given is not None and self._opens(given):
+            answer = RedirectResponse(scope["path"], 303)
+            answer.set_cookie(_COOKIE, self._token, httponly=True, samesite="strict")
+        elif self._token is not None and not self._opens(request.cookies.get(_COOKIE, "")):
+            answer = _refusal("open the whole address that the server printed, token too", 401)
+        await answer(scope, receive, send)
+
+    def _opens(self, given: str) -> bool:
+        assert self._token is not None
+        return hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode())
+
+
+class _Live:
+    def __init__(self, session: Session):
+        self._session = session
+        self._one_at_a_time = asyncio.Lock()
+        self._waiting = 0
+        self._page = _live_page(session)
+
+    async def page(self, request: Any) -> Any:
+        from starlette.responses import HTMLResponse
+
+        rules = {
+            "Content-Security-Policy": "frame-ancestors 'none'",
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Cache-Control": "no-store",
+        }
+        return HTMLResponse(self._page, headers=rules)
+
+    async def picture(self, request: Any) -> Any:
+        from starlette.responses import JSONResponse
+
+        try:
+            if request.query_params.get("demo") is not None:
+                source = _demo().IMAGE
+            else:
+                source = await _body(request, _MOST_BYTES)
+            number = await asyncio.to_thread(self._session.add_picture, source)
+        except InputError as error:
+            return _refusal(reason(error))
+        return JSONResponse({"picture": number})
+
+    async def question(self, request: Any) -> Any:
+        from starlette.responses import JSONResponse
+
+        try:
+            asked = await _record(request, {"picture": int, "prompt": str})
+            async with self._turn():
+                number, attribution = await asyncio.to_thread(
+                    self._session.question, asked["picture"], asked["prompt"]
+                )
+            found = await asyncio.to_thread(told, Finding("live", attribution))
+        except InputError as error:
+            return _refusal(reason(error))
+        return JSONResponse({"question": number, "finding": found})
+
+    async def search(self, request: Any) -> Any:
+        from starlette.responses import StreamingResponse
+
+        try:
+            asked = await _record(request, {"question": int, "positions": list | None})
+        except InputError as error:
+            return _refusal(reason(error))
+        events = self._events(request, asked["question"], asked["positions"])
+        return StreamingResponse(
+            events, media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
+
+    async def report(self, request: Any) -> Any:
+        from starlette.responses import Response
+
+        try:
+            found = self._session.finding(request.path_params["number"])
+        except InputError as error:
+            return _refusal(reason(error), 404)
+        content = await asyncio.to_thread(page, [Finding("live", found)])
+        attached = {"Content-Disposition": 'attachment; filename="explanation.html"'}
+        return Response(content, media_type="text/html", headers=attached)
+
+    async def _events(
+        self, request: Any, question: int, positions: list[int] | None
+    ) -> AsyncIterator[str]:
+        """Server-sent events of a search, until it is done or nobody listens any more."""
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
+        cancelled = threading.Event()
+
+        def tell(so_far: Attribution) -> None:
+            state = search_state(so_far) | _cost(so_far)
+            loop.call_soon_threadsafe(queue.put_nowait, ("step", state))
+
+        async def run() -> None:
+            try:
+                async with self._turn():
+                    number, found = await asyncio.to_thread(
+                        self._session.explain, question, positions, tell, cancelled
+                    )
+                whole = await asyncio.to_thread(told, Finding("live", found))
+                queue.put_nowait(("done", {"number": number, "finding": whole}))
+            except InputError as error:
+                queue.put_nowait(("failed", {"error": reason(error)}))
+            except Cancelled:
+                queue.put_nowait(("cancelled", {}))
+
+        # The search keeps its turn until its thread has ended, also when nobody listens.
+        running = asyncio.create_task(run())
+        try:
+            if self._waiting > 0 or self._one_at_a_time.locked():
+                yield _event("waiting", {"ahead": self._waiting + 1})
+            while not await request.is_disconnected():
+                try:
+                    kind, value = await asyncio.wait_for(queue.get(), _PULSE)
+                except TimeoutError:
+                    if running.done():
+                        running.result()
+                    yield ": still here\n\n"
+                    continue
+                yield _event(kind, value)
+                if kind != "step":
+                    break
+        finally:
+            cancelled.set()
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """A place in the queue of those who want the model: one at a time, few waiting."""
+        if self._waiting >= _MOST_WAITING:
+            raise InputError("too many are waiting for the model; try again later")
+        self._waiting += 1
+        try:
+            await self._one_at_a_time.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._one_at_a_time.release()
+
+
+def _live_page(session: Session) -> str:
+    content = document(
+        title="eagle-jax live",
+        body="<main></main><noscript>The live page needs scripts switched on.</noscript>",
+        data={"model": session.model.name, "prompt": _demo().PROMPT},
+        scripts=(*PANEL, "report.js", "live.js"),
+        styles=(*STYLES, "live.css"),
+        policy="img-src data: blob:; connect-src 'self'",
+    )
+    return content.decode("ascii")
+
+
+def _demo() -> Any:
+    return import_module("eagle_jax.demo")
+
+
+def _cost(attribution: Attribution) -> dict[str, float]:
+    return {"forwards": attribution.forwards, "seconds": attribution.seconds}
+
+
+def _event(kind: str, value: Any) -> str:
+    return f"event: {kind}\ndata: {json.dumps(value)}\n\n"
+
+
+def _refusal(why: str, status: int = 400) -> Any:
+    from starlette.responses import JSONResponse
+
+    return JSONResponse({"error": why}, status)
+
+
+async def _body(request: Any, most: int) -> bytes:
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > most:
+            raise InputError(f"this is more than {most // 10**6} MB; send something smaller")
+    return bytes(content)
+
+
+async def _record(request: Any, fields: dict[str, Any]) -> dict[str, Any]:
+    body = await _body(request, _MOST_TEXT)
+    try:
+        record = json.loads(body)
+        found = {name: record.get(name) for name in fields}
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise InputError("the request is no JSON object") from error
+    for name, kind in fields.items():
+        if not isinstance(found[name], kind):
+            raise InputError(f"{name} is missing or of the wrong type")
+        if isinstance(found[name], list) and not all(type(one) is int for one in found[name]):
+            raise InputError(f"{name} must be whole numbers")
+    return found

@@ -1,0 +1,182 @@
+"""What a server knows: a model, and the latest pictures, questions and findings."""
+
+import itertools
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+
+from eagle_jax.errors import InputError
+from eagle_jax.explanation import conclude
+from eagle_jax.inputs.images import ImageSource, read_image
+from eagle_jax.inputs.regions import Regions
+from eagle_jax.live.watching import WatchedScorer
+from eagle_jax.results.attribution import Attribution
+from eagle_jax.scoring.case import Case, ask
+from eagle_jax.scoring.model import Model
+from eagle_jax.search import Curves, Found, Objective, find_orders
+
+# How many of each kind are kept for those who come back to them.
+_KEPT = 16
+
+
+class Session:
+    """A model with the latest pictures, questions about them and findings.
+
+    Everything has a number; the oldest of more than a few are forgotten.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        search: str = "exact",
+        regions: Regions = 64,
+        max_new_tokens: int = 128,
+    ):
+        """Begins a session.
+
+        Args:
+          model: from `eagle_jax.load`.
+          search: a name of `eagle_jax.search.SEARCHES`.
+          regions: see `eagle_jax.ask`.
+          max_new_tokens: limit of an answer.
+        """
+        self.model = model
+        self._search, self._regions, self._longest = search, regions, max_new_tokens
+        self._numbers = itertools.count(1)
+        self._pictures: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._questions: OrderedDict[int, tuple[Case, np.ndarray]] = OrderedDict()
+        self._findings: OrderedDict[int, Attribution] = OrderedDict()
+
+    def add_picture(self, source: ImageSource | bytes) -> int:
+        """Reads a picture by the rules of the command line.
+
+        Args:
+          source: a path, or the content of an image file.
+
+        Returns:
+          Its number.
+
+        Raises:
+          InputError: it is none.
+        """
+        if not isinstance(source, bytes):
+            return self._keep(self._pictures, read_image(source))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "picture"
+            path.write_bytes(source)
+            try:
+                return self._keep(self._pictures, read_image(path))
+            except InputError as error:
+                raise InputError(str(error).replace(str(path), "the picture")) from error
+
+    def question(self, picture: int, prompt: str) -> tuple[int, Attribution]:
+        """Lets the model answer, and scores the answer with a blank and the whole picture.
+
+        Args:
+          picture: number of the picture.
+          prompt: what to ask.
+
+        Returns:
+          The number of the question, and an attribution without any step.
+
+        Raises:
+          InputError: the picture is forgotten, or the prompt cannot be asked.
+        """
+        image = _kept(self._pictures, picture, "picture")
+        case = ask(
+            self.model,
+            image,
+            prompt,
+            regions=self._regions,
+            max_new_tokens=self._longest,
+        )
+        ends = _ends(case)
+        none = np.zeros(0, np.int32)
+        found = Found(Curves(none, ends[:1], ends[1:]), len(ends), 1)
+        number = self._keep(self._questions, (case, ends))
+        return number, conclude(case, found, self._search, Objective(), 0.0)
+
+    def explain(
+        self,
+        question: int,
+        positions: Sequence[int] | None,
+        tell: Callable[[Attribution], Any],
+        cancelled: Event,
+    ) -> tuple[int, Attribution]:
+        """Searches for what some tokens of an answer rest on.
+
+        Args:
+          question: number of the question.
+          positions: of the tokens in the answer; None for all.
+          tell: called after each round with what is found so far.
+          cancelled: ends the search when it is set.
+
+        Returns:
+          The number of the finding, and the finding.
+
+        Raises:
+          InputError: the question is forgotten, or there are no such positions.
+          Cancelled: the search was cancelled.
+        """
+        begin = time.perf_counter()
+        whole, ends = _kept(self._questions, question, "question")
+        if positions is None:
+            case = whole
+        else:
+            case = ask(
+                self.model,
+                whole.image,
+                whole.prompt,
+                answer=whole.answer_ids,
+                target=list(positions),
+                regions=whole.labels,
+            )
+            ends = ends[:, case.target]
+        objective = Objective()
+
+        def concluded(found: Found) -> Attribution:
+            seconds = time.perf_counter() - begin
+            return conclude(case, found, self._search, objective, seconds)
+
+        watched = WatchedScorer(
+            case.scorer,
+            objective,
+            ends,
+            lambda curves, forwards: tell(concluded(Found(curves, forwards, 0))),
+            cancelled,
+        )
+        (found,) = find_orders([watched], self._search, objective=objective)
+        attribution = concluded(found)
+        return self._keep(self._findings, attribution), attribution
+
+    def finding(self, number: int) -> Attribution:
+        """A finding of earlier.
+
+        Raises:
+          InputError: it is forgotten.
+        """
+        return _kept(self._findings, number, "finding")
+
+    def _keep(self, kept: OrderedDict[int, Any], value: Any) -> int:
+        number = next(self._numbers)
+        kept[number] = value
+        if len(kept) > _KEPT:
+            kept.popitem(last=False)
+        return number
+
+
+def _kept(kept: OrderedDict[int, Any], number: int, what: str) -> Any:
+    if number not in kept:
+        raise InputError(f"this {what} is forgotten: only the latest {_KEPT} are kept")
+    return kept[number]
+
+
+def _ends(case: Case) -> np.ndarray:
+    """Scores of the blank and of the whole picture."""
+    return case.scorer(np.array([[False], [True]]).repeat(case.scorer.regions, axis=1))

@@ -1,0 +1,237 @@
+// The live page: a picture, a question, and a search to be watched.
+
+const about = JSON.parse(document.getElementById("data").textContent);
+const main = document.querySelector("main");
+const live = { picture: null, question: null, answered: null, running: null };
+const panels = [];
+const history = new Map();
+
+async function post(path, body) {
+  const response = await fetch(path, { method: "POST", body });
+  const found = await response.json().catch(() => ({ error: `the server says ${response.status}` }));
+  if (!response.ok) throw new Error(found.error);
+  return found;
+}
+
+// Errors of the server and of the network as one line on the page.
+async function trying(text, work) {
+  tell(text, true);
+  try {
+    await work();
+    tell("");
+  } catch (error) {
+    if (error.name !== "AbortError") tell(error.message, false, true);
+  }
+}
+
+function tell(text, busy = false, wrong = false) {
+  status.textContent = text;
+  status.classList.toggle("wrong", wrong);
+  bar.hidden = !busy;
+  if (busy) bar.removeAttribute("value");
+}
+
+async function take(file) {
+  if (!file) return;
+  await trying("Reading the picture \u2026", async () => {
+    live.picture = (await post("/pictures", file)).picture;
+    seeThumbnail(URL.createObjectURL(file), file.name);
+    question.focus();
+  });
+}
+
+function seeThumbnail(url, name) {
+  thumbnail.src = url;
+  thumbnail.alt = name;
+  thumbnail.hidden = false;
+}
+
+async function useDemo() {
+  await trying("Fetching the picture \u2026", async () => {
+    live.picture = (await post("/pictures?demo=1")).picture;
+    question.value = about.prompt;
+  });
+  if (live.picture !== null) await ask();
+}
+
+async function ask() {
+  if (live.picture === null) return tell("Drop a picture first.", false, true);
+  if (!question.value.trim()) return tell("Ask something about it.", false, true);
+  cancel();
+  await trying("The model answers \u2026 (the first time its programs are compiled)", async () => {
+    const body = JSON.stringify({ picture: live.picture, prompt: question.value });
+    const found = await post("/questions", body);
+    live.question = found.question;
+    live.answered = readFinding(found.finding);
+    seeThumbnail(live.answered.picture, "");
+    show({ ...live.answered }, null);
+  });
+}
+
+// Shows a finding in place of the one before.
+function show(finding, number) {
+  shared.mode = "map";
+  shared.area = 1;
+  shared.chosen.clear();
+  shared.hovered = null;
+  panels.splice(0, panels.length, panelView(finding, shared, false, search));
+  shown.replaceChildren(panels[0].element);
+  whole.hidden = finding.order.length > 0
+    && finding.tokens.every((token) => token.scored !== null);
+  download.hidden = number === null;
+  if (number !== null) download.href = `/reports/${number}`;
+  shown.before(tools);
+  player.element.hidden = finding.order.length === 0;
+  redraw();
+}
+
+async function search(positions) {
+  const key = JSON.stringify([live.question, positions]);
+  if (history.has(key)) return recall(history.get(key));
+  cancel();
+  const running = live.running = new AbortController();
+  stopping.hidden = false;
+  await trying("The search begins \u2026", async () => {
+    const response = await fetch("/searches", { method: "POST", signal: running.signal,
+      body: JSON.stringify({ question: live.question, positions }) });
+    if (!response.ok) throw new Error((await response.json()).error);
+    for await (const [kind, value] of events(response.body)) {
+      if (live.running !== running) return;
+      if (kind === "waiting") tell(`Waiting for the model, ${value.ahead} before this \u2026`, true);
+      if (kind === "failed") throw new Error(value.error);
+      if (kind === "step") grow(positions, value);
+      if (kind === "done") finish(key, value);
+    }
+  });
+  if (live.running === running) {
+    live.running = null;
+    stopping.hidden = true;
+  }
+}
+
+// The picture with what a search has found so far.
+function grow(positions, value) {
+  const base = live.answered, found = readSearch(value);
+  tell(`Searching: ${found.order.length} of ${base.regions} regions found, `
+    + `${plural(value.forwards, "masked picture")}, ${value.seconds.toFixed(1)} s`, true);
+  bar.max = base.regions;
+  bar.value = found.order.length;
+  if (found.order.length === 0) return;
+  const { forwards, seconds } = value;
+  if (live.running.panel) {
+    live.running.panel.update({ ...found, forwards, seconds });
+    return redraw();
+  }
+  const tokens = base.tokens.map((token) => {
+    const place = positions === null ? token.scored : positions.indexOf(token.position);
+    return { ...token, scored: place === null || place < 0 ? null : place };
+  });
+  show({ ...base, ...found, tokens, forwards, seconds }, null);
+  live.running.panel = panels[0];
+}
+
+function finish(key, value) {
+  const finding = readFinding(value.finding);
+  const names = finding.tokens.filter((token) => token.scored !== null);
+  const name = names.length === finding.tokens.length ? "whole answer"
+    : names.map((token) => token.text).join(" ");
+  const entry = { finding, number: value.number, question: live.question, answered: live.answered };
+  history.set(key, entry);
+  past.append(el("li", {}, el("button", { type: "button", onclick: () => recall(entry) },
+    quoted(name.slice(0, 60)), el("small", {}, finding.prompt.slice(0, 80)))));
+  aside.hidden = false;
+  show(finding, value.number);
+}
+
+function recall(entry) {
+  cancel();
+  live.question = entry.question;
+  live.answered = entry.answered;
+  show(entry.finding, entry.number);
+}
+
+function cancel() {
+  live.running?.abort();
+  live.running = null;
+  stopping.hidden = true;
+}
+
+// Events of a stream as pairs of name and value.
+async function* events(stream) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const blocks = (rest + value).split("\n\n");
+    rest = blocks.pop();
+    for (const block of blocks) {
+      const [, kind, text] = block.match(/^event: (.*)\ndata: (.*)$/) ?? [];
+      if (kind) yield [kind, JSON.parse(text)];
+    }
+  }
+}
+
+let waiting = false;
+function redraw() {
+  if (waiting) return;
+  waiting = true;
+  requestAnimationFrame(() => {
+    waiting = false;
+    if (!panels.length) return;
+    panels[0].render();
+    player.draw();
+  });
+}
+const shared = sharedState(redraw);
+
+const status = el("p", { class: "status", role: "status" });
+const bar = el("progress", { hidden: true, "aria-label": "Progress" });
+const stopping = el("button", { type: "button", id: "cancel", hidden: true,
+  onclick: () => {
+    cancel();
+    tell("Cancelled.");
+    show({ ...live.answered }, null);
+  } }, "Cancel");
+const thumbnail = el("img", { class: "thumbnail", hidden: true });
+const question = el("textarea", { id: "question", rows: 2, placeholder: about.prompt,
+  onkeydown: (event) => {
+    if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); ask(); }
+  } });
+const file = el("input", { type: "file", id: "file", accept: "image/*", class: "unseen",
+  onchange: () => take(file.files[0]) });
+const drop = el("label", { class: "drop" }, file, thumbnail,
+  el("span", {}, "Drop a picture here, paste one, or choose a file"));
+const shown = el("div", { class: "panels" });
+const whole = el("button", { type: "button", id: "whole", onclick: () => search(null) },
+  "Explain the whole answer");
+const hint = el("span", { class: "hint" }, "Click a word to search for where it comes from.");
+const download = el("a", { id: "download", hidden: true, download: "explanation.html" },
+  "Download this page");
+const tools = el("div", { class: "tools" }, unitChoices(shared), whole, hint, download);
+const past = el("ol", {});
+const aside = el("aside", { hidden: true, "aria-label": "History" }, el("h2", {}, "So far"), past);
+const player = playerView(shared, () => panels);
+player.element.hidden = true;
+
+document.addEventListener("dragover", (event) => { event.preventDefault(); });
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  take(event.dataTransfer.files[0]);
+});
+document.addEventListener("paste", (event) => {
+  const pasted = [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
+  if (pasted) take(pasted);
+});
+
+main.append(
+  el("header", { class: "top" }, el("h1", {}, "Ask about a picture"),
+    el("p", {}, `The model ${quoted(about.model)} answers; click a word of its answer to see where `
+      + "it comes from.")),
+  el("form", { class: "asking", onsubmit: (event) => { event.preventDefault(); ask(); } },
+    drop,
+    el("div", { class: "prompting" }, el("label", { for: "question" }, "Question"), question,
+      el("div", {}, el("button", { type: "submit", class: "main" }, "Ask"),
+        el("button", { type: "button", id: "demo", onclick: useDemo }, "Try the demo picture")))),
+  el("div", { class: "progress" }, status, bar, stopping),
+  shown, aside, player.element);
