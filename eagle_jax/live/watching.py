@@ -5,9 +5,9 @@ from threading import Event
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32
+from jaxtyping import Bool, Float32
 
-from eagle_jax.scoring.scorer import MaskedImageScorer
+from eagle_jax.scoring.scorer import Scorer
 from eagle_jax.search.rounds import Objective
 from eagle_jax.search.sets import Curves
 
@@ -24,14 +24,14 @@ class WatchedScorer:
     now, whichever search it is; one that asks otherwise is only counted.
 
     Attributes:
-      labels: the region of every pixel.
+      labels: the region of every pixel, None where the scorer does not say.
       regions: number of regions.
       forwards: masked images scored so far.
     """
 
     def __init__(
         self,
-        scorer: MaskedImageScorer,
+        scorer: Scorer,
         objective: Objective,
         ends: Float32[np.ndarray, "2 t"],
         tell: Callable[[Curves, int], Any],
@@ -47,7 +47,7 @@ class WatchedScorer:
             images.
           cancelled: ends the search at its next round when it is set.
         """
-        self.labels: Int32[np.ndarray, "H W"] = scorer.labels
+        self.labels = getattr(scorer, "labels", None)
         self.regions = scorer.regions
         self.forwards = 0
         self._scorer, self._objective = scorer, objective

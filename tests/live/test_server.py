@@ -1,0 +1,215 @@
+"""The live page over HTTP: a search as events, a queue, and what is refused."""
+
+import http.client
+import io
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+from live_server import live_server
+from PIL import Image
+
+import eagle_jax
+from eagle_jax import Attribution, InputError, demo
+from eagle_jax.live.session import Session
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def session():
+    return Session(eagle_jax.load("demo"), regions="grid:3x3")
+
+
+@pytest.fixture(scope="module")
+def port(session):
+    with live_server(session) as port:
+        yield port
+
+
+def request(port, method, path, body=None, **headers):
+    """Status and content of an answer; of JSON the value."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    if answer.getheader("content-type") == "application/json":
+        content = json.loads(content)
+    return answer.status, content
+
+
+def post(port, path, value):
+    return request(port, "POST", path, json.dumps(value), **JSON)
+
+
+def events_of(content: bytes):
+    """Names and values of server-sent events."""
+    blocks = [one for one in content.decode().split("\n\n") if one.startswith("event")]
+    pairs = [one.removeprefix("event: ").split("\ndata: ") for one in blocks]
+    return [(name, json.loads(text)) for name, text in pairs]
+
+
+@pytest.fixture(scope="module")
+def question(port):
+    picture = request(port, "POST", "/pictures?demo=1")[1]["picture"]
+    status, found = post(port, "/questions", {"picture": picture, "prompt": demo.PROMPT})
+    assert status == 200
+    return found
+
+
+def test_an_answer_comes_with_its_scores_of_a_blank_and_the_whole_picture(question, session):
+    found = question["finding"]
+    assert "dog" in found["answer"] and found["order"] == [] and found["forwards"] == 2
+    model = session.model
+    case = eagle_jax.ask(
+        model, demo.IMAGE, demo.PROMPT, answer=found["answer"], regions="grid:3x3"
+    )
+    from test_page import unpack
+
+    blank, whole = case.scorer(np.array([[False] * 9, [True] * 9]))
+    np.testing.assert_allclose(unpack(found["insertion"], "<f4"), blank, rtol=1e-5)
+    np.testing.assert_allclose(unpack(found["deletion"], "<f4"), whole, rtol=1e-5)
+
+
+def test_a_search_grows_and_ends_as_explain_does(question, port, session, tmp_path):
+    tokens = [one["text"] for one in question["finding"]["tokens"]]
+    dog = tokens.index("dog")
+    asked = {"question": question["question"], "positions": [dog]}
+    status, content = post(port, "/searches", asked)
+    events = events_of(content)
+    assert status == 200
+    assert [name for name, _ in events] == ["step"] * 9 + ["done"]
+    alone = eagle_jax.explain(
+        session.model, demo.IMAGE, demo.PROMPT, target=[dog], regions="grid:3x3"
+    )
+    steps = [value["order"] for name, value in events if name == "step"]
+    assert steps == [alone.order[: i + 1].tolist() for i in range(9)]
+    done = events[-1][1]
+    assert done["finding"]["order"] == alone.order.tolist()
+    assert done["finding"]["forwards"] == alone.forwards == 90
+    assert done["finding"]["auc"] == pytest.approx([alone.insertion_auc, alone.deletion_auc])
+    assert isinstance(session.finding(done["number"]), Attribution)
+
+    status, content = request(port, "GET", f"/reports/{done['number']}")
+    assert status == 200 and b"Content-Security-Policy" in content
+    assert request(port, "GET", "/reports/999")[0] == 404
+
+
+def test_searches_wait_for_each_other_and_end_when_nobody_listens(port, question, session):
+    running, most, gate = [], [], threading.Event()
+    explain = session.explain
+
+    def slow(*arguments):
+        running.append(1)
+        most.append(len(running))
+        gate.wait(20)
+        try:
+            return explain(*arguments)
+        finally:
+            running.pop()
+
+    session.explain = slow
+    try:
+        asked = {"question": question["question"], "positions": [0]}
+        streams = [http.client.HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(3)]
+        for stream in streams:
+            stream.request("POST", "/searches", json.dumps(asked), JSON)
+        answers = [stream.getresponse() for stream in streams]
+        # One of them leaves while it waits or searches.
+        first = [answers[i].fp.readline() for i in (1, 2)]
+        assert all(line == b"event: waiting\n" for line in first)
+        answers[2].close()
+        streams[2].close()
+        time.sleep(2.5)
+        gate.set()
+        ends = [events_of(b"event: waiting\n" + one.read())[-1][0] for one in answers[:2]]
+        assert ends == ["done", "done"]
+        # The third gets its turn, finds itself left alone, and ends at its first round.
+        status, content = post(port, "/searches", asked)
+        assert events_of(content)[-1][0] == "done" and max(most) == 1
+    finally:
+        del session.explain
+
+
+def test_pictures_are_checked_as_on_the_command_line(port):
+    assert request(port, "POST", "/pictures", b"no picture") == (
+        400,
+        {"error": "the picture: not an image file that Pillow can read"},
+    )
+    status, said = request(port, "POST", "/pictures", b"")
+    assert status == 400 and said["error"] == "the picture: the image file is empty"
+    status, said = request(port, "POST", "/pictures", bytes(20_000_001))
+    assert status == 400 and said["error"].startswith("this is more than 20 MB")
+    content = io.BytesIO()
+    Image.new("RGB", (5, 4)).save(content, "png")
+    assert request(port, "POST", "/pictures", content.getvalue())[0] == 200
+
+
+@pytest.mark.parametrize(
+    "path, value, said",
+    [
+        ("/questions", {"picture": 99, "prompt": "What?"}, "this picture is forgotten"),
+        ("/questions", {"picture": 1}, "prompt is missing"),
+        ("/questions", {"picture": "1", "prompt": ""}, "picture is missing or of the wrong"),
+        ("/questions", [], "no JSON object"),
+        ("/questions", {"picture": 1, "prompt": "long " * 20_000}, "context"),
+        ("/questions", {"picture": 1, "prompt": "x" * 1_000_000}, "more than 1 MB"),
+        ("/searches", {"question": 1, "positions": ["a"]}, "positions must be whole numbers"),
+    ],
+)
+def test_unusable_requests_get_one_line(path, value, said, port, question):
+    status, answer = post(port, path, value)
+    assert status == 400 and said in answer["error"] and "\n" not in answer["error"]
+
+
+@pytest.mark.parametrize(
+    "asked, said",
+    [
+        ({"question": 999, "positions": None}, "this question is forgotten"),
+        ({"positions": [999]}, "999"),
+        ({"positions": []}, "target"),
+    ],
+)
+def test_unusable_searches_end_with_one_line(asked, said, port, question):
+    status, content = post(port, "/searches", {"question": question["question"]} | asked)
+    ((name, value),) = events_of(content)
+    assert status == 200 and name == "failed" and said in value["error"]
+    assert request(port, "GET", "/")[0] == 200
+
+
+def test_other_sites_and_other_names_are_refused(port):
+    for origin in ("http://evil.example", "null", f"http://127.0.0.1:{port + 1}"):
+        assert request(port, "POST", "/pictures?demo=1", Origin=origin)[0] == 403
+    assert request(port, "GET", "/", Host="evil.example")[0] == 403
+    assert request(port, "GET", "/", Host=f"127.0.0.1.evil.example:{port}")[0] == 403
+    own = f"http://127.0.0.1:{port}"
+    assert request(port, "POST", "/pictures?demo=1", Origin=own)[0] == 200
+    assert request(port, "GET", "/", Host=f"localhost:{port}")[0] == 200
+
+
+def test_a_page_for_others_is_opened_by_its_token(session):
+    with live_server(session, "secret") as port:
+        assert request(port, "GET", "/")[0] == 401
+        assert request(port, "GET", "/?token=other")[0] == 401
+        assert request(port, "POST", "/pictures?demo=1", Cookie="eagle-jax-token=x")[0] == 401
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        connection.request("GET", "/?token=secret")
+        answer = connection.getresponse()
+        cookie = answer.getheader("set-cookie")
+        assert answer.status == 303 and answer.getheader("location") == "/"
+        assert "HttpOnly" in cookie and "samesite=strict" in cookie.lower()
+        connection.close()
+        headers = {"Cookie": cookie.split(";")[0], "Host": "any.example"}
+        assert request(port, "GET", "/", **headers)[0] == 200
+
+
+def test_old_pictures_are_forgotten():
+    session = Session(None)
+    first = session.add_picture(np.zeros((2, 2, 3), np.uint8))
+    for _ in range(16):
+        session.add_picture(np.zeros((2, 2, 3), np.uint8))
+    with pytest.raises(InputError, match="forgotten"):
+        session.question(first, "What?")
