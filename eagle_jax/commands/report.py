@@ -39,7 +39,13 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="FOLDER",
         help="the --out folder of eagle-jax explain, diagnose or run",
     )
-    add("--out", required=True, type=Path, metavar="PATH", help="an .html file; of a run a folder")
+    add(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="PATH",
+        help="an .html file; of a run a folder",
+    )
     add("--image", metavar="FILE", help="the picture, where it was not saved in the folder")
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hmac
 import json
+import logging
 import re
 import secrets
 import socket
@@ -30,6 +31,7 @@ _MOST_BYTES, _MOST_TEXT, _MOST_WAITING = 20_000_000, 1_000_000, 8
 _COOKIE = "eagle-jax-token"
 # Seconds after which a silent stream shows that it lives, and notices that nobody listens.
 _PULSE = 1.0
+_LOG = logging.getLogger(__name__)
 
 
 def serve(
@@ -58,7 +60,8 @@ def serve(
       announce: is told the address of the page.
 
     Raises:
-      InputError: there is no such search, the port is in use, or the extra "serve" is not installed.
+      InputError: there is no such search, the port is in use, or the extra "serve" is not
+        installed.
     """
     try:
         uvicorn = import_module("uvicorn")
@@ -153,6 +156,8 @@ class _Live:
         self._session = session
         self._one_at_a_time = asyncio.Lock()
         self._waiting = 0
+        # The event loop itself holds its tasks only weakly.
+        self._searches: set[asyncio.Task] = set()
         self._page = _live_page(session)
 
     async def page(self, request: Any) -> Any:
@@ -240,9 +245,17 @@ class _Live:
                 queue.put_nowait(("failed", {"error": reason(error)}))
             except Cancelled:
                 queue.put_nowait(("cancelled", {}))
+            except Exception as error:
+                # Out of memory, say. The page is told, the log has the rest.
+                _LOG.exception("a search failed")
+                queue.put_nowait(
+                    ("failed", {"error": f"the search failed: {reason(error, 200)}"})
+                )
 
         # The search keeps its turn until its thread has ended, also when nobody listens.
-        running = asyncio.create_task(run())
+        searching = asyncio.create_task(run())
+        self._searches.add(searching)
+        searching.add_done_callback(self._searches.discard)
         try:
             if self._waiting > 0 or self._one_at_a_time.locked():
                 yield _event("waiting", {"ahead": self._waiting + 1})
@@ -250,8 +263,6 @@ class _Live:
                 try:
                     kind, value = await asyncio.wait_for(queue.get(), _PULSE)
                 except TimeoutError:
-                    if running.done():
-                        running.result()
                     yield ": still here\n\n"
                     continue
                 yield _event(kind, value)
@@ -292,7 +303,7 @@ def _demo() -> Any:
     return import_module("eagle_jax.demo")
 
 
-def _cost(attribution: Attribution) -> dict[str, float]:
+def _cost(attribution: Attribution) -> dict[str, int | float]:
     return {"forwards": attribution.forwards, "seconds": attribution.seconds}
 
 

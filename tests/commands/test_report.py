@@ -33,7 +33,9 @@ def refused(capsys, *arguments) -> str:
 
 def test_one_explanation_or_several_become_one_file(place, capsys):
     assert cli.main(["report", "saved", "--out", "a/page.html"]) == 0
-    assert cli.main(["report", "saved", "bare", "--image", "picture.png", "--out", "b.html"]) == 0
+    assert (
+        cli.main(["report", "saved", "bare", "--image", "picture.png", "--out", "b.html"]) == 0
+    )
     assert capsys.readouterr().out.split() == ["written", "a/page.html", "written", "b.html"]
     assert (place / "b.html").stat().st_size > (place / "a" / "page.html").stat().st_size
 

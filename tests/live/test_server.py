@@ -1,5 +1,6 @@
 """The live page over HTTP: a search as events, a queue, and what is refused."""
 
+import base64
 import http.client
 import io
 import json
@@ -52,6 +53,10 @@ def events_of(content: bytes):
     return [(name, json.loads(text)) for name, text in pairs]
 
 
+def numbers(text):
+    return np.frombuffer(base64.b64decode(text), "<f4")
+
+
 @pytest.fixture(scope="module")
 def question(port):
     picture = request(port, "POST", "/pictures?demo=1")[1]["picture"]
@@ -67,11 +72,9 @@ def test_an_answer_comes_with_its_scores_of_a_blank_and_the_whole_picture(questi
     case = eagle_jax.ask(
         model, demo.IMAGE, demo.PROMPT, answer=found["answer"], regions="grid:3x3"
     )
-    from test_page import unpack
-
     blank, whole = case.scorer(np.array([[False] * 9, [True] * 9]))
-    np.testing.assert_allclose(unpack(found["insertion"], "<f4"), blank, rtol=1e-5)
-    np.testing.assert_allclose(unpack(found["deletion"], "<f4"), whole, rtol=1e-5)
+    np.testing.assert_allclose(numbers(found["insertion"]), blank, rtol=1e-5)
+    np.testing.assert_allclose(numbers(found["deletion"]), whole, rtol=1e-5)
 
 
 def test_a_search_grows_and_ends_as_explain_does(question, port, session, tmp_path):
@@ -115,19 +118,22 @@ def test_searches_wait_for_each_other_and_end_when_nobody_listens(port, question
     try:
         asked = {"question": question["question"], "positions": [0]}
         streams = [http.client.HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(3)]
-        for stream in streams:
+        for number, stream in enumerate(streams):
             stream.request("POST", "/searches", json.dumps(asked), JSON)
+            while number == 0 and not running:
+                time.sleep(0.01)
         answers = [stream.getresponse() for stream in streams]
         # One of them leaves while it waits or searches.
-        first = [answers[i].fp.readline() for i in (1, 2)]
+        first = [answers[i].readline() for i in (1, 2)]
         assert all(line == b"event: waiting\n" for line in first)
         answers[2].close()
         streams[2].close()
         time.sleep(2.5)
         gate.set()
-        ends = [events_of(b"event: waiting\n" + one.read())[-1][0] for one in answers[:2]]
-        assert ends == ["done", "done"]
-        # The third gets its turn, finds itself left alone, and ends at its first round.
+        for answer, stream in zip(answers[:2], streams[:2], strict=True):
+            assert events_of(answer.read())[-1][0] == "done"
+            stream.close()
+        # The third got its turn, found itself left alone, and ended at its first round.
         status, content = post(port, "/searches", asked)
         assert events_of(content)[-1][0] == "done" and max(most) == 1
     finally:
@@ -155,7 +161,7 @@ def test_pictures_are_checked_as_on_the_command_line(port):
         ("/questions", {"picture": 1}, "prompt is missing"),
         ("/questions", {"picture": "1", "prompt": ""}, "picture is missing or of the wrong"),
         ("/questions", [], "no JSON object"),
-        ("/questions", {"picture": 1, "prompt": "long " * 20_000}, "context"),
+        ("/questions", {"picture": 1, "prompt": "long " * 20_000}, "reads at most"),
         ("/questions", {"picture": 1, "prompt": "x" * 1_000_000}, "more than 1 MB"),
         ("/searches", {"question": 1, "positions": ["a"]}, "positions must be whole numbers"),
     ],
@@ -206,8 +212,8 @@ def test_a_page_for_others_is_opened_by_its_token(session):
         assert request(port, "GET", "/", **headers)[0] == 200
 
 
-def test_old_pictures_are_forgotten():
-    session = Session(None)
+def test_old_pictures_are_forgotten(session):
+    session = Session(session.model)
     first = session.add_picture(np.zeros((2, 2, 3), np.uint8))
     for _ in range(16):
         session.add_picture(np.zeros((2, 2, 3), np.uint8))

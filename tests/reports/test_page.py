@@ -61,13 +61,17 @@ def test_a_finding_is_told_in_full():
 def test_long_runs_of_one_region_are_split():
     labels = np.zeros((400, 500), np.int32)
     labels[-1] = 1
-    runs = unpack(told(Finding("", made_attribution((400, 500), labels=labels)))["labels"], "<u2")
+    runs = unpack(
+        told(Finding("", made_attribution((400, 500), labels=labels)))["labels"], "<u2"
+    )
     np.testing.assert_array_equal(np.repeat(*runs.reshape(-1, 2).T), labels.ravel())
 
 
 def test_tokens_words_and_sentences():
     answer = ("A", " half", "-open", " door", ".", "\u2581It", " is", " red", "!", "</s>")
-    found = told(Finding("", made_attribution(answer=answer, target=[1, 2, 5], scored=["x"] * 3)))
+    found = told(
+        Finding("", made_attribution(answer=answer, target=[1, 2, 5], scored=["x"] * 3))
+    )
     tokens = found["tokens"]
     assert [one["scored"] for one in tokens] == [None, 0, 1, None, None, 2, *[None] * 4]
     assert tokens[5]["text"] == "It" and tokens[5]["instead"] == "x" and tokens[9]["small"]
@@ -95,7 +99,9 @@ def test_controls_are_means_over_their_family():
     drawn = unpack(random["insertion"], "<f4").reshape(51, -1)
     # All regions are of one size, so that 12 of 24 of them are half of the picture.
     middle = np.mean([one.insertion[12] for one in along], axis=0)
-    np.testing.assert_allclose(drawn[[0, 25, 50]], [made.insertion[0], middle, made.deletion[0]])
+    np.testing.assert_allclose(
+        drawn[[0, 25, 50]], [made.insertion[0], middle, made.deletion[0]]
+    )
 
 
 def test_no_text_can_leave_its_place():
@@ -133,7 +139,7 @@ def test_a_page_of_a_photograph_is_small():
     image = rng.integers(0, 256, (480, 640, 3), dtype=np.uint8)
     rows, columns = np.arange(480)[:, None], np.arange(640)
     wave = (rows + 3 * np.sin(columns / 2)).astype(int).clip(0, 479) // 60
-    labels = (wave * 8 + (columns + 3 * np.sin(rows / 2)).astype(int).clip(0, 639) // 80)
+    labels = wave * 8 + (columns + 3 * np.sin(rows / 2)).astype(int).clip(0, 639) // 80
     answer = tuple(f" word{i}" for i in range(128))
     made = made_attribution(
         (480, 640), answer=answer, image=image, labels=labels.astype(np.int32)

@@ -302,8 +302,12 @@ def _controls(finding: Finding) -> list[dict[str, Any]]:
                 float(np.mean([one.insertion_auc for one in found])),
                 float(np.mean([one.deletion_auc for one in found])),
             ],
-            "insertion": packed(_mean_curves([(one.area, one.insertion) for one in found]), "<f4"),
-            "deletion": packed(_mean_curves([(one.area, one.deletion) for one in found]), "<f4"),
+            "insertion": packed(
+                _mean_curves([(one.area, one.insertion) for one in found]), "<f4"
+            ),
+            "deletion": packed(
+                _mean_curves([(one.area, one.deletion) for one in found]), "<f4"
+            ),
         }
         for name, found in families.items()
     ]

@@ -25,11 +25,11 @@ STYLES = ("colours.css", "panel.css")
 Shown = Attribution | Finding | str | os.PathLike
 
 
-def report(shown: Shown | Sequence[Shown], path: str | os.PathLike) -> None:
+def report(shown: Shown | list[Shown], path: str | os.PathLike) -> None:
     """Writes explanations as one HTML file that opens from disk and needs no network.
 
     Args:
-      shown: an attribution, a folder of one, of a diagnosis or of a result, or several of
+      shown: an attribution, a folder of one, of a diagnosis or of a result, or a list of
         these, which are shown side by side.
       path: of the file, which is replaced; its name ends in .html.
 
@@ -40,7 +40,7 @@ def report(shown: Shown | Sequence[Shown], path: str | os.PathLike) -> None:
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{path} must end in .html")
-    several = shown if isinstance(shown, list | tuple) and not isinstance(shown, Finding) else [shown]
+    several = shown if isinstance(shown, list) else [shown]
     write_file(path, page([_finding(one) for one in several]))
 
 

@@ -7,7 +7,10 @@ function playerView(shared, panels) {
   const leader = () => panels().find((panel) => panel.finding.order.length === steps()).finding;
   let timer = null;
   const slider = el("input", { type: "range", min: 0, value: 0, "aria-label": "Regions along the order",
-    oninput: () => { stop(); shared.follow(leader().area[Number(slider.value)]); } });
+    oninput: () => {
+      shared.follow(leader().area[Number(slider.value)]);
+      stop();
+    } });
   const text = el("output", {});
   const button = el("button", { type: "button", class: "play", onclick: () => timer ? stop() : play() });
   const modes = choices("What the picture shows", [
@@ -60,7 +63,11 @@ function sharedState(redraw) {
       redraw();
     },
     show(mode) { shared.mode = mode; redraw(); },
-    choose(key, positions) { shared.chosen.set(key, positions); redraw(); },
+    choose(key, positions) {
+      shared.chosen.set(key, positions);
+      shared.hovered = null;
+      redraw();
+    },
     hover(hovered) { shared.hovered = hovered; redraw(); },
   };
   document.addEventListener("keydown", (event) => {

@@ -1,0 +1,564 @@
+"""The pages as people use them: real clicks in a headless Chromium."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import shutil
+import threading
+import time
+
+import numpy as np
+import pytest
+from live_server import live_server
+from made_attributions import made_attribution
+from made_results import corrected_from, made_result
+from PIL import Image
+
+import eagle_jax
+from eagle_jax import demo
+from eagle_jax.live.session import Session
+from eagle_jax.reports.page import Finding, report
+from eagle_jax.reports.page.run_pages import Entry, index_page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+# Nothing but what is asked for: no sandbox for root, no calls home.
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="there is no Chromium: apt-get install chromium"
+)
+ORANGE, BLUE = (213, 94, 0), (0, 114, 178)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens an address in a window of its own; a message on the console fails the test."""
+    contexts, said = [], []
+
+    def note(text):
+        # These tests read canvases more often than a page does.
+        if not text.startswith("Canvas2D"):
+            said.append(text)
+
+    def open_page(address, width=1280, height=1000, **settings):
+        context = browser.new_context(viewport={"width": width, "height": height}, **settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("console", lambda message: note(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(str(address))
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert said == []
+
+
+def reported(path, *shown):
+    report(list(shown), path)
+    return path.as_uri()
+
+
+def until(what, patience=20.0):
+    """Waits for what a page takes a moment for."""
+    end = time.monotonic() + patience
+    while not what():
+        assert time.monotonic() < end, "it does not come"
+        time.sleep(0.02)
+
+
+def settled(page):
+    """The page, with all drawing done."""
+    page.evaluate(
+        "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
+    return page
+
+
+def overlay(page, panel=0):
+    """Pixels over the picture, (H, W, 4)."""
+    settled(page)
+    width, height, values = page.evaluate(
+        """(panel) => {
+          const canvas = document.querySelectorAll("canvas")[panel];
+          const { width, height } = canvas;
+          const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+          return [width, height, Array.from(data)];
+        }""",
+        panel,
+    )
+    return np.array(values).reshape(height, width, 4)
+
+
+def inside(labels):
+    """One pixel of each region that no border runs through."""
+    same = np.zeros(labels.shape, bool)
+    same[:-1, :-1] = (labels[:-1, :-1] == labels[1:, :-1]) & (
+        labels[:-1, :-1] == labels[:-1, 1:]
+    )
+    return [
+        tuple(np.argwhere(same & (labels == region))[0]) for region in range(labels.max() + 1)
+    ]
+
+
+def at(page, finding, region):
+    """Where a region of the picture is on the screen."""
+    box = page.locator("canvas").first.bounding_box()
+    height, width = finding.labels.shape
+    row, column = inside(finding.labels)[region]
+    return (
+        box["x"] + (column + 0.5) / width * box["width"],
+        box["y"] + (row + 0.5) / height * box["height"],
+    )
+
+
+def gains(made, tokens):
+    """What each region brought some tokens along the order, by region."""
+    shown = made.insertion[:, tokens].mean(axis=1, dtype=np.float64)
+    hidden = made.deletion[:, tokens].mean(axis=1, dtype=np.float64)
+    found = np.zeros(made.regions)
+    found[made.order] = np.diff(shown) - np.diff(hidden)
+    return found
+
+
+def check_map(page, made, values):
+    pixels = overlay(page)[tuple(np.transpose(inside(made.labels)))]
+    expected = np.round(255 * 0.8 * np.abs(values)).astype(int)
+    assert np.abs(pixels[:, 3] - expected).max() <= 1
+    for (red, _, blue, alpha), value in zip(pixels, values, strict=True):
+        if alpha > 40:
+            assert (red > blue) == (value > 0)
+
+
+def chosen(page):
+    return [
+        chip.inner_text() for chip in page.locator('.chip[aria-pressed="true"] .text').all()
+    ]
+
+
+def test_a_click_shows_where_a_word_comes_from(open_page, tmp_path):
+    answer = ("A", " half", "-open", " red", " door", ".", " It", " is", ".", "<|im_end|>")
+    insertion = np.random.default_rng(5).random((13, 10)).astype(np.float32)
+    made = made_attribution(answer=answer, insertion=insertion)
+    page = open_page(reported(tmp_path / "a.html", made))
+    check_map(page, made, made.saliency[tuple(np.transpose(inside(made.labels)))])
+    chips = page.locator(".chip")
+    chips.nth(1).click()
+    assert chosen(settled(page)) == ["half", "-open"]
+    values = gains(made, [1, 2])
+    check_map(page, made, values / np.abs(values).max())
+    said = page.locator(".caption").inner_text()
+    blank, full = made.insertion[0, 1:3].mean(), made.deletion[0, 1:3].mean()
+    assert "\u201chalf-open\u201d" in said
+    assert f"{blank:.2f} on a blank picture, {full:.2f} on the whole one" in said
+
+    chips.nth(3).click(modifiers=["Shift"])
+    assert chosen(settled(page)) == ["half", "-open", "red"]
+    values = gains(made, [1, 2, 3])
+    check_map(page, made, values / np.abs(values).max())
+    chips.nth(1).click(modifiers=["Shift"])
+    assert chosen(settled(page)) == ["red"]
+    page.get_by_text("Tokens", exact=True).click()
+    chips.nth(2).click()
+    assert chosen(settled(page)) == ["-open"]
+    page.get_by_text("Sentences", exact=True).click()
+    chips.nth(6).click()
+    assert chosen(settled(page)) == ["It", "is", "."]
+    chips.nth(6).click()
+    page.mouse.move(0, 0)
+    assert chosen(settled(page)) == []
+    chips.nth(3).hover()
+    assert len(chosen(settled(page))) == 6, "hovering shows a sentence before it is chosen"
+
+
+def test_a_region_tells_its_rank_and_its_tokens(open_page, tmp_path):
+    made = made_attribution()
+    page = open_page(reported(tmp_path / "a.html", made))
+    region = int(made.order[2])
+    page.mouse.move(*at(page, made, region))
+    said = settled(page).locator(".reading").inner_text()
+    share = (made.labels == region).mean()
+    assert said.startswith(f"Rank 3 of {made.regions}, ")
+    assert f"{100 * share:.1f} %" in said or f"{100 * share:.0f} %" in said
+    each = [gains(made, [t])[region] for t in range(len(made.tokens))]
+    best = int(np.argmax(each))
+    assert f"\u201c{made.tokens[best].strip()}\u201d +{each[best]:.2f}" in said
+    carried = page.locator(".chip.carried").count()
+    assert carried == sum(gain > 0.02 for gain in each)
+    # The same in words, by the keyboard.
+    page.mouse.move(0, 0)
+    page.locator("summary").first.click()
+    page.locator(".regions button").nth(2).focus()
+    assert settled(page).locator(".reading").inner_text() == said
+    # Its outline is drawn.
+    assert (overlay(page)[made.labels == region][:, :3] == (255, 216, 74)).all(axis=1).any()
+
+
+def test_dragging_along_the_curve_shows_the_picture_region_by_region(open_page, tmp_path):
+    made = made_attribution()
+    page = open_page(reported(tmp_path / "a.html", made))
+    box = page.locator(".curves").bounding_box()
+
+    def x(area):
+        return box["x"] + (40 + float(area) * (460 - 40 - 24)) / 460 * box["width"]
+
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(x(1), middle)
+    page.mouse.down()
+    for step in (9, 4):
+        page.mouse.move(x(made.area[step] + 0.01), middle)
+        settled(page)
+        assert page.locator("output").inner_text().startswith(f"{step} of {made.regions} ")
+        hidden = overlay(page)[tuple(np.transpose(inside(made.labels)))][:, 3] == 255
+        assert set(np.flatnonzero(~hidden)) == set(made.order[:step])
+    page.mouse.up()
+    bars = page.evaluate(
+        """[...document.querySelectorAll(".bar")]
+          .map((bar) => Number(bar.style.getPropertyValue("--chance")))"""
+    )
+    np.testing.assert_allclose(bars, made.insertion[4], rtol=1e-5)
+    page.get_by_text("Without these", exact=True).click()
+    hidden = overlay(page)[tuple(np.transpose(inside(made.labels)))][:, 3] == 255
+    assert set(np.flatnonzero(hidden)) == set(made.order[:4])
+    assert "Without the first 4" in page.locator(".reading").inner_text()
+
+    page.get_by_role("button", name="Play").click()
+    until(lambda: int(page.locator("output").inner_text().split()[0]) >= 6)
+    page.get_by_role("button", name="Pause").click()
+    before = page.locator("output").inner_text()
+    time.sleep(1)
+    assert page.locator("output").inner_text() == before
+
+
+def test_all_of_it_works_by_the_keyboard(open_page, tmp_path):
+    made = made_attribution()
+    page = open_page(reported(tmp_path / "a.html", made))
+    first = page.locator(".chip").first
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        if first.evaluate("(chip) => chip === document.activeElement"):
+            break
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert chosen(settled(page)) == ["red"]
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Shift+Enter")
+    assert chosen(settled(page)) == ["red", "car"]
+    page.keyboard.press("Escape")
+    assert chosen(settled(page)) == []
+    page.get_by_role("slider").focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    assert settled(page).locator("output").inner_text().startswith("1 of ")
+    told = page.locator("canvas").get_attribute("aria-label")
+    assert told.startswith(f"Only the first 1 of {made.regions} regions")
+    assert (
+        page.locator(".chip").nth(1).get_attribute("aria-description").startswith("probability")
+    )
+
+
+def luminance(colour):
+    numbers = np.array([float(one) for one in colour]) / 255
+    linear = np.where(numbers <= 0.04045, numbers / 12.92, ((numbers + 0.055) / 1.055) ** 2.4)
+    return linear @ (0.2126, 0.7152, 0.0722)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_are_readable_in_both_schemes(scheme, open_page, tmp_path):
+    address = reported(tmp_path / "a.html", made_attribution())
+    page = settled(open_page(address, color_scheme=scheme))
+    # Colours as they come out, whatever notation the style has them in.
+    pairs = page.evaluate(
+        """() => {
+          const context = document.createElement("canvas").getContext("2d");
+          const plain = (colour) => {
+            context.fillStyle = colour;
+            context.fillRect(0, 0, 1, 1);
+            return Array.from(context.getImageData(0, 0, 1, 1).data).slice(0, 3);
+          };
+          return [document.body, ...document.querySelectorAll(".chip")].map((one) => {
+            const style = getComputedStyle(one);
+            return [plain(style.backgroundColor), plain(style.color)];
+          });
+        }"""
+    )
+    assert (luminance(pairs[0][0]) < 0.1) == (scheme == "dark")
+    for ground, ink in pairs:
+        low, high = sorted([luminance(ground), luminance(ink)])
+        assert (high + 0.05) / (low + 0.05) >= 4.5, (ground, ink)
+
+
+@pytest.mark.parametrize("width", [1440, 800, 390])
+def test_nothing_runs_out_of_the_window(width, open_page, tmp_path):
+    answer = tuple(f" word{i}" for i in range(60)) + ("unbroken" * 30, "\n", " end")
+    made = made_attribution(answer=answer, prompt="long" * 60 + " words" * 100)
+    page = settled(open_page(reported(tmp_path / "a.html", made, made), width=width))
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    boxes = [panel.bounding_box() for panel in page.locator(".panel").all()]
+    assert (boxes[0]["y"] == boxes[1]["y"]) == (width == 1440), (
+        "side by side where there is room"
+    )
+
+
+def test_panels_of_one_answer_move_together(open_page, tmp_path):
+    made = made_attribution()
+    other = dataclasses.replace(made, order=made.order[::-1].copy(), options={"search": "x"})
+    another = made_attribution(answer=("Yes", "</s>"))
+    page = open_page(reported(tmp_path / "a.html", made, other, another))
+    page.locator(".panel").first.locator(".chip").nth(2).click()
+    page.mouse.move(0, 0)
+    assert chosen(settled(page)) == ["car", "car"]
+    page.get_by_role("slider").fill("3")
+    for panel, one in enumerate((made, other)):
+        shown = overlay(page, panel)[tuple(np.transpose(inside(made.labels)))][:, 3] == 0
+        assert shown.sum() == np.searchsorted(one.area, made.area[3] + 1e-6, "right") - 1
+    assert [one.inner_text() for one in page.locator("h2").all()] == ["exact", "x", "exact"]
+
+
+def test_a_diagnosis_is_dragged_until_the_answer_turns(open_page, tmp_path):
+    made = made_result(kind="presence", answers=corrected_from(15), controls=1)
+    image = np.full((40, 60, 3), 90, np.uint8)
+    attribution = dataclasses.replace(made.attribution, image=image)
+    finding = Finding(
+        "wrong", attribution, "No", made.answers, "No, there is none.", made.controls
+    )
+    page = open_page(reported(tmp_path / "a.html", finding))
+    now = page.locator(".now")
+    assert "With all regions it answers: \u201cYes, it is.\u201d" in now.inner_text()
+    page.get_by_role("slider").fill("16")
+    assert "first 16 regions" in settled(page).locator(".now").inner_text()
+    assert "wrong" in now.inner_text()
+    page.get_by_role("button", name="Show the correction").click()
+    assert "No, there is none." in settled(page).locator(".now").inner_text()
+    assert page.locator(".cells .kept.here").count() == 1
+    assert page.locator("output").inner_text().startswith("15 of 24 ")
+    beats = page.locator(".verdicts").inner_text()
+    assert "beats random ones" in beats and page.locator(".trust tbody tr").count() == 4
+
+
+def test_texts_stay_texts(open_page, tmp_path):
+    hostile = (
+        "</script><script>window.hacked=1</script>",
+        " <img src=x onerror=window.hacked=1>",
+        " \ud800",
+    )
+    made = made_attribution(answer=hostile, prompt="<b onmouseover=window.hacked=1>x</b>" * 3)
+    finding = Finding("</h2><script>window.hacked=1</script>", made, "No", hostile[:1] * 13)
+    page = settled(open_page(reported(tmp_path / "a.html", finding, finding)))
+    assert page.evaluate("window.hacked") is None
+    chips = [chip.inner_text() for chip in page.locator(".chip .text").all()][:3]
+    assert chips == [hostile[0], hostile[1].strip(), "\ud800"]
+    assert page.locator("h2").first.inner_text() == finding.name
+    assert page.locator("script").count() == 2 and page.locator("main b").count() == 0
+
+
+def test_without_scripts_the_map_and_the_numbers_are_there(open_page, tmp_path):
+    made = made_attribution()
+    page = open_page(reported(tmp_path / "a.html", made), java_script_enabled=False)
+    assert page.locator("noscript img").is_visible()
+    assert page.locator("noscript tbody tr").count() == len(made.tokens)
+
+
+@pytest.fixture
+def index(tmp_path, open_page):
+    rng = np.random.default_rng(0)
+    values = rng.random(130)
+    entries = [
+        Entry(
+            name=f"item {i:03} <b>",
+            kind="word",
+            prompt="Is there a cat?" if i % 2 else "Describe it.",
+            answer="Yes.",
+            wrong=i % 10 == 0,
+            values={"insertion_auc": float(values[i]), "box_iou": float(1 - values[i])},
+        )
+        for i in range(130)
+    ]
+    entries.append(Entry("broken", "failure", problem="line 3: no such image"))
+    (tmp_path / "items").mkdir()
+    (tmp_path / "items" / "item 000 <b>.html").write_text("<h1>The item</h1>")
+    content = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(content, "jpeg")
+    (tmp_path / "thumbnails").mkdir()
+    for entry in entries[:-1]:
+        (tmp_path / "thumbnails" / f"{entry.name}.jpg").write_bytes(content.getvalue())
+    (tmp_path / "index.html").write_bytes(index_page("a <run>", entries, []))
+    return open_page((tmp_path / "index.html").as_uri()), values
+
+
+def column(page, number):
+    return page.locator(f".items tbody tr td:nth-child({number})").all_inner_texts()
+
+
+def test_the_index_is_sorted_and_paged(index):
+    page, values = index
+    assert page.locator("h1").inner_text() == "a <run>"
+    assert page.locator(".items tbody tr").count() == 50
+    assert "1 to 50 of 131" in page.locator(".count").inner_text()
+    page.get_by_role("button", name="insertion AUC").click()
+    assert column(page, 5) == [f"{one:.3f}" for one in np.sort(values)[:50]]
+    page.get_by_role("button", name="insertion AUC").click()
+    assert column(page, 5) == [f"{one:.3f}" for one in np.sort(values)[::-1][:50]]
+    head = page.locator('th[aria-sort="descending"]')
+    assert head.inner_text().startswith("insertion AUC")
+    page.get_by_role("button", name="Next").click()
+    page.get_by_role("button", name="Next").click()
+    assert page.locator(".items tbody tr").count() == 31
+    # Items without the value stand last either way.
+    assert page.locator(".items tbody tr").last.inner_text().strip().startswith("broken")
+    # A measure without a column gets one when it sorts.
+    page.locator("#sort").select_option("box_iou")
+    assert "best IoU, box" in page.locator(".items thead").inner_text()
+    assert page.evaluate("document.querySelector('.items img').naturalWidth") == 8
+
+
+def test_the_index_is_filtered(index):
+    page, values = index
+    page.locator("#filter").select_option("wrong")
+    assert "1 to 13 of 13" in page.locator(".count").inner_text()
+    page.locator("#filter").select_option("failures")
+    assert page.locator(".items tbody tr").inner_text().strip().startswith("broken")
+    page.locator("#filter").select_option("lowest")
+    lowest = np.sort(values)[: 129 // 10 + 1]
+    assert sorted(column(page, 5)) == [f"{one:.3f}" for one in lowest]
+    page.locator("#filter").select_option("all")
+    page.locator("#find").fill("cat item 00")
+    assert page.locator(".items tbody tr").count() == 5
+    page.locator("#find").fill("")
+    bar = page.locator(".bin").nth(10)
+    bar.click()
+    edges = np.linspace(values.min(), values.max(), 21)
+    held = ((values >= edges[10]) & (values < edges[11])).sum()
+    assert f"of {held}" in page.locator(".count").inner_text()
+    page.locator(".bin").nth(10).click()
+    page.locator("#find").fill("000")
+    page.get_by_role("link", name="item 000 <b>").click()
+    assert page.locator("h1").inner_text() == "The item"
+
+
+@pytest.fixture(scope="module")
+def session():
+    return Session(eagle_jax.load("demo"), regions="grid:3x3")
+
+
+@pytest.fixture(scope="module")
+def live(session):
+    with live_server(session) as port:
+        yield f"http://127.0.0.1:{port}/"
+
+
+@contextlib.contextmanager
+def held(session):
+    """Holds each search after its second round until the gate is opened."""
+    gate, explain = threading.Event(), session.explain
+
+    def slow(question, positions, tell, cancelled):
+        def tell_and_wait(found):
+            tell(found)
+            if found.order.size == 2:
+                gate.wait(20)
+
+        return explain(question, positions, tell_and_wait, cancelled)
+
+    session.explain = slow
+    try:
+        yield gate
+    finally:
+        gate.set()
+        del session.explain
+
+
+def test_drop_ask_click_and_watch(open_page, live, session, tmp_path):
+    page = open_page(live)
+    page.locator("#file").set_input_files(demo.IMAGE)
+    page.locator("#question").fill(demo.PROMPT)
+    page.get_by_role("button", name="Ask", exact=True).click()
+    dog = page.locator(".chip", has_text="dog")
+    dog.wait_for()
+    with held(session) as gate:
+        dog.click()
+        until(lambda: "2 of 9 regions found" in page.locator(".status").inner_text())
+        assert page.locator("output").inner_text().startswith("2 of 9 ")
+        assert (overlay(page)[..., 3] > 100).any(), "the map grows"
+        gate.set()
+        page.locator("#download").wait_for()
+    alone = eagle_jax.explain(
+        session.model, demo.IMAGE, demo.PROMPT, target="dog", regions="grid:3x3"
+    )
+    caption = page.locator(".caption").inner_text()
+    blank, full = alone.insertion[0, 0], alone.deletion[0, 0]
+    assert f"{blank:.2f} on a blank picture, {full:.2f} on the whole one" in caption
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    kept = tmp_path / "kept.html"
+    download.value.save_as(kept)
+    copy = open_page(kept.as_uri())
+    assert copy.locator(".caption").inner_text() == caption
+
+    page.get_by_role("button", name="Explain the whole answer").click()
+    page.locator("aside li").nth(1).wait_for()
+    page.locator("aside button").first.click()
+    assert settled(page).locator(".caption").inner_text() == caption
+
+
+def test_cancel_ends_a_search_and_the_page_goes_on(open_page, live, session):
+    page = open_page(live)
+    page.get_by_role("button", name="Try the demo picture").click()
+    boat = page.locator(".chip", has_text="boat")
+    boat.wait_for()
+    with held(session):
+        boat.click()
+        until(lambda: "2 of 9" in page.locator(".status").inner_text())
+        page.get_by_role("button", name="Cancel").click()
+        assert page.locator(".status").inner_text() == "Cancelled."
+        assert page.locator("aside").is_hidden()
+    boat.click()
+    page.locator("#download").wait_for()
+
+
+def test_two_people_wait_for_each_other(open_page, live, session):
+    pages = [open_page(live), open_page(live)]
+    for page in pages:
+        page.get_by_role("button", name="Try the demo picture").click()
+        page.locator(".chip", has_text="fish").wait_for()
+    with held(session) as gate:
+        pages[0].locator(".chip", has_text="fish").click()
+        until(lambda: "2 of 9" in pages[0].locator(".status").inner_text())
+        pages[1].locator(".chip", has_text="dog").click()
+        until(lambda: "Waiting for the model" in pages[1].locator(".status").inner_text())
+        gate.set()
+        for page, word in zip(pages, ("fish", "dog"), strict=True):
+            page.locator("#download").wait_for()
+            assert f"\u201c{word}\u201d" in page.locator(".caption").inner_text()
+
+
+def test_what_cannot_be_used_is_said_in_one_line(browser, live, tmp_path):
+    # Not `open_page`: the browser itself notes the refusals on its console.
+    page = browser.new_page()
+    page.goto(live)
+    (tmp_path / "no.png").write_text(json.dumps("no picture"))
+    page.locator("#file").set_input_files(tmp_path / "no.png")
+    until(lambda: "not an image file" in page.locator(".status").inner_text())
+    page.get_by_role("button", name="Ask", exact=True).click()
+    assert page.locator(".status").inner_text() == "Drop a picture first."
+    page.get_by_role("button", name="Try the demo picture").click()
+    page.locator(".chip").first.wait_for()
+    page.locator("#question").fill("long " * 20_000)
+    page.get_by_role("button", name="Ask", exact=True).click()
+    until(lambda: "reads at most" in page.locator(".status").inner_text())
+    page.close()
