@@ -4,12 +4,12 @@ import contextlib
 import dataclasses
 import io
 import json
-import shutil
 import threading
 import time
 
 import numpy as np
 import pytest
+from chromium import CHROMIUM, FLAGS
 from live_server import live_server
 from made_attributions import made_attribution
 from made_results import corrected_from, made_result
@@ -21,16 +21,9 @@ from eagle_jax.live.session import Session
 from eagle_jax.reports.page import Finding, report
 from eagle_jax.reports.page.run_pages import Entry, index_page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-# Nothing but what is asked for: no sandbox for root, no calls home.
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no Chromium: apt-get install chromium"
 )
-ORANGE, BLUE = (213, 94, 0), (0, 114, 178)
 
 
 @pytest.fixture(scope="module")
