@@ -1,8 +1,8 @@
 """Times how long a browser takes to open the pages, with headless Chromium.
 
-Made-up results of the size that people have: a report of 64 regions of a 640 x 480 photograph and
-128 tokens, and an index of 10,000 items. The time is from the start of navigation to the second
-frame after the page has drawn itself, the best and the median of some openings.
+Made-up results of the size that people have: a report of 64 regions of a 640 x 480 photograph
+and 128 tokens, and an index of 10,000 items. The time is from the start of navigation to the
+second frame after the page has drawn itself, the best and the median of some openings.
 
     python benchmarks/pages.py
 """
