@@ -208,7 +208,7 @@ def test_dragging_along_the_curve_shows_the_picture_region_by_region(open_page, 
     box = page.locator(".curves").bounding_box()
 
     def x(area):
-        return box["x"] + (40 + float(area) * (460 - 40 - 24)) / 460 * box["width"]
+        return box["x"] + (36 + float(area) * (400 - 36 - 24)) / 400 * box["width"]
 
     middle = box["y"] + box["height"] / 2
     page.mouse.move(x(1), middle)

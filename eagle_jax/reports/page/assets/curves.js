@@ -1,6 +1,6 @@
 // Probability against the share of the picture that is shown or gone, to be dragged along.
 
-const PLOT = { width: 460, height: 250, left: 40, right: 24, top: 12, bottom: 38 };
+const PLOT = { width: 400, height: 230, left: 36, right: 24, top: 12, bottom: 38 };
 
 function curveView(onarea) {
   const { width, height, left, right, top, bottom } = PLOT;

@@ -194,7 +194,7 @@ const stopping = el("button", { type: "button", id: "cancel", hidden: true,
     show({ ...live.answered }, null);
   } }, "Cancel");
 const thumbnail = el("img", { class: "thumbnail", hidden: true });
-const question = el("textarea", { id: "question", rows: 2, placeholder: about.prompt,
+const question = el("textarea", { id: "question", rows: 1, placeholder: about.prompt,
   onkeydown: (event) => {
     if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); ask(); }
   } });

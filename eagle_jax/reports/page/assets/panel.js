@@ -8,7 +8,8 @@
 //   hovered   the same while the pointer rests on a token, else null
 
 function panelView(finding, shared, several, ask = null) {
-  const key = finding.tokens.map((token) => token.text).join("\u0000");
+  // Panels of the same answer choose together.
+  const same = finding.tokens.map((token) => token.text).join("\u0000");
   let marked = null;
   const picture = pictureView(finding, mark);
   const curves = curveView((area) => shared.follow(area));
@@ -16,6 +17,7 @@ function panelView(finding, shared, several, ask = null) {
   const caption = el("p", { class: "caption", "aria-live": "polite" });
   const reading = el("p", { class: "reading", "aria-live": "polite" });
   const scale = el("p", { class: "scale" });
+  const key = legend();
   const trust = el("div"), regions = regionTable(() => finding, mark);
   const verdict = finding.diagnosis ? diagnosisView(finding, shared) : null;
   const element = el("article", { class: "panel" },
@@ -23,13 +25,14 @@ function panelView(finding, shared, several, ask = null) {
       several ? el("h2", {}, finding.name) : null,
       el("p", { class: "prompt" }, finding.prompt),
       chips.element, scale),
-    el("div", { class: "seen" }, picture, legend(), reading),
+    el("div", { class: "seen" }, picture, key, reading),
     el("div", { class: "said" }, verdict?.element, caption,
       el("figure", {}, curves, curveLegend(finding))),
     el("div", { class: "more" }, trust, regions));
 
   function positions() {
-    return shared.hovered?.key === key ? shared.hovered.positions : shared.chosen.get(key) ?? [];
+    return shared.hovered?.key === same
+      ? shared.hovered.positions : shared.chosen.get(same) ?? [];
   }
 
   function unitAt(index) {
@@ -41,7 +44,7 @@ function panelView(finding, shared, several, ask = null) {
   }
 
   function pick(index, more) {
-    const unit = unitAt(index), before = shared.chosen.get(key) ?? [];
+    const unit = unitAt(index), before = shared.chosen.get(same) ?? [];
     const scored = new Set(finding.tokens.filter((one) => one.scored !== null)
       .map((one) => one.position));
     const known = finding.order.length > 0 && unit.every((position) => scored.has(position));
@@ -49,12 +52,12 @@ function panelView(finding, shared, several, ask = null) {
     const has = unit.every((position) => before.includes(position));
     const others = before.filter((position) => !unit.includes(position));
     const alone = has && others.length === 0;
-    shared.choose(key, more ? (has ? others : [...others, ...unit]) : alone ? [] : unit);
+    shared.choose(same, more ? (has ? others : [...others, ...unit]) : alone ? [] : unit);
   }
 
   function preview(index) {
     const unit = index === null ? null : unitAt(index);
-    shared.hover(unit?.length ? { key, positions: unit } : null);
+    shared.hover(unit?.length ? { key: same, positions: unit } : null);
   }
 
   function mark(region) {
@@ -73,6 +76,7 @@ function panelView(finding, shared, several, ask = null) {
     const told = captionOf(finding, picked);
     picture.draw({ mode, step, marked, told: mode === "map" ? told : stepText(finding, mode, step),
       values: mapOf(finding, picked), leading: leading(finding, picked, BADGES) });
+    key.hidden = mode !== "map";
     curves.draw(finding, picked, mode, step);
     chips.draw(wanted, mode, step, marked === null ? [] : carriedBy(finding, marked));
     caption.textContent = told;
@@ -145,7 +149,7 @@ function captionOf(finding, chosen) {
   const step = sufficient(shown, full);
   const first = step === 1 ? "The first region" : `The first ${step} of ${finding.regions} regions`;
   return `${who}: ${between}. ${first} (${percent(finding.area[step])} of the picture) `
-    + `${step === 1 ? "brings" : "bring"} nine tenths of that.`;
+    + `${step === 1 ? "brings" : "bring"} nine tenths of the difference.`;
 }
 
 function legend() {
