@@ -292,7 +292,7 @@ def _live_page(session: Session) -> str:
         title="eagle-jax live",
         body="<main></main><noscript>The live page needs scripts switched on.</noscript>",
         data={"model": session.model.name, "prompt": _demo().PROMPT},
-        scripts=(*PANEL, "report.js", "live.js"),
+        scripts=(*PANEL, "live.js"),
         styles=(*STYLES, "live.css"),
         policy="img-src data: blob:; connect-src 'self'",
     )

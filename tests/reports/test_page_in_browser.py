@@ -50,7 +50,7 @@ def open_page(browser):
         context = browser.new_context(viewport={"width": width, "height": height}, **settings)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         page.on("console", lambda message: note(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.goto(str(address))
@@ -67,7 +67,7 @@ def reported(path, *shown):
     return path.as_uri()
 
 
-def until(what, patience=20.0):
+def until(what, patience=60.0):
     """Waits for what a page takes a moment for."""
     end = time.monotonic() + patience
     while not what():
@@ -464,7 +464,7 @@ def held(session):
         def tell_and_wait(found):
             tell(found)
             if found.order.size == 2:
-                gate.wait(20)
+                gate.wait(60)
 
         return explain(question, positions, tell_and_wait, cancelled)
 

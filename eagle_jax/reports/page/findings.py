@@ -119,13 +119,9 @@ def _with_answers(found: Finding, path: Path) -> Finding:
         texts = [after, *answers]
         if label not in ("Yes", "No") or not all(isinstance(one, str | None) for one in texts):
             raise ValueError("label must be Yes or No, the answers texts")
-        _require_answers(answers, found.attribution)
+        if len(answers) != found.attribution.order.size + 1:
+            raise ValueError(f"it holds {len(answers)} answers, one more than steps is right")
     return found._replace(label=label, answers=tuple(answers), after=after)
-
-
-def _require_answers(answers: list[str | None], attribution: Attribution) -> None:
-    if len(answers) != attribution.order.size + 1:
-        raise ValueError(f"{len(answers)} answers for {attribution.order.size} regions")
 
 
 def told(finding: Finding) -> dict[str, Any]:
@@ -156,8 +152,7 @@ def told(finding: Finding) -> dict[str, Any]:
         "width": width,
         "height": height,
         "regions": attribution.regions,
-        "labels": packed(_runs(_shrunk(attribution.labels, height, width)), "<u2"),
-        "heat": attribution.heat is not None,
+        "labels": packed(_runs(_shrunk(attribution.labels, height, width)), "<u4"),
         **search_state(attribution),
         **_answer(attribution),
         "diagnosis": _diagnosis(finding),
@@ -223,11 +218,9 @@ def _shrunk(values: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _runs(labels: Int32[np.ndarray, "h w"]) -> np.ndarray:
-    """Label and length of each run of equal labels in reading order, both below 2**16."""
+    """Label and length of each run of equal labels, in reading order."""
     flat = labels.ravel()
-    longest = 2**16 - 1
     starts = np.flatnonzero(np.diff(flat, prepend=-1))
-    starts = np.union1d(starts, np.arange(0, flat.size, longest))
     return np.stack([flat[starts], np.diff(starts, append=flat.size)], axis=1)
 
 
@@ -262,17 +255,16 @@ def _answer(attribution: Attribution) -> dict[str, Any]:
             if index is not None and attribution.counterfactual[index]:
                 token["instead"] = token_label(attribution.tokens[index])[0]
             tokens.append(token)
-    found = [sorted({i for p in word.tokens for i in at[p]}) for word in _words(attribution)]
+    found = [
+        sorted({i for p in word.tokens for i in at[p]})
+        for word in words(attribution.answer_tokens)
+    ]
     sentences: list[list[int]] = [[]]
     for position, answered in enumerate(attribution.answer_tokens):
         sentences[-1].extend(at[position])
         if answered.rstrip(SPACES).endswith(_SENTENCE_ENDS):
             sentences.append([])
     return {"tokens": tokens, "words": found, "sentences": [one for one in sentences if one]}
-
-
-def _words(attribution: Attribution) -> list:
-    return words(attribution.answer_tokens) if attribution.answer_tokens else []
 
 
 def _diagnosis(finding: Finding) -> dict[str, Any] | None:

@@ -19,17 +19,20 @@ from eagle_jax.reports.page.findings import (
 from eagle_jax.reports.token_labels import token_label
 from eagle_jax.results.attribution import Attribution
 
-PANEL = ("elements.js", "finding.js", "picture.js", "curves.js", "trust.js", "panel.js")
+PANEL = (
+    *("elements.js", "finding.js", "captions.js", "picture.js", "curves.js", "chips.js"),
+    *("regions.js", "diagnosis.js", "trust.js", "panel.js", "player.js"),
+)
 STYLES = ("colours.css", "panel.css")
 
 Shown = Attribution | Finding | str | os.PathLike
 
 
-def report(shown: Shown | list[Shown], path: str | os.PathLike) -> None:
+def report(shown: Shown | Sequence[Shown], path: str | os.PathLike) -> None:
     """Writes explanations as one HTML file that opens from disk and needs no network.
 
     Args:
-      shown: an attribution, a folder of one, of a diagnosis or of a result, or a list of
+      shown: an attribution, a folder of one, of a diagnosis or of a result, or several of
         these, which are shown side by side.
       path: of the file, which is replaced; its name ends in .html.
 
@@ -40,7 +43,7 @@ def report(shown: Shown | list[Shown], path: str | os.PathLike) -> None:
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{path} must end in .html")
-    several = shown if isinstance(shown, list) else [shown]
+    several = [shown] if isinstance(shown, Shown) else shown
     write_file(path, page([_finding(one) for one in several]))
 
 
@@ -62,7 +65,7 @@ def page(findings: Sequence[Finding]) -> bytes:
         + "\n".join(map(_static, findings))
         + "\n</noscript>",
         data={"findings": [told(one) for one in findings]},
-        scripts=(*PANEL, "report.js", "start.js"),
+        scripts=(*PANEL, "report.js"),
         styles=STYLES,
     )
 

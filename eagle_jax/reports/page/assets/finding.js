@@ -6,8 +6,8 @@ function unpack(text, Kind) {
 }
 
 function readFinding(data) {
-  const runs = unpack(data.labels, Uint16Array);
-  const labels = new Uint16Array(data.width * data.height);
+  const runs = unpack(data.labels, Uint32Array);
+  const labels = new Uint32Array(data.width * data.height);
   for (let i = 0, at = 0; i < runs.length; i += 2) {
     labels.fill(runs[i], at, at + runs[i + 1]);
     at += runs[i + 1];
@@ -70,7 +70,7 @@ function mapOf(finding, chosen) {
 
 // Regions by their value for some targets, the first the most important.
 function leading(finding, chosen, count) {
-  if (chosen === null && !finding.heat) return finding.order.slice(0, count);
+  if (chosen === null) return finding.order.slice(0, count);
   const values = mapOf(finding, chosen);
   return [...finding.order].sort((a, b) => values[b] - values[a])
     .slice(0, count).filter((region) => values[region] > 0.05);

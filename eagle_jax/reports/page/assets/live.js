@@ -172,17 +172,11 @@ async function* events(stream) {
   }
 }
 
-let waiting = false;
-function redraw() {
-  if (waiting) return;
-  waiting = true;
-  requestAnimationFrame(() => {
-    waiting = false;
-    if (!panels.length) return;
-    panels[0].render();
-    player.draw();
-  });
-}
+const redraw = oncePerFrame(() => {
+  if (!panels.length) return;
+  panels[0].render();
+  player.draw();
+});
 const shared = sharedState(redraw);
 
 const status = el("p", { class: "status", role: "status" });

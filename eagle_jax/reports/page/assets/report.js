@@ -1,111 +1,23 @@
-// The page of a report: its panels, and the bar at the bottom that moves them all.
+// The page of a report: panels side by side, and the bar that moves them.
 
-const PLAY_SECONDS = 8;
+const panels = [];
+const redraw = oncePerFrame(() => {
+  for (const panel of panels) panel.render();
+  player.draw();
+});
+const shared = sharedState(redraw);
+const player = playerView(shared, () => panels);
+const { findings } = JSON.parse(document.getElementById("data").textContent);
+for (const data of findings) panels.push(panelView(readFinding(data), shared, findings.length > 1));
 
-function playerView(shared, panels) {
-  const steps = () => Math.max(...panels().map((panel) => panel.finding.order.length));
-  const leader = () => panels().find((panel) => panel.finding.order.length === steps()).finding;
-  let timer = null;
-  const slider = el("input", { type: "range", min: 0, value: 0, "aria-label": "Regions along the order",
-    oninput: () => {
-      shared.follow(leader().area[Number(slider.value)]);
-      stop();
-    } });
-  const text = el("output", {});
-  const button = el("button", { type: "button", class: "play", onclick: () => timer ? stop() : play() });
-  const modes = choices("What the picture shows", [
-    ["map", "Map", "Where the answer comes from"],
-    ["only", "Only these", "Only the first regions of the order are visible"],
-    ["without", "Without these", "The first regions of the order are removed"],
-  ], shared.mode, (mode) => { stop(); shared.show(mode); });
-
-  function play() {
-    if (stepAt(leader(), shared.area) >= steps()) shared.follow(0);
-    timer = setInterval(() => {
-      const step = stepAt(leader(), shared.area) + 1;
-      if (step > steps()) return stop();
-      shared.follow(leader().area[step]);
-    }, Math.max(60, 1000 * PLAY_SECONDS / steps()));
-    draw();
-  }
-  function stop() {
-    clearInterval(timer);
-    timer = null;
-    draw();
-  }
-  function draw() {
-    const finding = leader(), step = stepAt(finding, shared.area);
-    slider.max = steps();
-    slider.value = step;
-    slider.disabled = button.disabled = steps() === 0;
-    button.textContent = timer ? "\u275a\u275a" : "\u25b6";
-    button.setAttribute("aria-label", timer ? "Pause" : "Play");
-    text.textContent = `${step} of ${finding.regions} regions, ${percent(finding.area[step])}`;
-    slider.setAttribute("aria-valuetext", text.textContent);
-    modes.choose(shared.mode);
-  }
-  return { element: el("div", { class: "player", role: "toolbar", "aria-label": "Playback" },
-    button, slider, text, modes), draw, stop };
-}
-
-const unitChoices = (shared) => choices("What a click takes", [
-  ["word", "Words", "A click takes a word"], ["token", "Tokens", "A click takes a token"],
-  ["sentence", "Sentences", "A click takes a sentence"],
-], shared.unit, (unit) => { shared.unit = unit; });
-
-// What the reader has chosen, and who redraws when it changes.
-function sharedState(redraw) {
-  const shared = {
-    mode: "map", area: 1, unit: "word", chosen: new Map(), hovered: null,
-    follow(area, mode = null) {
-      shared.area = area;
-      if (mode !== null || shared.mode === "map") shared.mode = mode ?? "only";
-      redraw();
-    },
-    show(mode) { shared.mode = mode; redraw(); },
-    choose(key, positions) {
-      shared.chosen.set(key, positions);
-      shared.hovered = null;
-      redraw();
-    },
-    hover(hovered) { shared.hovered = hovered; redraw(); },
-  };
-  document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") {
-      shared.chosen.clear();
-      shared.hovered = null;
-      shared.mode = "map";
-      redraw();
-    }
-  });
-  return shared;
-}
-
-function showReport(main, findings) {
-  const panels = [];
-  let waiting = false;
-  // Many events a frame, one drawing.
-  const redraw = () => {
-    if (waiting) return;
-    waiting = true;
-    requestAnimationFrame(() => {
-      waiting = false;
-      for (const panel of panels) panel.render();
-      player.draw();
-    });
-  };
-  const shared = sharedState(redraw);
-  const player = playerView(shared, () => panels);
-  for (const finding of findings) panels.push(panelView(finding, shared, findings.length > 1));
-  main.append(
-    el("header", { class: "top" },
-      el("h1", {}, "Where did the answer come from?"),
-      el("p", {}, "Click a word to see which parts of the picture it rests on; with Shift, "
-        + "several. Drag the bar below to show the picture region by region. Escape goes back "
-        + "to the whole answer."),
-      unitChoices(shared)),
-    el("div", { class: findings.length > 1 ? "panels several" : "panels" },
-      panels.map((panel) => panel.element)),
-    player.element);
-  redraw();
-}
+document.querySelector("main").append(
+  el("header", { class: "top" },
+    el("h1", {}, "Where did the answer come from?"),
+    el("p", {}, "Click a word to see which parts of the picture it rests on; with Shift, "
+      + "several. Drag the bar below to show the picture region by region. Escape goes back "
+      + "to the whole answer."),
+    unitChoices(shared)),
+  el("div", { class: findings.length > 1 ? "panels several" : "panels" },
+    panels.map((panel) => panel.element)),
+  player.element);
+redraw();

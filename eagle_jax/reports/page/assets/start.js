@@ -1,2 +1,0 @@
-showReport(document.querySelector("main"),
-  JSON.parse(document.getElementById("data").textContent).findings.map(readFinding));
