@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import hmac
 import json
 import logging
-import re
 import secrets
 import socket
 import threading
@@ -15,6 +13,7 @@ from typing import Any
 
 from eagle_jax.errors import InputError, reason
 from eagle_jax.inputs.regions import Regions
+from eagle_jax.live.guard import LOCAL, LOOPBACK, Guard, refusal
 from eagle_jax.live.session import Session
 from eagle_jax.live.watching import Cancelled
 from eagle_jax.reports.page import Finding, page
@@ -25,10 +24,7 @@ from eagle_jax.results.attribution import Attribution
 from eagle_jax.scoring.model import Model
 from eagle_jax.search.methods import chosen_search
 
-LOOPBACK = "127.0.0.1"
-_LOCAL = (LOOPBACK, "localhost", "[::1]")
 _MOST_BYTES, _MOST_TEXT, _MOST_WAITING = 20_000_000, 1_000_000, 8
-_COOKIE = "eagle-jax-token"
 # Seconds after which a silent stream shows that it lives, and notices that nobody listens.
 _PULSE = 1.0
 _LOG = logging.getLogger(__name__)
@@ -73,10 +69,11 @@ def serve(
     chosen_search(search)
     listening = _listen(host, port)
     with listening:
-        token = None if host in _LOCAL else secrets.token_urlsafe(16)
+        name = f"[{host}]" if ":" in host else host
+        token = None if name in LOCAL else secrets.token_urlsafe(16)
         model = model if isinstance(model, Model) else model()
         session = Session(model, search, regions, max_new_tokens)
-        address = f"http://{host}:{listening.getsockname()[1]}/"
+        address = f"http://{name}:{listening.getsockname()[1]}/"
         announce(address + (f"?token={token}" if token else ""))
         settings = uvicorn.Config(
             application(session, token), log_level="warning", timeout_graceful_shutdown=2
@@ -88,7 +85,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((host.strip("[]"), port))
+        listening.bind((host, port))
     except (OSError, OverflowError) as error:
         listening.close()
         raise InputError(
@@ -116,39 +113,7 @@ def application(session: Session, token: str | None = None) -> Any:
         Route("/searches", live.search, methods=["POST"]),
         Route("/reports/{number:int}", live.report),
     ]
-    return _Guard(Starlette(routes=routes), token)
-
-
-class _Guard:
-    """Lets through what comes from the page itself, by its origin, its host and its token."""
-
-    def __init__(self, inner: Any, token: str | None):
-        self._inner, self._token = inner, token
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        from starlette.requests import Request
-        from starlette.responses import RedirectResponse
-
-        if scope["type"] != "http":
-            return await self._inner(scope, receive, send)
-        request = Request(scope)
-        given = request.query_params.get("token")
-        origin, host = request.headers.get("origin"), request.headers.get("host", "")
-        answer: Any = self._inner
-        if origin not in (None, f"http://{host}", f"https://{host}"):
-            answer = _refusal("this page takes no requests from other sites", 403)
-        elif self._token is None and re.sub(r":\d+$", "", host) not in _LOCAL:
-            answer = _refusal(f"this page is not called {host[:100]}", 403)
-        elif self._token is not None and given is not None and self._opens(given):
-            answer = RedirectResponse(scope["path"], 303)
-            answer.set_cookie(_COOKIE, self._token, httponly=True, samesite="strict")
-        elif self._token is not None and not self._opens(request.cookies.get(_COOKIE, "")):
-            answer = _refusal("open the whole address that the server printed, token too", 401)
-        await answer(scope, receive, send)
-
-    def _opens(self, given: str) -> bool:
-        assert self._token is not None
-        return hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode())
+    return Guard(Starlette(routes=routes), token)
 
 
 class _Live:
@@ -181,7 +146,7 @@ class _Live:
                 source = await _body(request, _MOST_BYTES)
             number = await asyncio.to_thread(self._session.add_picture, source)
         except InputError as error:
-            return _refusal(reason(error))
+            return refusal(reason(error))
         return JSONResponse({"picture": number})
 
     async def question(self, request: Any) -> Any:
@@ -195,7 +160,7 @@ class _Live:
                 )
             found = await asyncio.to_thread(told, Finding("live", attribution))
         except InputError as error:
-            return _refusal(reason(error))
+            return refusal(reason(error))
         return JSONResponse({"question": number, "finding": found})
 
     async def search(self, request: Any) -> Any:
@@ -204,7 +169,7 @@ class _Live:
         try:
             asked = await _record(request, {"question": int, "positions": list | None})
         except InputError as error:
-            return _refusal(reason(error))
+            return refusal(reason(error))
         events = self._events(request, asked["question"], asked["positions"])
         return StreamingResponse(
             events, media_type="text/event-stream", headers={"Cache-Control": "no-store"}
@@ -216,7 +181,7 @@ class _Live:
         try:
             found = self._session.finding(request.path_params["number"])
         except InputError as error:
-            return _refusal(reason(error), 404)
+            return refusal(reason(error), 404)
         content = await asyncio.to_thread(page, [Finding("live", found)])
         attached = {"Content-Disposition": 'attachment; filename="explanation.html"'}
         return Response(content, media_type="text/html", headers=attached)
@@ -309,12 +274,6 @@ def _cost(attribution: Attribution) -> dict[str, int | float]:
 
 def _event(kind: str, value: Any) -> str:
     return f"event: {kind}\ndata: {json.dumps(value)}\n\n"
-
-
-def _refusal(why: str, status: int = 400) -> Any:
-    from starlette.responses import JSONResponse
-
-    return JSONResponse({"error": why}, status)
 
 
 async def _body(request: Any, most: int) -> bytes:

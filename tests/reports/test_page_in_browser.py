@@ -486,7 +486,7 @@ def test_drop_ask_click_and_watch(open_page, live, session, tmp_path):
     with held(session) as gate:
         dog.click()
         until(lambda: "2 of 9 regions found" in page.locator(".status").inner_text())
-        assert page.locator("output").inner_text().startswith("2 of 9 ")
+        until(lambda: page.locator("output").inner_text().startswith("2 of 9 "))
         assert (overlay(page)[..., 3] > 100).any(), "the map grows"
         gate.set()
         page.locator("#download").wait_for()
