@@ -73,12 +73,15 @@ def serve(
         token = None if name in LOCAL else secrets.token_urlsafe(16)
         model = model if isinstance(model, Model) else model()
         session = Session(model, search, regions, max_new_tokens)
+        # Whoever opens the page at once waits a moment instead of being refused.
+        listening.listen()
         address = f"http://{name}:{listening.getsockname()[1]}/"
         announce(address + (f"?token={token}" if token else ""))
-        settings = uvicorn.Config(
-            application(session, token), log_level="warning", timeout_graceful_shutdown=2
-        )
-        uvicorn.Server(settings).run(sockets=[listening])
+        content = application(session, token, lambda: server.should_exit)
+        server = uvicorn.Server(uvicorn.Config(content, log_level="warning"))
+        # An interrupt is how it ends.
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -94,18 +97,23 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def application(session: Session, token: str | None = None) -> Any:
+def application(
+    session: Session,
+    token: str | None = None,
+    ending: Callable[[], bool] = lambda: False,
+) -> Any:
     """The ASGI application of a session.
 
     Args:
       session: what it serves.
       token: that opens the page; None for pages on the loopback address, which are asked for
         by a local name only.
+      ending: whether the server is about to end, and with it all searches.
     """
     from starlette.applications import Starlette
     from starlette.routing import Route
 
-    live = _Live(session)
+    live = _Live(session, ending)
     routes = [
         Route("/", live.page),
         Route("/pictures", live.picture, methods=["POST"]),
@@ -117,8 +125,8 @@ def application(session: Session, token: str | None = None) -> Any:
 
 
 class _Live:
-    def __init__(self, session: Session):
-        self._session = session
+    def __init__(self, session: Session, ending: Callable[[], bool]):
+        self._session, self._ending = session, ending
         self._one_at_a_time = asyncio.Lock()
         self._waiting = 0
         # The event loop itself holds its tasks only weakly.
@@ -224,7 +232,7 @@ class _Live:
         try:
             if self._waiting > 0 or self._one_at_a_time.locked():
                 yield _event("waiting", {"ahead": self._waiting + 1})
-            while not await request.is_disconnected():
+            while not self._ending() and not await request.is_disconnected():
                 try:
                     kind, value = await asyncio.wait_for(queue.get(), _PULSE)
                 except TimeoutError:

@@ -15,6 +15,7 @@ from PIL import Image
 import eagle_jax
 from eagle_jax import Attribution, InputError, demo
 from eagle_jax.live.session import Session
+from eagle_jax.live.watching import Cancelled
 
 JSON = {"Content-Type": "application/json"}
 
@@ -219,3 +220,39 @@ def test_old_pictures_are_forgotten(session):
         session.add_picture(np.zeros((2, 2, 3), np.uint8))
     with pytest.raises(InputError, match="forgotten"):
         session.question(first, "What?")
+
+
+def test_a_server_that_ends_ends_its_searches(session):
+    session = Session(session.model)
+    begun, ends = threading.Event(), []
+
+    def endless(question, positions, tell, cancelled):
+        begun.set()
+        ends.append(cancelled.wait(60))
+        raise Cancelled
+
+    session.explain = endless
+    with live_server(session) as port:
+        stream = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        stream.request("POST", "/searches", '{"question": 1, "positions": null}', JSON)
+        answer = stream.getresponse()
+        assert begun.wait(60)
+    answer.close()
+    stream.close()
+    assert ends == [True]
+
+
+def test_an_error_of_ours_is_told_and_the_server_goes_on(session, caplog):
+    session = Session(session.model)
+
+    def broken(*_):
+        raise RuntimeError("RESOURCE_EXHAUSTED: out of\nmemory")
+
+    session.explain = broken
+    with live_server(session) as port:
+        for _ in range(2):
+            asked = {"question": 1, "positions": None}
+            ((name, value),) = events_of(post(port, "/searches", asked)[1])
+            assert name == "failed"
+            assert value["error"] == "the search failed: RESOURCE_EXHAUSTED: out of memory"
+    assert "a search failed" in caplog.text

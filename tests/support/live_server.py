@@ -12,10 +12,8 @@ from eagle_jax.live.server import application
 @contextlib.contextmanager
 def live_server(session, token=None):
     """Serves a session; yields the port."""
-    settings = uvicorn.Config(
-        application(session, token), port=0, log_level="error", timeout_graceful_shutdown=2
-    )
-    server = uvicorn.Server(settings)
+    content = application(session, token, lambda: server.should_exit)
+    server = uvicorn.Server(uvicorn.Config(content, port=0, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
