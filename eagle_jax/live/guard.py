@@ -4,8 +4,10 @@ import hmac
 import re
 from typing import Any
 
-LOOPBACK = "127.0.0.1"
-LOCAL = (LOOPBACK, "localhost", "[::1]")
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse
+
+LOCAL = ("127.0.0.1", "localhost", "[::1]")
 _COOKIE = "eagle-jax-token"
 
 
@@ -24,9 +26,6 @@ class Guard:
         self._inner, self._token = inner, token
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        from starlette.requests import Request
-        from starlette.responses import RedirectResponse
-
         if scope["type"] != "http":
             return await self._inner(scope, receive, send)
         request = Request(scope)
@@ -49,8 +48,6 @@ class Guard:
         return hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode())
 
 
-def refusal(why: str, status: int = 400) -> Any:
+def refusal(why: str, status: int = 400) -> JSONResponse:
     """An answer that says in one line what was wrong."""
-    from starlette.responses import JSONResponse
-
     return JSONResponse({"error": why}, status)

@@ -4,16 +4,18 @@ import asyncio
 import contextlib
 import json
 import logging
-import secrets
-import socket
 import threading
 from collections.abc import AsyncIterator, Callable
-from importlib import import_module
 from typing import Any
 
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from eagle_jax import demo
 from eagle_jax.errors import InputError, reason
-from eagle_jax.inputs.regions import Regions
-from eagle_jax.live.guard import LOCAL, LOOPBACK, Guard, refusal
+from eagle_jax.live.guard import Guard, refusal
 from eagle_jax.live.session import Session
 from eagle_jax.live.watching import Cancelled
 from eagle_jax.reports.page import Finding, page
@@ -21,8 +23,6 @@ from eagle_jax.reports.page.document import document
 from eagle_jax.reports.page.findings import search_state, told
 from eagle_jax.reports.page.report import PANEL, STYLES
 from eagle_jax.results.attribution import Attribution
-from eagle_jax.scoring.model import Model
-from eagle_jax.search.methods import chosen_search
 
 _MOST_BYTES, _MOST_TEXT, _MOST_WAITING = 20_000_000, 1_000_000, 8
 # Seconds after which a silent stream shows that it lives, and notices that nobody listens.
@@ -30,78 +30,11 @@ _PULSE = 1.0
 _LOG = logging.getLogger(__name__)
 
 
-def serve(
-    model: Model | Callable[[], Model],
-    *,
-    host: str = LOOPBACK,
-    port: int = 8000,
-    search: str = "exact",
-    regions: Regions = 64,
-    max_new_tokens: int = 128,
-    announce: Callable[[str], Any] = print,
-) -> None:
-    """Serves the live page until it is interrupted.
-
-    On this machine's own address only, unless another is given; a page for others is opened
-    by a token that is part of its address.
-
-    Args:
-      model: from `eagle_jax.load`, or a function that loads it once the port is known to be
-        free.
-      host: address to listen on.
-      port: to listen on; 0 takes any that is free.
-      search: a name of `eagle_jax.search.SEARCHES`.
-      regions: see `eagle_jax.ask`.
-      max_new_tokens: limit of an answer.
-      announce: is told the address of the page.
-
-    Raises:
-      InputError: there is no such search, the port is in use, or the extra "serve" is not
-        installed.
-    """
-    try:
-        uvicorn = import_module("uvicorn")
-        import_module("starlette")
-    except ImportError:
-        raise InputError(
-            'the live page needs the extra "serve": python -m pip install "eagle-jax[serve]"'
-        ) from None
-    chosen_search(search)
-    listening = _listen(host, port)
-    with listening:
-        name = f"[{host}]" if ":" in host else host
-        token = None if name in LOCAL else secrets.token_urlsafe(16)
-        model = model if isinstance(model, Model) else model()
-        session = Session(model, search, regions, max_new_tokens)
-        # Whoever opens the page at once waits a moment instead of being refused.
-        listening.listen()
-        address = f"http://{name}:{listening.getsockname()[1]}/"
-        announce(address + (f"?token={token}" if token else ""))
-        content = application(session, token, lambda: server.should_exit)
-        server = uvicorn.Server(uvicorn.Config(content, log_level="warning"))
-        # An interrupt is how it ends.
-        with contextlib.suppress(KeyboardInterrupt):
-            server.run(sockets=[listening])
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except (OSError, OverflowError) as error:
-        listening.close()
-        raise InputError(
-            f"cannot listen on {host}:{port}: {reason(error)}; choose another --port"
-        ) from error
-    return listening
-
-
 def application(
     session: Session,
     token: str | None = None,
     ending: Callable[[], bool] = lambda: False,
-) -> Any:
+) -> Guard:
     """The ASGI application of a session.
 
     Args:
@@ -110,9 +43,6 @@ def application(
         by a local name only.
       ending: whether the server is about to end, and with it all searches.
     """
-    from starlette.applications import Starlette
-    from starlette.routing import Route
-
     live = _Live(session, ending)
     routes = [
         Route("/", live.page),
@@ -133,9 +63,7 @@ class _Live:
         self._searches: set[asyncio.Task] = set()
         self._page = _live_page(session)
 
-    async def page(self, request: Any) -> Any:
-        from starlette.responses import HTMLResponse
-
+    async def page(self, request: Request) -> Response:
         rules = {
             "Content-Security-Policy": "frame-ancestors 'none'",
             "X-Content-Type-Options": "nosniff",
@@ -144,12 +72,10 @@ class _Live:
         }
         return HTMLResponse(self._page, headers=rules)
 
-    async def picture(self, request: Any) -> Any:
-        from starlette.responses import JSONResponse
-
+    async def picture(self, request: Request) -> Response:
         try:
             if request.query_params.get("demo") is not None:
-                source = _demo().IMAGE
+                source = demo.IMAGE
             else:
                 source = await _body(request, _MOST_BYTES)
             number = await asyncio.to_thread(self._session.add_picture, source)
@@ -157,9 +83,7 @@ class _Live:
             return refusal(reason(error))
         return JSONResponse({"picture": number})
 
-    async def question(self, request: Any) -> Any:
-        from starlette.responses import JSONResponse
-
+    async def question(self, request: Request) -> Response:
         try:
             asked = await _record(request, {"picture": int, "prompt": str})
             async with self._turn():
@@ -171,9 +95,7 @@ class _Live:
             return refusal(reason(error))
         return JSONResponse({"question": number, "finding": found})
 
-    async def search(self, request: Any) -> Any:
-        from starlette.responses import StreamingResponse
-
+    async def search(self, request: Request) -> Response:
         try:
             asked = await _record(request, {"question": int, "positions": list | None})
         except InputError as error:
@@ -183,9 +105,7 @@ class _Live:
             events, media_type="text/event-stream", headers={"Cache-Control": "no-store"}
         )
 
-    async def report(self, request: Any) -> Any:
-        from starlette.responses import Response
-
+    async def report(self, request: Request) -> Response:
         try:
             found = self._session.finding(request.path_params["number"])
         except InputError as error:
@@ -195,7 +115,7 @@ class _Live:
         return Response(content, media_type="text/html", headers=attached)
 
     async def _events(
-        self, request: Any, question: int, positions: list[int] | None
+        self, request: Request, question: int, positions: list[int] | None
     ) -> AsyncIterator[str]:
         """Server-sent events of a search, until it is done or nobody listens any more."""
         loop = asyncio.get_running_loop()
@@ -264,16 +184,12 @@ def _live_page(session: Session) -> str:
     content = document(
         title="eagle-jax live",
         body="<main></main><noscript>The live page needs scripts switched on.</noscript>",
-        data={"model": session.model.name, "prompt": _demo().PROMPT},
+        data={"model": session.model.name, "prompt": demo.PROMPT},
         scripts=(*PANEL, "live.js"),
         styles=(*STYLES, "live.css"),
         policy="img-src data: blob:; connect-src 'self'",
     )
     return content.decode("ascii")
-
-
-def _demo() -> Any:
-    return import_module("eagle_jax.demo")
 
 
 def _cost(attribution: Attribution) -> dict[str, int | float]:
@@ -284,7 +200,7 @@ def _event(kind: str, value: Any) -> str:
     return f"event: {kind}\ndata: {json.dumps(value)}\n\n"
 
 
-async def _body(request: Any, most: int) -> bytes:
+async def _body(request: Request, most: int) -> bytes:
     content = bytearray()
     async for chunk in request.stream():
         content += chunk
@@ -293,7 +209,7 @@ async def _body(request: Any, most: int) -> bytes:
     return bytes(content)
 
 
-async def _record(request: Any, fields: dict[str, Any]) -> dict[str, Any]:
+async def _record(request: Request, fields: dict[str, Any]) -> dict[str, Any]:
     body = await _body(request, _MOST_TEXT)
     try:
         record = json.loads(body)

@@ -202,6 +202,16 @@ def test_a_region_tells_its_rank_and_its_tokens(open_page, tmp_path):
     assert (overlay(page)[made.labels == region][:, :3] == (255, 216, 74)).all(axis=1).any()
 
 
+def test_a_finger_marks_a_region_and_chooses_a_word(open_page, tmp_path):
+    made = made_attribution()
+    page = open_page(reported(tmp_path / "a.html", made), width=390, has_touch=True)
+    page.locator(".chip").nth(1).tap()
+    assert chosen(settled(page)) == ["red"]
+    page.locator("canvas").scroll_into_view_if_needed()
+    page.touchscreen.tap(*at(page, made, int(made.order[0])))
+    assert settled(page).locator(".reading").inner_text().startswith("Rank 1 of ")
+
+
 def test_dragging_along_the_curve_shows_the_picture_region_by_region(open_page, tmp_path):
     made = made_attribution()
     page = open_page(reported(tmp_path / "a.html", made))

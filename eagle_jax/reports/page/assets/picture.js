@@ -27,7 +27,10 @@ function pictureView(finding, onregion) {
   };
   canvas.addEventListener("pointermove", (event) => onregion(regionAt(event)));
   canvas.addEventListener("pointerdown", (event) => onregion(regionAt(event)));
-  canvas.addEventListener("pointerleave", () => onregion(null));
+  // A finger leaves as soon as it is lifted: what it touched stays marked.
+  canvas.addEventListener("pointerleave", (event) => {
+    if (event.pointerType === "mouse") onregion(null);
+  });
 
   // state: mode ("map", "only", "without"), step, values of the map, leading regions, marked.
   view.draw = (state) => {
