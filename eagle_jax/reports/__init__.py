@@ -2,6 +2,7 @@
 
 For `diagnosis`, the commands and the package's face. `explanation_figure` is the figure of the
 README, `chips` the tokens below it; `look` holds the colours and sizes that all figures share.
+`page/` is the HTML page that people share.
 """
 
 from typing import TYPE_CHECKING

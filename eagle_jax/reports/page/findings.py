@@ -5,7 +5,7 @@ import dataclasses
 import io
 import json
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int32, UInt8
@@ -13,7 +13,7 @@ from PIL import Image
 
 from eagle_jax.errors import InputError, one_line
 from eagle_jax.inputs.images import ImageSource
-from eagle_jax.metrics.hallucination import right_answers, yes_or_no
+from eagle_jax.metrics.hallucination import LABELS, Label, right_answers, yes_or_no
 from eagle_jax.metrics.word_classes import words
 from eagle_jax.reports.token_labels import SPACES, token_label
 from eagle_jax.results.attribution import Attribution
@@ -47,7 +47,7 @@ class Finding(NamedTuple):
 
     name: str
     attribution: Attribution
-    label: Literal["Yes", "No"] | None = None
+    label: Label | None = None
     answers: tuple[str | None, ...] | None = None
     after: str | None = None
     controls: dict[str, Curves] | None = None
@@ -117,7 +117,7 @@ def _with_answers(found: Finding, path: Path) -> Finding:
         record = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
         label, after, answers = record["label"], record["after"], record["answers"]
         texts = [after, *answers]
-        if label not in ("Yes", "No") or not all(isinstance(one, str | None) for one in texts):
+        if label not in LABELS or not all(isinstance(one, str | None) for one in texts):
             raise ValueError("label must be Yes or No, the answers texts")
         if len(answers) != found.attribution.order.size + 1:
             raise ValueError(f"it holds {len(answers)} answers, one more than steps is right")
