@@ -2,16 +2,21 @@
 
 const about = JSON.parse(document.getElementById("data").textContent);
 const main = document.querySelector("main");
-const live = { picture: null, question: null, answered: null, running: null };
+const live = { picture: null, question: null, answered: null, asked: null, running: null };
 const panels = [];
 const history = new Map();
 
-async function post(path, body) {
-  const response = await fetch(path, { method: "POST", body });
-  const found = await response.json().catch(() => ({ error: `the server says ${response.status}` }));
-  if (!response.ok) throw new Error(found.error);
-  return found;
+// An answer of the server that is none of its refusals.
+async function reach(path, body, signal = null) {
+  const response = await fetch(path, { method: "POST", body, signal }).catch((error) => {
+    throw error.name === "AbortError" ? error : new Error("The server cannot be reached.");
+  });
+  if (response.ok) return response;
+  const said = await response.json().catch(() => ({ error: `the server says ${response.status}` }));
+  throw new Error(said.error);
 }
+
+const post = async (path, body) => (await reach(path, body)).json();
 
 // Errors of the server and of the network as one line on the page.
 async function trying(text, work) {
@@ -58,9 +63,11 @@ async function ask() {
   if (live.picture === null) return tell("Drop a picture first.", false, true);
   if (!question.value.trim()) return tell("Ask something about it.", false, true);
   cancel();
+  const latest = live.asked = Symbol();
   await trying("The model answers \u2026 (the first time its programs are compiled)", async () => {
     const body = JSON.stringify({ picture: live.picture, prompt: question.value });
     const found = await post("/questions", body);
+    if (live.asked !== latest) return;
     live.question = found.question;
     live.answered = readFinding(found.finding);
     seeThumbnail(live.answered.picture, "");
@@ -92,16 +99,16 @@ async function search(positions) {
   const running = live.running = new AbortController();
   stopping.hidden = false;
   await trying("The search begins \u2026", async () => {
-    const response = await fetch("/searches", { method: "POST", signal: running.signal,
-      body: JSON.stringify({ question: live.question, positions }) });
-    if (!response.ok) throw new Error((await response.json()).error);
+    const asked = JSON.stringify({ question: live.question, positions });
+    const response = await reach("/searches", asked, running.signal);
     for await (const [kind, value] of events(response.body)) {
       if (live.running !== running) return;
       if (kind === "waiting") tell(`Waiting for the model, ${value.ahead} before this \u2026`, true);
       if (kind === "failed") throw new Error(value.error);
       if (kind === "step") grow(positions, value);
-      if (kind === "done") finish(key, value);
+      if (kind === "done") return finish(key, value);
     }
+    throw new Error("The server ended before the search did.");
   });
   if (live.running === running) {
     live.running = null;
