@@ -32,15 +32,32 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=command)
     add = parser.add_argument
     add_model_arguments(parser)
-    add("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    add("--port", default=8000, type=whole, metavar="N", help="default: 8000")
+    add(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; of this machine alone it is served without a token "
+        "(default: 127.0.0.1)",
+    )
+    add(
+        "--port",
+        default=8000,
+        type=whole,
+        metavar="N",
+        help="0 for any that is free (default: 8000)",
+    )
     add(
         "--regions",
         default="64",
         help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
     )
     add_search_argument(parser)
-    add("--max-new-tokens", default=128, type=positive, metavar="N", help="default: 128")
+    add(
+        "--max-new-tokens",
+        default=128,
+        type=positive,
+        metavar="N",
+        help="limit of an answer (default: 128)",
+    )
 
 
 def command(options: argparse.Namespace) -> None:
