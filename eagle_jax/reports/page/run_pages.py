@@ -124,7 +124,8 @@ def index_page(name: str, entries: Iterable[Entry], means: list[dict[str, Any]])
         data=data,
         scripts=("elements.js", "finding.js", "index.js"),
         styles=("colours.css", "index.css"),
-        policy="img-src 'self' data:",
+        # Not every browser counts the folder of a file from disk as its own site.
+        policy="img-src 'self' file: data:",
     )
 
 
