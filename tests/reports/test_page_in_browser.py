@@ -392,6 +392,7 @@ def index(tmp_path, open_page):
         )
         for i in range(130)
     ]
+    means = [{"kind": "word", "items": 130, "measures": {"insertion_auc": [0.5, 0.4, 0.6]}}]
     entries.append(Entry("broken", "failure", problem="line 3: no such image"))
     (tmp_path / "items").mkdir()
     (tmp_path / "items" / "item 000 <b>.html").write_text("<h1>The item</h1>")
@@ -400,7 +401,7 @@ def index(tmp_path, open_page):
     (tmp_path / "thumbnails").mkdir()
     for entry in entries[:-1]:
         (tmp_path / "thumbnails" / f"{entry.name}.jpg").write_bytes(content.getvalue())
-    (tmp_path / "index.html").write_bytes(index_page("a <run>", entries, []))
+    (tmp_path / "index.html").write_bytes(index_page("a <run>", entries, means))
     return open_page((tmp_path / "index.html").as_uri()), values
 
 
@@ -417,6 +418,7 @@ def test_the_index_is_sorted_and_paged(index):
     assert column(page, 5) == [f"{one:.3f}" for one in np.sort(values)[:50]]
     page.get_by_role("button", name="insertion AUC").click()
     assert column(page, 5) == [f"{one:.3f}" for one in np.sort(values)[::-1][:50]]
+    assert page.locator("#sort").input_value() == "insertion_auc"
     head = page.locator('th[aria-sort="descending"]')
     assert head.inner_text().startswith("insertion AUC")
     page.get_by_role("button", name="Next").click()
@@ -439,12 +441,17 @@ def test_the_index_is_filtered(index):
     page.locator("#filter").select_option("lowest")
     lowest = np.sort(values)[: 129 // 10 + 1]
     assert sorted(column(page, 5)) == [f"{one:.3f}" for one in lowest]
+    page.locator("#filter").select_option("word")
+    assert "of 130" in page.locator(".count").inner_text()
+    assert "0.500 (0.400 to 0.600)" in page.locator(".means").inner_text()
     page.locator("#filter").select_option("all")
     page.locator("#find").fill("cat item 00")
     assert page.locator(".items tbody tr").count() == 5
     page.locator("#find").fill("")
     bar = page.locator(".bin").nth(10)
-    bar.click()
+    bar.focus()
+    page.keyboard.press("Enter")
+    assert page.locator(".bin").nth(10).evaluate("(bin) => bin === document.activeElement")
     edges = np.linspace(values.min(), values.max(), 21)
     held = ((values >= edges[10]) & (values < edges[11])).sum()
     assert f"of {held}" in page.locator(".count").inner_text()

@@ -25,6 +25,8 @@ const FILTERS = {
   lowest: ["lowest tenth of insertion", (i) => columns.insertion_auc?.[i] <= lowest],
   failures: ["without a page", (i) => data.problems[i] !== ""],
 };
+for (const { kind } of data.means)
+  FILTERS[kind] = [`kind: ${kind}`, (i) => data.kinds[i] === kind];
 
 // The leading measures, and the one that the items are sorted by.
 const shownMeasures = () =>
@@ -33,6 +35,7 @@ const shownMeasures = () =>
 // Edges of the bins of a measure, over all items.
 function binsOf(key) {
   const values = [...columns[key]].filter(Number.isFinite);
+  if (!values.length) return { low: 0, width: 1 / BINS, of: () => 0 };
   const low = values.reduce((a, b) => Math.min(a, b), Infinity);
   const high = values.reduce((a, b) => Math.max(a, b), -Infinity);
   const width = (high - low) / BINS || 1;
@@ -116,6 +119,7 @@ function choose(bin) {
   state.bin = state.bin === bin ? null : bin;
   state.page = 0;
   draw();
+  chart.querySelectorAll(".bin")[bin].focus();
 }
 
 function draw() {
@@ -135,6 +139,7 @@ function draw() {
     el("tbody", {}, items.slice(first, last).map(line)));
   count.textContent = items.length === 0 ? "No item matches."
     : `Items ${first + 1} to ${last} of ${items.length.toLocaleString("en")}`;
+  sorting.value = state.sort;
   back.disabled = state.page === 0;
   on.disabled = state.page === pages - 1;
 }
@@ -152,6 +157,10 @@ const back = el("button", { type: "button", onclick: step(-1) }, "Previous");
 const on = el("button", { type: "button", onclick: step(1) }, "Next");
 const option = (selected) => ([value, text]) =>
   el("option", { value, selected: value === selected }, text);
+
+const sorting = el("select", { id: "sort", onchange: () => change("sort", sorting.value) },
+  [["name", "name"], ["prompt", "asked"], ["answer", "answer"],
+    ...data.measures.map(({ key, title }) => [key, title])].map(option("name")));
 
 function meansTable() {
   return el("details", { class: "means", open: innerWidth > 760 }, el("summary", {}, "Means with 95 % intervals"),
@@ -179,9 +188,7 @@ document.querySelector("main").append(
     el("label", {}, "Show", el("select", { id: "filter",
       onchange: (event) => change("filter", event.target.value) },
       Object.entries(FILTERS).map(([key, [text]]) => [key, text]).map(option("all")))),
-    el("label", {}, "Sort by", el("select", { id: "sort",
-      onchange: (event) => change("sort", event.target.value) },
-      [["name", "name"], ...data.measures.map(({ key, title }) => [key, title])].map(option("name")))),
+    el("label", {}, "Sort by", sorting),
     el("button", { type: "button", onclick: () => change("down", !state.down) }, "Reverse"),
     state.measure === null ? null : el("label", {}, "Distribution of", el("select", { id: "measure",
       onchange: (event) => { state.bin = null; change("measure", event.target.value); } },
