@@ -81,12 +81,13 @@ function line(i) {
       : el("img", { src: `thumbnails/${data.links[i]}.jpg`, alt: "", loading: "lazy" })),
     el("th", { scope: "row" }, title,
       problem ? el("span", { class: "problem" }, problem) : null),
-    el("td", { "data-name": "asked" }, data.prompts[i]),
-    el("td", { "data-name": "answer" }, data.answers[i],
+    el("td", { class: data.prompts[i] ? null : "none", "data-name": "asked" }, data.prompts[i]),
+    el("td", { class: data.answers[i] ? null : "none", "data-name": "answer" }, data.answers[i],
       data.wrong[i] ? el("span", { class: "problem" }, "wrong") : null),
     shownMeasures().map(({ key, title }) => {
-      const value = columns[key][i];
-      return el("td", { "data-name": title }, Number.isNaN(value) ? "\u2013" : value.toFixed(3));
+      const value = columns[key][i], known = !Number.isNaN(value);
+      return el("td", { class: known ? "number" : "number none", "data-name": title },
+        known ? value.toFixed(3) : "\u2013");
     }));
 }
 
