@@ -354,6 +354,24 @@ def test_a_diagnosis_is_dragged_until_the_answer_turns(open_page, tmp_path):
     assert "beats random ones" in beats and page.locator(".trust tbody tr").count() == 4
 
 
+def test_what_speaks_against_an_answer_is_said_and_shown(open_page, tmp_path):
+    falling = np.linspace(1, 0.1, 13, dtype=np.float32)[:, None] ** 2
+    made = made_attribution(
+        answer=("Yes", "<|im_end|>"),
+        target=[0],
+        scored=["No"],
+        insertion=falling,
+        deletion=falling[::-1].copy(),
+    )
+    finding = Finding("wrong", made, "No", ("No",) * 12 + ("Yes",))
+    page = open_page(reported(tmp_path / "a.html", finding))
+    values = gains(made, [0])
+    assert (values < 0).all()
+    check_map(page, made, values / np.abs(values).max())
+    assert "speaks against it" in page.locator(".caption").inner_text()
+    assert "speaks against this answer" in page.locator(".verdicts").inner_text()
+
+
 def test_texts_stay_texts(open_page, tmp_path):
     hostile = (
         "</script><script>window.hacked=1</script>",

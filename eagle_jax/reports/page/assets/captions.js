@@ -40,6 +40,8 @@ function captionOf(finding, chosen) {
   const between = `${chance} ${shown[0].toFixed(2)} on a blank picture, `
     + `${full.toFixed(2)} on the whole one`;
   if (finding.order.length === 0) return `${who}: ${between}.`;
+  if (full - shown[0] <= -0.1)
+    return `${who}: ${between}. The picture speaks against it; what does so comes last in the order.`;
   if (full - shown[0] < 0.1)
     return `${who}: ${between}. The picture hardly changes it: language alone carries it.`;
   const step = sufficient(shown, full);

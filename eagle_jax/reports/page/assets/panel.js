@@ -74,8 +74,10 @@ function panelView(finding, shared, several, ask = null) {
     const picked = chosen?.length ? chosen : null;
     const step = stepAt(finding, shared.area), mode = shared.mode;
     const told = captionOf(finding, picked);
+    // Of a diagnosis it is what speaks against the right answer that one wants to see.
+    const mapped = picked ?? (finding.diagnosis ? everyTarget(finding) : null);
     picture.draw({ mode, step, marked, told: mode === "map" ? told : stepText(finding, mode, step),
-      values: mapOf(finding, picked), leading: leading(finding, picked, BADGES) });
+      values: mapOf(finding, mapped), leading: leading(finding, mapped, BADGES) });
     key.hidden = mode !== "map";
     curves.draw(finding, picked, mode, step);
     chips.draw(wanted, mode, step, marked === null ? [] : carriedBy(finding, marked));

@@ -45,7 +45,10 @@ function trustView(finding) {
 function verdicts(finding, blank, full) {
   const found = [];
   const [inserted, deleted] = finding.auc;
-  if (full - blank < 0.1)
+  if (full - blank <= -0.1)
+    found.push(["open", `The picture speaks against this answer: mean probability `
+      + `${blank.toFixed(2)} without it, ${full.toFixed(2)} with it.`]);
+  else if (full - blank < 0.1)
     found.push(["bad", `The answer hardly needs the picture: ${full.toFixed(2)} with it, `
       + `${blank.toFixed(2)} without. The map then means little.`]);
   else
