@@ -1,5 +1,6 @@
 """What a server knows: a model, and the latest pictures, questions and findings."""
 
+import dataclasses
 import itertools
 import tempfile
 import time
@@ -96,11 +97,9 @@ class Session:
             regions=self._regions,
             max_new_tokens=self._longest,
         )
-        ends = _ends(case)
-        none = np.zeros(0, np.int32)
-        found = Found(Curves(none, ends[:1], ends[1:]), len(ends), 1)
+        ends = case.scorer(np.array([[False], [True]]).repeat(case.scorer.regions, axis=1))
         number = self._keep(self._questions, (case, ends))
-        return number, conclude(case, found, self._search, Objective(), 0.0)
+        return number, self._begun(case, ends)
 
     def explain(
         self,
@@ -138,21 +137,17 @@ class Session:
                 regions=whole.labels,
             )
             ends = ends[:, case.target]
-        objective = Objective()
+        objective, begun = Objective(), self._begun(case, ends)
 
-        def concluded(found: Found) -> Attribution:
+        def tell_so_far(curves: Curves, forwards: int) -> None:
             seconds = time.perf_counter() - begin
-            return conclude(case, found, self._search, objective, seconds)
+            so_far = curves._asdict() | {"forwards": forwards, "seconds": seconds}
+            tell(dataclasses.replace(begun, **so_far))
 
-        watched = WatchedScorer(
-            case.scorer,
-            objective,
-            ends,
-            lambda curves, forwards: tell(concluded(Found(curves, forwards, 0))),
-            cancelled,
-        )
+        watched = WatchedScorer(case.scorer, objective, ends, tell_so_far, cancelled)
         (found,) = find_orders([watched], self._search, objective=objective)
-        attribution = concluded(found)
+        seconds = time.perf_counter() - begin
+        attribution = conclude(case, found, self._search, objective, seconds)
         return self._keep(self._findings, attribution), attribution
 
     def finding(self, number: int) -> Attribution:
@@ -162,6 +157,11 @@ class Session:
           InputError: it is forgotten.
         """
         return _kept(self._findings, number, "finding")
+
+    def _begun(self, case: Case, ends: np.ndarray) -> Attribution:
+        """An attribution without any step, from the scores of the blank and whole picture."""
+        none = Curves(np.zeros(0, np.int32), ends[:1], ends[1:])
+        return conclude(case, Found(none, len(ends), 1), self._search, Objective(), 0.0)
 
     def _keep(self, kept: OrderedDict[int, Any], value: Any) -> int:
         number = next(self._numbers)
@@ -175,8 +175,3 @@ def _kept(kept: OrderedDict[int, Any], number: int, what: str) -> Any:
     if number not in kept:
         raise InputError(f"this {what} is forgotten: only the latest {_KEPT} are kept")
     return kept[number]
-
-
-def _ends(case: Case) -> np.ndarray:
-    """Scores of the blank and of the whole picture."""
-    return case.scorer(np.array([[False], [True]]).repeat(case.scorer.regions, axis=1))
