@@ -72,6 +72,7 @@ async function ask() {
     live.answered = readFinding(found.finding);
     seeThumbnail(live.answered.picture, "");
     show({ ...live.answered }, null);
+    if (innerWidth < 760) progress.scrollIntoView();
   });
 }
 
@@ -194,6 +195,7 @@ const stopping = el("button", { type: "button", id: "cancel", hidden: true,
     tell("Cancelled.");
     show({ ...live.answered }, null);
   } }, "Cancel");
+const progress = el("div", { class: "progress" }, status, bar, stopping);
 const thumbnail = el("img", { class: "thumbnail", hidden: true });
 const question = el("textarea", { id: "question", rows: 1, placeholder: about.prompt,
   onkeydown: (event) => {
@@ -234,5 +236,5 @@ main.append(
     el("div", { class: "prompting" }, el("label", { for: "question" }, "Question"), question,
       el("div", {}, el("button", { type: "submit", class: "main" }, "Ask"),
         el("button", { type: "button", id: "demo", onclick: useDemo }, "Try the demo picture")))),
-  el("div", { class: "progress" }, status, bar, stopping),
+  progress,
   shown, aside, player.element);

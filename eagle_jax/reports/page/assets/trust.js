@@ -62,8 +62,8 @@ function verdicts(finding, blank, full) {
       ? ["good", `The order beats random ones by ${lead.toFixed(2)} (insertion less deletion).`]
       : ["bad", "The order is no better than a random one."]);
   } else {
-    found.push(["open", "Not held against random orders: run with --controls to see how much "
-      + "of the curves any order would reach."]);
+    found.push(["open", "Not held against random orders, which also raise the score; "
+      + "eagle-jax run --controls N scores some."]);
   }
   if (finding.order.length < finding.regions)
     found.push(["open", `The search stopped after ${finding.order.length} of `
