@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from eagle_jax.errors import InputError
-from eagle_jax.explanation import conclude
+from eagle_jax.explanation import explain
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.regions import Regions
-from eagle_jax.live.watching import WatchedScorer
+from eagle_jax.live.watching import Growth, WatchedScorer
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.scoring.case import Case, ask
 from eagle_jax.scoring.model import Model
-from eagle_jax.search import Curves, Found, Objective, find_orders
+from eagle_jax.search import Objective
 
 # How many of each kind are kept for those who come back to them.
 _KEPT = 16
@@ -137,18 +137,18 @@ class Session:
                 regions=whole.labels,
             )
             ends = ends[:, case.target]
-        objective, begun = Objective(), self._begun(case, ends)
+        begun = self._begun(case, ends)
+        growth = Growth(Objective(), case.scorer.regions, ends)
 
-        def tell_so_far(curves: Curves, forwards: int) -> None:
+        def watch(visible: np.ndarray, scores: np.ndarray) -> None:
+            growth.add(visible, scores)
             seconds = time.perf_counter() - begin
-            so_far = curves._asdict() | {"forwards": forwards, "seconds": seconds}
-            tell(dataclasses.replace(begun, **so_far))
+            cost = {"forwards": growth.forwards, "seconds": seconds}
+            tell(dataclasses.replace(begun, **growth.curves._asdict(), **cost))
 
-        watched = WatchedScorer(case.scorer, objective, ends, tell_so_far, cancelled)
-        (found,) = find_orders([watched], self._search, objective=objective)
-        seconds = time.perf_counter() - begin
-        attribution = conclude(case, found, self._search, objective, seconds)
-        return self._keep(self._findings, attribution), attribution
+        scorer = WatchedScorer(case.scorer, watch, cancelled)
+        found = explain(dataclasses.replace(case, scorer=scorer), search=self._search)
+        return self._keep(self._findings, found), found
 
     def finding(self, number: int) -> Attribution:
         """A finding of earlier.
@@ -160,8 +160,26 @@ class Session:
 
     def _begun(self, case: Case, ends: np.ndarray) -> Attribution:
         """An attribution without any step, from the scores of the blank and whole picture."""
-        none = Curves(np.zeros(0, np.int32), ends[:1], ends[1:])
-        return conclude(case, Found(none, len(ends), 1), self._search, Objective(), 0.0)
+        return Attribution(
+            image=case.image,
+            labels=case.labels,
+            order=np.zeros(0, np.int32),
+            insertion=ends[:1],
+            deletion=ends[1:],
+            prompt=case.prompt,
+            answer=case.answer,
+            answer_ids=case.answer_ids,
+            answer_tokens=case.answer_tokens,
+            target=case.target,
+            token_ids=case.token_ids,
+            tokens=case.scorer.tokens,
+            insight_weight=1.0,
+            necessity_weight=1.0,
+            model=case.model.name,
+            forwards=len(ends),
+            seconds=0.0,
+            options={"search": self._search},
+        )
 
     def _keep(self, kept: OrderedDict[int, Any], value: Any) -> int:
         number = next(self._numbers)

@@ -7,54 +7,33 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from eagle_jax.scoring.scorer import Scorer
-from eagle_jax.search.rounds import Objective
-from eagle_jax.search.sets import Curves
+from eagle_jax.scoring.scorer import MaskedImageScorer
+from eagle_jax.search import Curves, Objective
 
 
 class Cancelled(Exception):
     """The search was ended before it was done."""
 
 
-class WatchedScorer:
-    """A set function that tells how far the search that asks it has come.
-
-    Searches ask for sets together with their complements, and go on with the best of them.
-    So the best set of a round that holds all regions taken before is what the search holds
-    now, whichever search it is; one that asks otherwise is only counted.
-
-    Attributes:
-      labels: the region of every pixel, None where the scorer does not say.
-      regions: number of regions.
-      forwards: masked images scored so far.
-    """
+class WatchedScorer(MaskedImageScorer):
+    """The set function of a case, which tells what a search asks of it, and can be cut off."""
 
     def __init__(
         self,
-        scorer: Scorer,
-        objective: Objective,
-        ends: Float32[np.ndarray, "2 t"],
-        tell: Callable[[Curves, int], Any],
+        scorer: MaskedImageScorer,
+        watch: Callable[[Bool[np.ndarray, "b n"], Float32[np.ndarray, "b t"]], Any],
         cancelled: Event,
     ):
-        """Watches a search.
+        """Watches a set function.
 
         Args:
           scorer: the set function.
-          objective: what the search seeks.
-          ends: scores of the blank and of the whole picture.
-          tell: called after each round with the curves so far and the number of masked
-            images.
-          cancelled: ends the search at its next round when it is set.
+          watch: called after each round with the sets and their scores.
+          cancelled: makes the next round end in `Cancelled` when it is set.
         """
-        self.labels = getattr(scorer, "labels", None)
-        self.regions = scorer.regions
-        self.forwards = 0
-        self._scorer, self._objective = scorer, objective
-        self._tell, self._cancelled = tell, cancelled
-        self._taken = np.zeros(scorer.regions, bool)
-        self._order: list[int] = []
-        self._shown, self._hidden = [ends[0]], [ends[1]]
+        # The same question with the same batches: nothing of it is worked out again.
+        vars(self).update(vars(scorer))
+        self._watch, self._cancelled = watch, cancelled
 
     def __call__(self, visible: Bool[np.ndarray, "b n"]) -> Float32[np.ndarray, "b t"]:
         """The scores of the set function.
@@ -64,16 +43,50 @@ class WatchedScorer:
         """
         if self._cancelled.is_set():
             raise Cancelled
-        scores = self._scorer(visible)
-        self.forwards += len(visible)
-        self._take_best(visible, scores)
-        curves = Curves(
-            np.array(self._order, np.int32), np.stack(self._shown), np.stack(self._hidden)
-        )
-        self._tell(curves, self.forwards)
+        scores = super().__call__(visible)
+        self._watch(visible, scores)
         return scores
 
-    def _take_best(self, visible: np.ndarray, scores: np.ndarray) -> None:
+
+class Growth:
+    """What a search holds so far, told from the sets that it asks for.
+
+    Searches ask for sets together with their complements, and go on with the best of them.
+    So the best set of a round that holds all regions taken before is what the search holds
+    now, whichever search it is; of one that asks otherwise only the forwards are counted.
+
+    Attributes:
+      forwards: masked images scored so far.
+    """
+
+    def __init__(self, objective: Objective, regions: int, ends: Float32[np.ndarray, "2 t"]):
+        """Begins with nothing taken.
+
+        Args:
+          objective: what the search seeks.
+          regions: number of regions n.
+          ends: scores of the blank and of the whole picture.
+        """
+        self.forwards = 0
+        self._objective = objective
+        self._taken = np.zeros(regions, bool)
+        self._order: list[int] = []
+        self._shown, self._hidden = [ends[0]], [ends[1]]
+
+    @property
+    def curves(self) -> Curves:
+        """The order so far, and the scores along it."""
+        order = np.array(self._order, np.int32)
+        return Curves(order, np.stack(self._shown), np.stack(self._hidden))
+
+    def add(self, visible: Bool[np.ndarray, "b n"], scores: Float32[np.ndarray, "b t"]) -> None:
+        """Takes in a round.
+
+        Args:
+          visible: the sets that the search asked for.
+          scores: what it was told.
+        """
+        self.forwards += len(visible)
         row = {one.tobytes(): i for i, one in enumerate(visible)}
         pairs = [
             (i, row[rest])

@@ -242,6 +242,19 @@ def test_a_server_that_ends_ends_its_searches(session):
     assert ends == [True]
 
 
+def test_a_cancelled_search_ends_at_its_next_round(session, question):
+    cancelled, rounds = threading.Event(), []
+
+    def tell(found):
+        rounds.append(found.forwards)
+        if len(rounds) == 3:
+            cancelled.set()
+
+    with pytest.raises(Cancelled):
+        session.explain(question["question"], [0], tell, cancelled)
+    assert rounds == [18, 34, 48]
+
+
 def test_an_error_of_ours_is_told_and_the_server_goes_on(session, caplog):
     session = Session(session.model)
 

@@ -1,11 +1,9 @@
 """Watching a search changes nothing in it, and shows its order as it grows."""
 
-import threading
-
 import numpy as np
 import pytest
 
-from eagle_jax.live.watching import Cancelled, WatchedScorer
+from eagle_jax.live.watching import Growth
 from eagle_jax.search import Objective, find_orders
 
 REGIONS = 7
@@ -28,47 +26,53 @@ class Made:
         return (1 / (1 + np.exp(-level))).astype(np.float32)
 
 
-def watch(scorer, tell, cancelled=None, objective=None):
-    ends = scorer(np.array([[False], [True]]).repeat(REGIONS, axis=1))
-    return WatchedScorer(
-        scorer, objective or Objective(), ends, tell, cancelled or threading.Event()
-    )
+class Watched:
+    """It as a search sees it, with what is held after each round."""
+
+    regions, labels = REGIONS, Made.labels
+
+    def __init__(self, objective):
+        self._made = Made()
+        ends = self._made(np.array([[False], [True]]).repeat(REGIONS, axis=1))
+        self.growth, self.seen = Growth(objective, REGIONS, ends), []
+
+    def __call__(self, visible):
+        scores = self._made(visible)
+        self.growth.add(visible, scores)
+        self.seen.append(self.growth.curves)
+        return scores
 
 
 @pytest.mark.parametrize("weights", [(1.0, 1.0), (1.0, 0.0), (0.2, 3.0)])
 def test_the_order_grows_to_what_the_search_finds(weights):
-    objective, seen = Objective(*weights), []
-    watched = watch(Made(), lambda *so_far: seen.append(so_far), objective=objective)
+    objective = Objective(*weights)
+    watched = Watched(objective)
     (found,) = find_orders([watched], "exact", objective=objective)
     (alone,) = find_orders([Made()], "exact", objective=objective)
     for mine, theirs in zip(found.curves, alone.curves, strict=True):
         np.testing.assert_array_equal(mine, theirs)
-    assert [forwards for _, forwards in seen][-1] == found.forwards == REGIONS * (REGIONS + 1)
-    assert [len(curves.order) for curves, _ in seen] == list(range(1, REGIONS + 1))
-    for curves, _ in seen:
+    assert watched.growth.forwards == found.forwards == REGIONS * (REGIONS + 1)
+    assert [len(curves.order) for curves in watched.seen] == list(range(1, REGIONS + 1))
+    for curves in watched.seen:
         k = len(curves.order)
         np.testing.assert_array_equal(curves.order, found.curves.order[:k])
         np.testing.assert_array_equal(curves.insertion, found.curves.insertion[: k + 1])
         np.testing.assert_array_equal(curves.deletion, found.curves.deletion[: k + 1])
 
 
+def test_regions_that_are_taken_together_share_their_scores():
+    watched = Watched(Objective())
+    halves = np.arange(REGIONS) < [[2], [4]]
+    scores = watched(np.concatenate([halves, ~halves]))
+    (curves,) = watched.seen
+    assert curves.order.tolist() == [0, 1]
+    np.testing.assert_array_equal(curves.insertion[1:], scores[[0, 0]])
+    np.testing.assert_array_equal(curves.deletion[1:], scores[[2, 2]])
+
+
 def test_sets_without_their_complements_are_only_counted():
-    seen = []
-    watched = watch(Made(), lambda *so_far: seen.append(so_far))
+    watched = Watched(Objective())
     watched(np.eye(REGIONS, dtype=bool))
-    ((curves, forwards),) = seen
+    (curves,) = watched.seen
     assert curves.order.size == 0 and curves.insertion.shape == (1, 2)
-    assert forwards == REGIONS
-
-
-def test_a_cancelled_search_ends_at_its_next_round():
-    cancelled, rounds = threading.Event(), []
-
-    def tell(curves, forwards):
-        rounds.append(forwards)
-        if len(rounds) == 3:
-            cancelled.set()
-
-    with pytest.raises(Cancelled):
-        find_orders([watch(Made(), tell, cancelled)], "exact")
-    assert len(rounds) == 3
+    assert watched.growth.forwards == REGIONS
