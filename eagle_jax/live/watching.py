@@ -51,9 +51,9 @@ class WatchedScorer(MaskedImageScorer):
 class Growth:
     """What a search holds so far, told from the sets that it asks for.
 
-    Searches ask for sets together with their complements, and go on with the best of them.
-    So the best set of a round that holds all regions taken before is what the search holds
-    now, whichever search it is; of one that asks otherwise only the forwards are counted.
+    Greedy searches ask for the regions taken so far and one more, together with the
+    complements, and go on with the best of these sets. Of a search that asks otherwise only
+    the forwards are counted.
 
     Attributes:
       forwards: masked images scored so far.
@@ -88,23 +88,19 @@ class Growth:
         """
         self.forwards += len(visible)
         row = {one.tobytes(): i for i, one in enumerate(visible)}
+        wanted = self._taken.sum() + 1
         pairs = [
             (i, row[rest])
             for i, one in enumerate(visible)
-            if one[self._taken].all() and one.sum() > self._taken.sum()
+            if one.sum() == wanted and one[self._taken].all()
             if (rest := (~one).tobytes()) in row
         ]
         if not pairs:
             return
-        fewest = min(visible[i].sum() for i, _ in pairs)
-        pairs = [(i, j) for i, j in pairs if visible[i].sum() == fewest]
         shown, hidden = np.array(pairs).T
         best = int(np.argmax(self._objective.value(scores[shown], scores[hidden])))
         chosen, rest = pairs[best]
-        new = np.flatnonzero(visible[chosen] & ~self._taken)
+        self._order.append(int(np.flatnonzero(visible[chosen] & ~self._taken)[0]))
         self._taken = visible[chosen].copy()
-        # Regions that are taken together share the scores of their set.
-        for region in new:
-            self._order.append(int(region))
-            self._shown.append(scores[chosen])
-            self._hidden.append(scores[rest])
+        self._shown.append(scores[chosen])
+        self._hidden.append(scores[rest])
