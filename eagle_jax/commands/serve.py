@@ -4,7 +4,7 @@ import argparse
 
 from eagle_jax.commands.arguments import (
     add_model_arguments,
-    add_search_argument,
+    add_search_arguments,
     cache_compilations,
     positive,
     whole,
@@ -50,7 +50,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         default="64",
         help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
     )
-    add_search_argument(parser)
+    add_search_arguments(parser, "auto")
     add(
         "--max-new-tokens",
         default=128,
@@ -70,6 +70,7 @@ def command(options: argparse.Namespace) -> None:
         host=options.host,
         port=options.port,
         search=options.search,
+        budget=options.budget,
         regions=options.regions,
         max_new_tokens=options.max_new_tokens,
         announce=lambda address: print(f"open {address} (Ctrl-C ends it)", flush=True),

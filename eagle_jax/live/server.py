@@ -16,8 +16,7 @@ from starlette.routing import Route
 from eagle_jax import demo
 from eagle_jax.errors import InputError, reason
 from eagle_jax.live.guard import Guard, refusal
-from eagle_jax.live.session import Session
-from eagle_jax.live.watching import Cancelled
+from eagle_jax.live.session import Cancelled, Session
 from eagle_jax.reports.page import Finding, page
 from eagle_jax.reports.page.document import document
 from eagle_jax.reports.page.findings import search_state, told
@@ -122,8 +121,9 @@ class _Live:
         queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
         cancelled = threading.Event()
 
-        def tell(so_far: Attribution) -> None:
-            state = search_state(so_far) | _cost(so_far)
+        def tell(so_far: Attribution, planned: int | None) -> None:
+            cost = {"forwards": so_far.forwards, "seconds": so_far.seconds}
+            state = search_state(so_far) | cost | {"planned": planned}
             loop.call_soon_threadsafe(queue.put_nowait, ("step", state))
 
         async def run() -> None:
@@ -190,10 +190,6 @@ def _live_page(session: Session) -> str:
         policy="img-src data: blob:; connect-src 'self'",
     )
     return content.decode("ascii")
-
-
-def _cost(attribution: Attribution) -> dict[str, int | float]:
-    return {"forwards": attribution.forwards, "seconds": attribution.seconds}
 
 
 def _event(kind: str, value: Any) -> str:

@@ -18,7 +18,8 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
-    search: str = "exact",
+    search: str = "auto",
+    budget: int | None = None,
     regions: Regions = 64,
     max_new_tokens: int = 128,
     announce: Callable[[str], Any] = print,
@@ -34,6 +35,7 @@ def serve(
       host: address to listen on.
       port: to listen on; 0 takes any that is free.
       search: a name of `eagle_jax.search.SEARCHES`.
+      budget: most masked images that a search scores; None for as many as it takes.
       regions: see `eagle_jax.ask`.
       max_new_tokens: limit of an answer.
       announce: is told the address of the page.
@@ -59,7 +61,7 @@ def serve(
         name = f"[{host}]" if ":" in host else host
         token = None if name in LOCAL else secrets.token_urlsafe(16)
         model = model if isinstance(model, Model) else model()
-        session = Session(model, search, regions, max_new_tokens)
+        session = Session(model, search, budget, regions, max_new_tokens)
         # Whoever opens the page at once waits a moment instead of being refused.
         listening.listen()
         address = f"http://{name}:{listening.getsockname()[1]}/"

@@ -13,17 +13,20 @@ from typing import Any
 import numpy as np
 
 from eagle_jax.errors import InputError
-from eagle_jax.explanation import explain
+from eagle_jax.explanation import conclude
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.regions import Regions
-from eagle_jax.live.watching import Growth, WatchedScorer
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.scoring.case import Case, ask
 from eagle_jax.scoring.model import Model
-from eagle_jax.search import Objective
+from eagle_jax.search import Limits, Objective, Progress, find_orders
 
 # How many of each kind are kept for those who come back to them.
 _KEPT = 16
+
+
+class Cancelled(Exception):
+    """The search was ended before it was done."""
 
 
 class Session:
@@ -35,7 +38,8 @@ class Session:
     def __init__(
         self,
         model: Model,
-        search: str = "exact",
+        search: str = "auto",
+        budget: int | None = None,
         regions: Regions = 64,
         max_new_tokens: int = 128,
     ):
@@ -44,11 +48,13 @@ class Session:
         Args:
           model: from `eagle_jax.load`.
           search: a name of `eagle_jax.search.SEARCHES`.
+          budget: most masked images that a search scores; None for as many as it takes.
           regions: see `eagle_jax.ask`.
           max_new_tokens: limit of an answer.
         """
         self.model = model
-        self._search, self._regions, self._longest = search, regions, max_new_tokens
+        self._search, self._budget = search, budget
+        self._regions, self._longest = regions, max_new_tokens
         self._numbers = itertools.count(1)
         self._pictures: OrderedDict[int, np.ndarray] = OrderedDict()
         self._questions: OrderedDict[int, tuple[Case, np.ndarray]] = OrderedDict()
@@ -105,7 +111,7 @@ class Session:
         self,
         question: int,
         positions: Sequence[int] | None,
-        tell: Callable[[Attribution], Any],
+        tell: Callable[[Attribution, int | None], Any],
         cancelled: Event,
     ) -> tuple[int, Attribution]:
         """Searches for what some tokens of an answer rest on.
@@ -113,8 +119,9 @@ class Session:
         Args:
           question: number of the question.
           positions: of the tokens in the answer; None for all.
-          tell: called after each round with what is found so far.
-          cancelled: ends the search when it is set.
+          tell: called after each round with what is found so far, and with the number of
+            masked images that it will take, None where that cannot be said.
+          cancelled: ends the search at its next round when it is set.
 
         Returns:
           The number of the finding, and the finding.
@@ -138,17 +145,27 @@ class Session:
             )
             ends = ends[:, case.target]
         begun = self._begun(case, ends)
-        growth = Growth(Objective(), case.scorer.regions, ends)
+        objective, limits = Objective(), Limits(self._budget)
 
-        def watch(visible: np.ndarray, scores: np.ndarray) -> None:
-            growth.add(visible, scores)
-            seconds = time.perf_counter() - begin
-            cost = {"forwards": growth.forwards, "seconds": seconds}
-            tell(dataclasses.replace(begun, **growth.curves._asdict(), **cost))
+        def report(progress: Progress) -> None:
+            (curves,) = progress.curves
+            so_far = {} if curves is None else curves._asdict()
+            so_far |= {"forwards": progress.forwards, "seconds": time.perf_counter() - begin}
+            tell(dataclasses.replace(begun, **so_far), progress.planned)
 
-        scorer = WatchedScorer(case.scorer, watch, cancelled)
-        found = explain(dataclasses.replace(case, scorer=scorer), search=self._search)
-        return self._keep(self._findings, found), found
+        (found,) = find_orders(
+            [case.scorer],
+            self._search,
+            objective=objective,
+            limits=limits,
+            report=report,
+            interrupted=cancelled.is_set,
+        )
+        if cancelled.is_set():
+            raise Cancelled
+        seconds = time.perf_counter() - begin
+        attribution = conclude(case, found, self._search, objective, limits, seconds)
+        return self._keep(self._findings, attribution), attribution
 
     def finding(self, number: int) -> Attribution:
         """A finding of earlier.

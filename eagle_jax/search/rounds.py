@@ -163,11 +163,13 @@ class Progress(NamedTuple):
       planned: how many it will be; None where a search cannot say.
       area: insertion AUC minus deletion AUC of what was found so far, mean over the scorers;
         None before all of them have found something.
+      curves: what was found so far for each of the scorers; None for nothing yet.
     """
 
     forwards: int
     planned: int | None
     area: float | None
+    curves: tuple[Curves | None, ...]
 
 
 def run_rounds(
@@ -264,6 +266,7 @@ def _progress(problems: Sequence[Problem], latest: Sequence[Round], forwards: in
         forwards,
         None if None in planned else sum(planned),
         None if None in areas else float(np.mean(areas)),
+        tuple(one.curves for one in latest),
     )
 
 

@@ -14,15 +14,14 @@ from PIL import Image
 
 import eagle_jax
 from eagle_jax import Attribution, InputError, demo
-from eagle_jax.live.session import Session
-from eagle_jax.live.watching import Cancelled
+from eagle_jax.live.session import Cancelled, Session
 
 JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
 def session():
-    return Session(eagle_jax.load("demo"), regions="grid:3x3")
+    return Session(eagle_jax.load("demo"), "exact", regions="grid:3x3")
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +86,18 @@ def test_a_search_grows_and_ends_as_explain_does(question, port, session, tmp_pa
     assert status == 200
     assert {name for name, _ in events[:-1]} == {"step"} and events[-1][0] == "done"
     alone = eagle_jax.explain(
-        session.model, demo.IMAGE, demo.PROMPT, target=[dog], regions="grid:3x3"
+        session.model,
+        demo.IMAGE,
+        demo.PROMPT,
+        target=[dog],
+        regions="grid:3x3",
+        search="exact",
     )
     steps = [value["order"] for _, value in events[:-1] if value["order"]]
-    assert steps == [alone.order[: i + 1].tolist() for i in range(9)]
+    assert all(one == alone.order[: len(one)].tolist() for one in steps)
+    assert [len(one) for one in steps][:5] == [1, 2, 3, 4, 5]
+    planned = [value["planned"] for _, value in events[:-1]]
+    assert planned[-1] == alone.forwards
     done = events[-1][1]
     assert done["finding"]["order"] == alone.order.tolist()
     assert done["finding"]["forwards"] == alone.forwards == 90
@@ -245,7 +252,7 @@ def test_a_server_that_ends_ends_its_searches(session):
 def test_a_cancelled_search_ends_at_its_next_round(session, question):
     cancelled, rounds = threading.Event(), []
 
-    def tell(found):
+    def tell(found, planned):
         rounds.append(found.forwards)
         if len(rounds) == 3:
             cancelled.set()

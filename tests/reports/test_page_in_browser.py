@@ -372,6 +372,18 @@ def test_what_speaks_against_an_answer_is_said_and_shown(open_page, tmp_path):
     assert "speaks against this answer" in page.locator(".verdicts").inner_text()
 
 
+def test_estimates_have_error_bars(open_page, tmp_path):
+    rng = np.random.default_rng(2)
+    importance, error = rng.random((2, 12), dtype=np.float32)
+    made = made_attribution(importance=importance, uncertainty=error)
+    page = open_page(reported(tmp_path / "a.html", made))
+    first = made.order[0]
+    said = f"{importance[first]:.3f} \u00b1 {error[first]:.3f}"
+    assert page.locator(".estimate title").first.text_content() == f"rank 1: {said}"
+    page.mouse.move(*at(page, made, int(first)))
+    assert f"It adds {said}" in settled(page).locator(".reading").inner_text()
+
+
 def test_texts_stay_texts(open_page, tmp_path):
     hostile = (
         "</script><script>window.hacked=1</script>",
@@ -481,7 +493,7 @@ def test_the_index_is_filtered(index):
 
 @pytest.fixture(scope="module")
 def session():
-    return Session(eagle_jax.load("demo"), regions="grid:3x3")
+    return Session(eagle_jax.load("demo"), "exact", regions="grid:3x3")
 
 
 @pytest.fixture(scope="module")
@@ -496,8 +508,8 @@ def held(session):
     gate, explain = threading.Event(), session.explain
 
     def slow(question, positions, tell, cancelled):
-        def tell_and_wait(found):
-            tell(found)
+        def tell_and_wait(found, planned):
+            tell(found, planned)
             if found.order.size == 2:
                 gate.wait(60)
 
@@ -526,7 +538,12 @@ def test_drop_ask_click_and_watch(open_page, live, session, tmp_path):
         gate.set()
         page.locator("#download").wait_for()
     alone = eagle_jax.explain(
-        session.model, demo.IMAGE, demo.PROMPT, target="dog", regions="grid:3x3"
+        session.model,
+        demo.IMAGE,
+        demo.PROMPT,
+        target="dog",
+        regions="grid:3x3",
+        search="exact",
     )
     caption = page.locator(".caption").inner_text()
     blank, full = alone.insertion[0, 0], alone.deletion[0, 0]

@@ -155,6 +155,7 @@ def told(finding: Finding) -> dict[str, Any]:
         "labels": packed(_runs(_shrunk(attribution.labels, height, width)), "<u4"),
         **search_state(attribution),
         **_answer(attribution),
+        "estimates": _estimates(attribution),
         "diagnosis": _diagnosis(finding),
         "controls": _controls(finding),
     }
@@ -265,6 +266,16 @@ def _answer(attribution: Attribution) -> dict[str, Any]:
         if answered.rstrip(SPACES).endswith(_SENTENCE_ENDS):
             sentences.append([])
     return {"tokens": tokens, "words": found, "sentences": [one for one in sentences if one]}
+
+
+def _estimates(attribution: Attribution) -> dict[str, list[float]] | None:
+    """Importances with their errors, by region, of a search that estimates them."""
+    if attribution.importance is None or attribution.uncertainty is None:
+        return None
+    return {
+        "importance": attribution.importance.tolist(),
+        "uncertainty": attribution.uncertainty.tolist(),
+    }
 
 
 def _diagnosis(finding: Finding) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from eagle_jax.results.attribution import Attribution
 
 PANEL = (
     *("elements.js", "finding.js", "captions.js", "picture.js", "curves.js", "chips.js"),
-    *("regions.js", "diagnosis.js", "trust.js", "panel.js", "player.js"),
+    *("regions.js", "diagnosis.js", "estimates.js", "trust.js", "panel.js", "player.js"),
 )
 STYLES = ("colours.css", "panel.css")
 

@@ -21,8 +21,13 @@ function regionText(finding, region) {
   const carried = carriedBy(finding, region).slice(0, 4).map(([target, gain]) =>
     `${quoted(tokenText(names.get(target)))} +${gain.toFixed(2)}`);
   return `${place}, ${percent(finding.covered[region])} of the picture. `
+    + (finding.estimates ? `It adds ${estimateOf(finding, region)} to the objective. ` : "")
     + (carried.length ? `It carries ${carried.join(", ")}.` : "It carries no token by itself.");
 }
+
+// The importance of a region, as a search that models the scores estimates it.
+const estimateOf = ({ estimates }, region) =>
+  `${estimates.importance[region].toFixed(3)} \u00b1 ${estimates.uncertainty[region].toFixed(3)}`;
 
 const tokenText = (token) => token.instead ?? token.text;
 

@@ -122,8 +122,8 @@ function grow(positions, value) {
   const base = live.answered, found = readSearch(value);
   tell(`Searching: ${found.order.length} of ${base.regions} regions found, `
     + `${plural(value.forwards, "masked picture")}, ${value.seconds.toFixed(1)} s`, true);
-  bar.max = base.regions;
-  bar.value = found.order.length;
+  bar.max = value.planned ?? base.regions;
+  bar.value = value.planned === null ? found.order.length : value.forwards;
   if (found.order.length === 0) return;
   const { forwards, seconds } = value;
   if (live.running.panel) {

@@ -18,6 +18,7 @@ function trustView(finding) {
       (CONTROL_NAMES[one.name] ?? one.name) + (one.orders > 1 ? `, mean of ${one.orders}` : ""),
       one.auc]),
   ];
+  const estimated = finding.estimates ? estimatesView(finding) : null;
   return el("section", { class: "trust" },
     el("h3", {}, "How far to trust this"),
     el("ul", { class: "verdicts" },
@@ -31,6 +32,7 @@ function trustView(finding) {
       el("tbody", {}, rows.map(([name, auc]) => el("tr", {},
         el("th", { scope: "row" }, name),
         auc.map((value) => el("td", {}, value.toFixed(3))))))),
+    estimated,
     el("dl", {}, [
       ["whole picture", `mean probability ${full.toFixed(3)}`],
       ["blank picture", `mean probability ${blank.toFixed(3)}`],
