@@ -12,12 +12,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eagle_jax import baselines as baselines
     from eagle_jax import demo as demo
     from eagle_jax import kernels as kernels
     from eagle_jax import lists as lists
     from eagle_jax import metrics as metrics
     from eagle_jax import models as models
     from eagle_jax import search as search
+    from eagle_jax.baselines.methods import methods as methods
     from eagle_jax.conversion import convert as convert
     from eagle_jax.diagnosis import diagnose as diagnose
     from eagle_jax.errors import InputError as InputError
@@ -65,6 +67,7 @@ _HOMES = {
     "load": "eagle_jax.scoring.model",
     "log_score": "eagle_jax.scoring.set_function",
     "log_score_patches": "eagle_jax.scoring.set_function",
+    "methods": "eagle_jax.baselines.methods",
     "plan": "eagle_jax.planning.estimate",
     "plot": "eagle_jax.reports",
     "run_list": "eagle_jax.run",
@@ -72,7 +75,7 @@ _HOMES = {
     "soft_patches": "eagle_jax.inputs.patches",
     "to_eagle": "eagle_jax.results.published",
 }
-_MODULES = ("demo", "kernels", "lists", "metrics", "models", "search")
+_MODULES = ("baselines", "demo", "kernels", "lists", "metrics", "models", "search")
 __all__ = [*_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 

@@ -1,10 +1,15 @@
 """From an image and a prompt to an attribution: the whole story."""
 
 import time
-from typing import Any, overload
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, overload
 
+import numpy as np
+from jaxtyping import Float32
 from tqdm import tqdm
 
+from eagle_jax.baselines import rank_regions
+from eagle_jax.baselines.methods import Option, full_options
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.images import ImageSource
 from eagle_jax.inputs.regions import Regions
@@ -19,6 +24,8 @@ from eagle_jax.search.methods import chosen_search
 def explain(
     asked: Case,
     *,
+    method: str = ...,
+    options: Mapping[str, Option] | None = ...,
     search: str = ...,
     insight_weight: float = ...,
     necessity_weight: float = ...,
@@ -39,6 +46,8 @@ def explain(
     max_new_tokens: int = ...,
     batch_size: int | None = ...,
     published_rounding: bool = ...,
+    method: str = ...,
+    options: Mapping[str, Option] | None = ...,
     search: str = ...,
     insight_weight: float = ...,
     necessity_weight: float = ...,
@@ -51,6 +60,8 @@ def explain(
     image: ImageSource | None = None,
     prompt: str | None = None,
     *,
+    method: str = "eagle",
+    options: Mapping[str, Option] | None = None,
     search: str = "exact",
     insight_weight: float = 1.0,
     necessity_weight: float = 1.0,
@@ -64,11 +75,17 @@ def explain(
     raises the mean over targets of
     ``insight_weight * p(token | chosen) + necessity_weight * (1 - p(token | rest))``.
 
+    Methods other than EAGLE give each region a number instead, most of them by a map over the
+    pixels; the curves are those along the order of the numbers.
+
     Args:
       asked: a case from `eagle_jax.ask`; or a model from `eagle_jax.load`, which is then asked.
       image: a path, a PIL image, or an array of uint8 pixels; none for a case.
       prompt: the question or instruction; none for a case.
-      search: a name of `eagle_jax.search.SEARCHES`.
+      method: a name of `eagle_jax.methods`.
+      options: what a method other than EAGLE is told, by name, such as ``{"samples": 1000}``;
+        `eagle_jax.methods` lists them with their defaults.
+      search: a name of `eagle_jax.search.SEARCHES`, for EAGLE.
       insight_weight: lambda 1, weight of sufficiency.
       necessity_weight: lambda 2, weight of indispensability.
       progress: show a progress bar.
@@ -83,13 +100,58 @@ def explain(
     References:
       EAGLE, arXiv 2509.22496, section 3.
     """
-    chosen_search(search)
-    objective = Objective(insight_weight, necessity_weight)
+    approach = Approach(
+        method, options or {}, search, Objective(insight_weight, necessity_weight)
+    )
+    _ = approach.options  # refused before the model is asked
     begin = time.perf_counter()
     case = _case(asked, image, prompt, question)
     with tqdm(disable=not progress, unit=" forwards", leave=False) as bar:
-        (found,) = find_orders([case.scorer], search, objective=objective, report=bar.update)
-    return conclude(case, found, search, objective, time.perf_counter() - begin)
+        (found,) = approach.find([case], report=bar.update)
+    return conclude(case, approach, *found, time.perf_counter() - begin)
+
+
+class Approach(NamedTuple):
+    """How orders are found.
+
+    Attributes:
+      method: a name of `eagle_jax.methods`.
+      told: what a method other than EAGLE is told.
+      search: of EAGLE.
+      objective: of EAGLE.
+    """
+
+    method: str
+    told: Mapping[str, Option]
+    search: str
+    objective: Objective
+
+    @property
+    def options(self) -> dict[str, Option]:
+        """What an attribution says of the method.
+
+        Raises:
+          InputError: there is no such method, search or option.
+        """
+        chosen_search(self.search)
+        told = full_options(self.method, self.told)
+        return {"search": self.search} if self.method == "eagle" else told
+
+    def find(
+        self,
+        cases: Sequence[Case],
+        room: int | None = None,
+        report: Callable[[int], Any] = lambda forwards: None,
+    ) -> list[tuple[Found, Float32[np.ndarray, "H W"] | None]]:
+        """What is found for each case, and the map it was found by, if by one."""
+        if self.method != "eagle":
+            ranked = rank_regions(cases, self.method, self.told, room=room, report=report)
+            return [(one.found, one.heat) for one in ranked]
+        scorers = [case.scorer for case in cases]
+        found = find_orders(
+            scorers, self.search, objective=self.objective, room=room, report=report
+        )
+        return [(one, None) for one in found]
 
 
 def _case(
@@ -110,15 +172,19 @@ def _case(
 
 
 def conclude(
-    case: Case, found: Found, search: str, objective: Objective, seconds: float
+    case: Case,
+    approach: Approach,
+    found: Found,
+    heat: Float32[np.ndarray, "H W"] | None,
+    seconds: float,
 ) -> Attribution:
-    """The attribution that a search found.
+    """The attribution that was found.
 
     Args:
-      case: what was explained.
-      found: what the search returned.
-      search: its name.
-      objective: what it sought.
+      case: what is explained.
+      approach: how.
+      found: of `Approach.find`.
+      heat: likewise.
       seconds: that it took.
 
     Returns:
@@ -135,10 +201,12 @@ def conclude(
         target=case.target,
         token_ids=case.token_ids,
         tokens=case.scorer.tokens,
-        insight_weight=float(objective.insight_weight),
-        necessity_weight=float(objective.necessity_weight),
+        insight_weight=float(approach.objective.insight_weight),
+        necessity_weight=float(approach.objective.necessity_weight),
         model=case.model.name,
-        options={"search": search},
         forwards=found.forwards,
         seconds=seconds,
+        method=approach.method,
+        options=approach.options,
+        heat=heat,
     )

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.ndimage
 from jaxtyping import Array, Float, Float32, UInt8
 
 from eagle_jax.baselines.maps import (
@@ -121,6 +120,8 @@ def blurred(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
 
     The sizes for an image's width are those of the authors' code for multimodal models.
     """
+    import scipy.ndimage
+
     width = image.shape[1]
     kernel = 501 if width >= 2000 else 301 if width >= 800 else 201 if width >= 500 else 101
     values = scipy.ndimage.gaussian_filter(

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from eagle_jax.commands.arguments import (
+    add_method_arguments,
     add_model_arguments,
     add_search_argument,
     cache_compilations,
@@ -24,6 +25,8 @@ examples:
   eagle-jax explain street.jpg --prompt "Describe the image." \\
       --model Qwen/Qwen2.5-VL-3B-Instruct --regions 64 --out street
       explains a whole caption of a real model
+  eagle-jax explain cat.jpg --prompt "Is there a cat in the image?" --method igos++
+      draws the map of another method
 """
 
 
@@ -58,6 +61,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         default="64",
         help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
     )
+    add_method_arguments(parser)
     add_search_argument(parser)
     add(
         "--batch-size",
@@ -76,6 +80,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def command(options: argparse.Namespace) -> None:
     """Runs the command."""
     import eagle_jax
+    from eagle_jax.baselines.methods import full_options
     from eagle_jax.inputs.images import read_image
     from eagle_jax.inputs.regions import segment
     from eagle_jax.results.storage import require_free
@@ -87,6 +92,7 @@ def command(options: argparse.Namespace) -> None:
     elif prompt is None:
         raise InputError('--prompt is missing: say what to ask, as in --prompt "What is this?"')
     # All that can be refused without the model comes first: loading it may take minutes.
+    full_options(options.method, dict(options.option))
     require_free(options.out)
     pixels = read_image(image)
     labels = segment(pixels, options.regions)
@@ -101,6 +107,8 @@ def command(options: argparse.Namespace) -> None:
         target=options.target,
         target_ids=options.target_id,
         regions=labels,
+        method=options.method,
+        options=dict(options.option),
         search=options.search,
         batch_size=options.batch_size,
         progress=sys.stderr.isatty(),

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from eagle_jax.commands.arguments import (
+    add_method_arguments,
     add_model_arguments,
     add_search_argument,
     cache_compilations,
@@ -50,6 +51,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         default="64",
         help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
     )
+    add_method_arguments(parser)
     add_search_argument(parser)
     add(
         "--insight-weight",
@@ -135,6 +137,8 @@ def command(options: argparse.Namespace) -> int:
         dtype=options.dtype,
         quantize=options.quantize,
         regions=options.regions,
+        method=options.method,
+        options=dict(options.option),
         search=options.search,
         insight_weight=options.insight_weight,
         necessity_weight=options.necessity_weight,
