@@ -100,17 +100,17 @@ def cam(found: Tapped) -> Float32[Array, "b v"]:
 
 @functools.partial(jax.jit, static_argnames=("samples", "layer", "batch_size"))
 def _smooth_cam(network, question, noise, key, *, samples, layer, batch_size):
-    def noisy_patches(key):
+    def noisy_patches(number):
         image = question.plan.image
-        change = noise * jax.random.normal(key, image.shape)
+        change = noise * jax.random.normal(jax.random.fold_in(key, number), image.shape)
         pixels = jnp.clip(jnp.round(image + change), 0, 255).astype(jnp.uint8)
         return whole_patches(question, pixels)[0]
 
-    def batch(keys):
-        return cam(tapped(network, question, jax.vmap(noisy_patches)(keys), layer))
+    def batch(numbers):
+        return cam(tapped(network, question, jax.vmap(noisy_patches)(numbers), layer))
 
     batches = -(-samples // batch_size)
-    maps = jax.lax.map(batch, jax.random.split(key, (batches, batch_size)))
+    maps = jax.lax.map(batch, jnp.arange(batches * batch_size).reshape(batches, -1))
     return _by_largest(maps.reshape(-1, maps.shape[-1])[:samples].mean(axis=0))
 
 

@@ -45,7 +45,7 @@ def require_gradients(network: Any) -> None:
 
 def whole_patches(
     question: Question, image: UInt8[Array, "3 y x"] | None = None
-) -> Float32[Array, "1 p e"]:
+) -> Float32[Array, "1 p c"]:
     """The patches of an image with nothing hidden.
 
     Args:
@@ -62,8 +62,8 @@ def whole_patches(
 
 
 def patch_gradient(
-    network: Any, question: Question, patches: Float[Array, "b p e"]
-) -> Float32[Array, "b p e"]:
+    network: Any, question: Question, patches: Float[Array, "b p c"]
+) -> Float32[Array, "b p c"]:
     """Gradient of the mean target log-probability with respect to patches.
 
     Args:
@@ -79,7 +79,7 @@ def patch_gradient(
 
 
 def final_states(
-    network: Any, question: Question, patches: Float[Array, "b p e"]
+    network: Any, question: Question, patches: Float[Array, "b p c"]
 ) -> Float[Array, "b s e"]:
     """The final, normed hidden states of a whole sequence, which the vocabulary head reads."""
     with full_precision(network):
@@ -87,7 +87,7 @@ def final_states(
 
 
 def tapped(
-    network: Any, question: Question, patches: Float[Array, "b p e"], layer: int
+    network: Any, question: Question, patches: Float[Array, "b p c"], layer: int
 ) -> Tapped:
     """One layer's activation and the gradient of the target logits with respect to it.
 
@@ -114,7 +114,7 @@ def tapped(
 
 
 def rolled_out_attention(
-    network: Any, question: Question, patches: Float[Array, "1 p e"]
+    network: Any, question: Question, patches: Float[Array, "1 p c"]
 ) -> Float32[Array, " v"]:
     """How far attention leads from the targets' rows back to the visual tokens.
 
@@ -149,7 +149,7 @@ def rolled_out_attention(
 
 
 def attention_relevance(
-    network: Any, question: Question, patches: Float[Array, "1 p e"]
+    network: Any, question: Question, patches: Float[Array, "1 p c"]
 ) -> Float32[Array, " v"]:
     """Relevance of the visual tokens, from attention weighed by its gradient.
 
