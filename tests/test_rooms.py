@@ -9,7 +9,7 @@ FLOORS = [
     ["inputs", "files", "models"],
     ["scoring"],
     ["search", "lists"],
-    ["results", "planning", "demo"],
+    ["results", "planning", "baselines", "demo"],
     ["explanation", "evaluation", "conversion"],
     ["run", "reports"],
     ["diagnosis"],

@@ -37,13 +37,15 @@ PROGRAMS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def _quick():
     # The same arithmetic, unoptimised: each program runs once.
-    for (place, name), static in PROGRAMS.items():
-        module = importlib.import_module(f"eagle_jax.baselines.{place}")
-        program = getattr(module, name).__wrapped__
-        monkeypatch.setattr(module, name, quick_jit(program, static_argnames=static))
+    with pytest.MonkeyPatch.context() as patch:
+        for (place, name), static in PROGRAMS.items():
+            module = importlib.import_module(f"eagle_jax.baselines.{place}")
+            program = getattr(module, name).__wrapped__
+            patch.setattr(module, name, quick_jit(program, static_argnames=static))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +143,7 @@ def test_llava_cam_is_the_mean_over_noisy_copies(sides, monkeypatch):
     case, torch_side = sides("qwen2.5-vl")
     together = llava_cam(case, depth=0.5, samples=3, seed=1).heat
     again = llava_cam(case, depth=0.5, samples=3, seed=2).heat
-    calm = llava_cam(case, depth=0.5, samples=1, noise=0.0).heat
+    calm = llava_cam(case, depth=0.5, samples=3, noise=0.0).heat
     assert np.abs(together - again).max() > 1e-3 and np.abs(together - calm).max() > 1e-3
     monkeypatch.setattr(case.scorer, "batch_size", 3)
     np.testing.assert_allclose(
