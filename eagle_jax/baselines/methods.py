@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from eagle_jax.baselines.attention import relevance, rollout
+from eagle_jax.baselines.conversations import Conversation, Estimate, answer_all
 from eagle_jax.baselines.igos import igos
 from eagle_jax.baselines.integrated_gradients import integrated_gradients
 from eagle_jax.baselines.llava_cam import llava_cam
 from eagle_jax.baselines.maps import Heat, pooled
-from eagle_jax.baselines.occlusion import Estimate, leave_one_out, occlusion, random
+from eagle_jax.baselines.occlusion import leave_one_out, occlusion, random
 from eagle_jax.baselines.rise import rise
 from eagle_jax.baselines.surrogates import kernelshap, lime
 from eagle_jax.baselines.tam import tam
@@ -20,8 +21,7 @@ from eagle_jax.errors import InputError
 from eagle_jax.scoring.case import Case
 from eagle_jax.scoring.scorer import Scorer
 from eagle_jax.search import Found, curves_along
-from eagle_jax.search.rounds import converse
-from eagle_jax.search.sets import curves_from, sets_along
+from eagle_jax.search.sets import Curves, curves_from, sets_along
 
 Option = str | int | float | bool | None
 VARIANTS = ("paper", "published")
@@ -243,7 +243,9 @@ def rank_regions(
         talks = [_ranked(chosen.estimate(scorer, **told)) for scorer in scorers]
         return [
             _painted(scorer, *one)
-            for scorer, one in zip(scorers, converse(talks, scorers, room, report), strict=True)
+            for scorer, one in zip(
+                scorers, answer_all(talks, scorers, room, report), strict=True
+            )
         ]
     if chosen.look is None:
         raise InputError("eagle finds an order by a search: see eagle_jax.search.find_orders")
@@ -260,7 +262,7 @@ def rank_regions(
     return ranked
 
 
-def _ranked(estimate: Estimate):
+def _ranked(estimate: Estimate) -> Conversation[tuple[Float64[np.ndarray, "n"], Curves]]:
     """An estimate, and then the curves along the order that it makes."""
     scores = yield from estimate
     order = _order(scores)

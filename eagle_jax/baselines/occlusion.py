@@ -1,21 +1,15 @@
 """What is lost when something is hidden from the whole image; and the order that knows nothing.
 
-Like all methods that need probabilities alone, these are generators in the sense of
-`eagle_jax.search.rounds`: they yield sets of regions, are sent the scores, and return how much
-each region matters.
+Like all methods that need probabilities alone, these are generators: they yield sets of
+regions, are sent the scores, and return how much each region matters.
 """
 
-from collections.abc import Generator
-
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int32
+from jaxtyping import Bool, Float64, Int32
 
+from eagle_jax.baselines.conversations import Conversation, Estimate
 from eagle_jax.errors import InputError
 from eagle_jax.scoring.scorer import Scorer
-
-Estimate = Generator[
-    Bool[np.ndarray, "b n"], Float32[np.ndarray, "b t"], Float64[np.ndarray, "n"]
-]
 
 
 def leave_one_out(scorer: Scorer) -> Estimate:
@@ -91,7 +85,7 @@ def neighbours(labels: Int32[np.ndarray, "H W"]) -> Bool[np.ndarray, "n n"]:
 
 def _drops(
     hidden: Bool[np.ndarray, "b n"],
-) -> Generator[Bool[np.ndarray, "_ n"], Float32[np.ndarray, "_ t"], Float64[np.ndarray, "b"]]:
+) -> Conversation[Float64[np.ndarray, "b"]]:
     """What hiding each of some sets of regions costs."""
     full = np.ones_like(hidden[:1])
     scores = yield np.concatenate([full, ~hidden])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from eagle_jax.baselines.occlusion import Estimate
+from eagle_jax.baselines.conversations import Estimate
 from eagle_jax.scoring.scorer import Scorer
 
 _VISIBLE = 0.5

@@ -6,7 +6,7 @@ import math
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from eagle_jax.baselines.occlusion import Estimate
+from eagle_jax.baselines.conversations import Estimate
 from eagle_jax.scoring.scorer import Scorer
 
 # The width of the kernel and the weight of the ridge in the authors' image explainer.

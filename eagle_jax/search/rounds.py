@@ -13,7 +13,7 @@ So a search knows nothing of batches, devices, other images or counting.
 
 import dataclasses
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
@@ -23,7 +23,6 @@ from eagle_jax.scoring.scorer import Scorer
 from eagle_jax.search.lockstep import Lockstep
 from eagle_jax.search.sets import Curves
 
-Outcome = TypeVar("Outcome")
 Rounds = Generator[Bool[np.ndarray, "b n"], Float32[np.ndarray, "b t"], Curves]
 
 
@@ -116,33 +115,11 @@ def run_rounds(
     Returns:
       What each search found: the same that it finds alone.
     """
-    talks = [begin(_problem(scorer, objective)) for scorer in scorers]
-    return [Found(*one) for one in converse(talks, scorers, room, report)]
-
-
-def converse(
-    talks: Sequence[Generator[Bool[np.ndarray, "b n"], Float32[np.ndarray, "b t"], Outcome]],
-    scorers: Sequence[Scorer],
-    room: int | None = None,
-    report: Callable[[int], Any] = lambda forwards: None,
-) -> list[tuple[Outcome, int, int]]:
-    """Answers several generators that ask for scores of sets, all of them in lockstep.
-
-    Args:
-      talks: one generator for each scorer, not yet begun.
-      scorers: the set functions that answer them.
-      room: see `Lockstep`.
-      report: called after each round with the number of masked images it scored.
-
-    Returns:
-      For each generator what it returned, the number of masked images it asked for, and in how
-      many rounds.
-    """
     together = Lockstep(scorers, room)
-    running = dict(enumerate(talks))
-    asked = {i: next(talk) for i, talk in running.items()}
+    running = {i: begin(_problem(scorer, objective)) for i, scorer in enumerate(scorers)}
+    asked = {i: next(search) for i, search in running.items()}
     forwards, rounds = np.zeros(len(scorers), int), np.zeros(len(scorers), int)
-    outcomes: dict[int, tuple[Outcome, int, int]] = {}
+    found: dict[int, Found] = {}
     while asked:
         scores = together({i: np.asarray(sets, bool) for i, sets in asked.items()})
         for i, sets in tuple(asked.items()):
@@ -151,10 +128,10 @@ def converse(
             try:
                 asked[i] = running[i].send(scores[i])
             except StopIteration as end:
-                outcomes[i] = end.value, int(forwards[i]), int(rounds[i])
+                found[i] = Found(end.value, int(forwards[i]), int(rounds[i]))
                 del asked[i]
         report(sum(map(len, scores.values())))
-    return [outcomes[i] for i in range(len(scorers))]
+    return [found[i] for i in range(len(scorers))]
 
 
 def _problem(scorer: Scorer, objective: Objective) -> Problem:
