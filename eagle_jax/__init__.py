@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from eagle_jax import models as models
     from eagle_jax import search as search
     from eagle_jax.baselines.methods import methods as methods
+    from eagle_jax.comparison import compare_methods as compare_methods
     from eagle_jax.conversion import convert as convert
     from eagle_jax.diagnosis import diagnose as diagnose
     from eagle_jax.errors import InputError as InputError
@@ -57,6 +58,7 @@ _HOMES = {
     "Settings": "eagle_jax.results.manifest",
     "ask": "eagle_jax.scoring.case",
     "build_list": "eagle_jax.lists.build",
+    "compare_methods": "eagle_jax.comparison",
     "convert": "eagle_jax.conversion",
     "curves_along": "eagle_jax.search.sets",
     "diagnose": "eagle_jax.diagnosis",

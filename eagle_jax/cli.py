@@ -6,7 +6,17 @@ import os
 import sys
 from typing import NoReturn
 
-from eagle_jax.commands import build, convert, diagnose, evaluate, explain, export, plan, run
+from eagle_jax.commands import (
+    build,
+    compare,
+    convert,
+    diagnose,
+    evaluate,
+    explain,
+    export,
+    plan,
+    run,
+)
 from eagle_jax.errors import InputError, reason
 
 _EXAMPLE = """\
@@ -70,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="command")
-    for one in (explain, diagnose, build, run, evaluate, export, convert, plan):
+    for one in (explain, diagnose, build, run, evaluate, compare, export, convert, plan):
         one.add(commands)
     return parser
 

@@ -12,7 +12,7 @@ FLOORS = [
     ["results", "planning", "baselines", "demo"],
     ["explanation", "evaluation", "conversion"],
     ["run", "reports"],
-    ["diagnosis"],
+    ["diagnosis", "comparison"],
     ["commands"],
     ["cli"],
 ]

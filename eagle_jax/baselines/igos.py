@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, UInt8
+from jaxtyping import Array, Float, Float32
 
 from eagle_jax.baselines.maps import (
     Heat,
@@ -21,6 +21,7 @@ from eagle_jax.baselines.maps import (
 from eagle_jax.inputs.framing import Frame
 from eagle_jax.inputs.patches import plan_image
 from eagle_jax.scoring.case import Case
+from eagle_jax.scoring.filled import blurred
 from eagle_jax.scoring.gradients import require_gradients, whole_patches
 from eagle_jax.scoring.set_function import log_score_patches
 
@@ -113,24 +114,6 @@ def igos(
     heat = stretched(1 - np.prod(np.asarray(masks), axis=0), *case.image.shape[:2])
     passes = 4 * iterations * steps
     return Heat(heat, passes + 2, passes)
-
-
-def blurred(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
-    """The image without its content: a Gaussian almost as flat as it is wide.
-
-    The sizes for an image's width are those of the authors' code for multimodal models.
-    """
-    import scipy.ndimage
-
-    width = image.shape[1]
-    kernel = 501 if width >= 2000 else 301 if width >= 800 else 201 if width >= 500 else 101
-    values = scipy.ndimage.gaussian_filter(
-        image.astype(np.float32),
-        (kernel - 1, kernel - 1, 0),
-        mode="mirror",
-        radius=(kernel // 2, kernel // 2, 0),
-    )
-    return np.clip(np.round(values), 0, 255).astype(np.uint8)
 
 
 _whole_patches = jax.jit(whole_patches)

@@ -12,12 +12,13 @@ from torch_baselines import TorchBaselines
 import eagle_jax
 from eagle_jax.baselines import rank_regions
 from eagle_jax.baselines.attention import relevance, rollout
-from eagle_jax.baselines.igos import blurred, igos
+from eagle_jax.baselines.igos import igos
 from eagle_jax.baselines.integrated_gradients import integrated_gradients
 from eagle_jax.baselines.llava_cam import llava_cam
 from eagle_jax.baselines.maps import as_published, frames_of, from_patches, in_patches
 from eagle_jax.baselines.tam import tam
 from eagle_jax.errors import InputError
+from eagle_jax.scoring.filled import blurred
 from eagle_jax.search import curves_along
 
 PROMPT, ANSWER = "Is there a cat in the image?", "Yes, a small cat."
