@@ -16,7 +16,6 @@ from eagle_jax.baselines.methods import METHODS, chosen_method
 from eagle_jax.errors import InputError, one_line
 from eagle_jax.evaluation import Evaluation, evaluate
 from eagle_jax.files import write_file
-from eagle_jax.inputs.framing import frame_image
 from eagle_jax.inputs.images import read_image
 from eagle_jax.inputs.regions import segment
 from eagle_jax.lists import Broken, Item
@@ -290,7 +289,7 @@ def _order(
         return labels, np.arange(shares, dtype=np.int32)
     if partition == "patch":
         settings = model.image_settings
-        frame = frame_image(*saliency.shape, settings)[0]
+        frame = settings.frames(*saliency.shape)[0]
         unit = settings.patch_size * settings.merge_size
         partition = f"grid:{frame.shape[0] // unit}x{frame.shape[1] // unit}"
     image = attribution.image

@@ -18,8 +18,9 @@ from eagle_jax.baselines.maps import (
     shares,
     stretched,
 )
-from eagle_jax.inputs.framing import Frame
+from eagle_jax.inputs.image_settings import Frame
 from eagle_jax.inputs.patches import plan_image
+from eagle_jax.inputs.pixel_budget import PixelBudget
 from eagle_jax.scoring.case import Case
 from eagle_jax.scoring.filled import blurred
 from eagle_jax.scoring.gradients import require_gradients, whole_patches
@@ -122,7 +123,7 @@ _whole_patches = jax.jit(whole_patches)
 def _composition(case: Case, published: bool) -> _Composition:
     frames, question = frames_of(case), case.question
     image = _whole_patches(question)[0]
-    if published and case.model.image_settings.kind != "pixels":
+    if published and not isinstance(case.model.image_settings, PixelBudget):
         baseline = jnp.zeros_like(image)
     else:
         everything = np.zeros_like(case.labels)

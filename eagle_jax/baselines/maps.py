@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32
 
 from eagle_jax.errors import InputError
-from eagle_jax.inputs.framing import Frame, frame_image
+from eagle_jax.inputs.image_settings import Frame
+from eagle_jax.inputs.pixel_budget import PixelBudget
 from eagle_jax.scoring.case import Case
 
 Array = np.ndarray | jax.Array
@@ -32,7 +33,7 @@ class Heat(NamedTuple):
 
 def frames_of(case: Case) -> tuple[Frame, ...]:
     """The resized copies of its image that the model of a case sees."""
-    return frame_image(*case.image.shape[:2], case.model.image_settings)
+    return case.model.image_settings.frames(*case.image.shape[:2])
 
 
 def shares(places: Float[np.ndarray, "k"], cells: int) -> Float64[np.ndarray, "k cells"]:
@@ -134,7 +135,7 @@ def as_published(
       InputError: there are fewer than 256.
     """
     settings = case.model.image_settings
-    if settings.kind == "pixels":
+    if isinstance(settings, PixelBudget):
         return grids(frames_of(case), tokens, settings.merge_size)[0]
     if tokens.size < _FOLDED**2:
         raise InputError(

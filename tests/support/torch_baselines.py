@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch_reference import TorchReference
 
 MOMENTUM, RATE, SIDE = 5.0, 10.0, 32
+KINDS = {"PixelBudget": "pixels", "CentreCrop": "crop", "Tiles": "tiles"}
 
 
 class TorchBaselines:
@@ -30,6 +31,7 @@ class TorchBaselines:
         self.inputs = reference.inputs(self.ids, case.image)
         self.pixels = self.inputs["pixel_values"]
         self.settings = case.model.image_settings
+        self.kind = KINDS[self.settings.__class__.__name__]
 
     def run(self, pixels=None, **options):
         inputs = self.inputs | {"pixel_values": self.pixels if pixels is None else pixels}
@@ -171,10 +173,10 @@ class TorchBaselines:
         return min(shapes, key=lambda s: abs(width / height - s[1] / s[0]))
 
     def token_grids(self, values: np.ndarray) -> list[np.ndarray]:
-        if self.settings.kind == "pixels":
+        if self.kind == "pixels":
             rows, columns = self.inputs["image_grid_thw"][0, 1:].tolist()
             return [values.reshape(rows // 2, columns // 2)]
-        if self.settings.kind == "crop":
+        if self.kind == "crop":
             return [values.reshape(round(len(values) ** 0.5), -1)]
         rows, columns = self.tiles()
         tiles = values.reshape(len(self.pixels), -1)
@@ -186,7 +188,7 @@ class TorchBaselines:
     def patch_grids(self, values: torch.Tensor) -> list[np.ndarray]:
         """Sums over the patches of something of the pixels' shape."""
         patch = self.settings.patch_size
-        if self.settings.kind != "pixels":
+        if self.kind != "pixels":
             views = self.tiled_views(values)
             sums = (F.avg_pool2d(v.sum(0)[None, None], patch) * patch**2 for v in views)
             return [one[0, 0].numpy() for one in sums]
@@ -203,7 +205,7 @@ class TorchBaselines:
 
     def first_view(self, pixels: torch.Tensor) -> torch.Tensor:
         """The image as the model sees it, (3, rows, columns)."""
-        if self.settings.kind != "pixels":
+        if self.kind != "pixels":
             return self.tiled_views(pixels)[0]
         rows, columns = (n // 2 for n in self.inputs["image_grid_thw"][0, 1:].tolist())
         patch = self.settings.patch_size
@@ -225,23 +227,23 @@ class TorchBaselines:
             return F.interpolate(mask[None, None], shape, mode="bilinear")[0, 0]
 
         shape = self.first_view(self.pixels).shape[1:]
-        if self.settings.kind == "crop":
+        if self.kind == "crop":
             resized = self.resized()
             top, left = ((a - b) // 2 for a, b in zip(resized, shape, strict=True))
             return [to(resized)[top : top + shape[0], left : left + shape[1]]]
-        side = self.settings.side
-        many = self.settings.kind == "tiles" and len(self.pixels) > 1
-        return [to(shape)] + ([to((side, side))] if many else [])
+        if self.kind == "tiles" and len(self.pixels) > 1:
+            return [to(shape), to((self.settings.side, self.settings.side))]
+        return [to(shape)]
 
     def upsampled(self, mask: torch.Tensor) -> torch.Tensor:
         """A mask in the shape of the pixels."""
         views = self.views(mask)
-        if self.settings.kind == "pixels":
+        if self.kind == "pixels":
             rows, columns = (n // 2 for n in self.inputs["image_grid_thw"][0, 1:].tolist())
             patch = self.settings.patch_size
             one = views[0].reshape(rows, 2, patch, columns, 2, patch).permute(0, 3, 1, 4, 2, 5)
             return one.reshape(len(self.pixels), 1, -1).expand(-1, 6, -1).flatten(1)
-        if self.settings.kind == "crop":
+        if self.kind == "crop":
             return views[0].expand_as(self.pixels)
         side = self.settings.side
         tiles = [tile for line in views[0].split(side, 0) for tile in line.split(side, 1)]
@@ -261,7 +263,7 @@ class TorchBaselines:
         for grid in grids:
             y = (torch.arange(height) + 0.5) / height * 2 - 1
             x = (torch.arange(width) + 0.5) / width * 2 - 1
-            if self.settings.kind == "crop":
+            if self.kind == "crop":
                 resized, side = self.resized(), self.settings.side
                 y, x = (
                     ((place + 1) / 2 * length - (length - side) // 2) / side * 2 - 1
