@@ -23,7 +23,11 @@ from eagle_jax.inputs.patches import plan_image
 from eagle_jax.inputs.pixel_budget import PixelBudget
 from eagle_jax.scoring.case import Case
 from eagle_jax.scoring.filled import blurred
-from eagle_jax.scoring.gradients import require_gradients, whole_patches
+from eagle_jax.scoring.gradients import (
+    gradient_batch_size,
+    require_gradients,
+    whole_patches,
+)
 from eagle_jax.scoring.set_function import log_score_patches
 
 # Values of the authors' code for multimodal models.
@@ -111,6 +115,7 @@ def igos(
         published=published,
         iterations=iterations,
         steps=steps,
+        batch_size=gradient_batch_size(case.scorer),
     )
     heat = stretched(1 - np.prod(np.asarray(masks), axis=0), *case.image.shape[:2])
     passes = 4 * iterations * steps
@@ -157,38 +162,56 @@ def _edges(
     return np.exp(-(down**2) / _EDGE), np.exp(-(right**2) / _EDGE)
 
 
-@functools.partial(jax.jit, static_argnames=("frames", "published", "iterations", "steps"))
-def _masks(network, question, composition, noise, key, *, frames, published, iterations, steps):
+@functools.partial(
+    jax.jit, static_argnames=("frames", "published", "iterations", "steps", "batch_size")
+)
+def _masks(
+    network,
+    question,
+    composition,
+    noise,
+    key,
+    *,
+    frames,
+    published,
+    iterations,
+    steps,
+    batch_size,
+):
     """The deletion and the insertion mask, float32 (2, side, side)."""
     counted = _visual_targets(network, question, composition)
 
-    def energy(masks, place, key):
-        """What the masks are to lower, at one point of the integral."""
+    count = 4 * steps
+    batches = -(-count // batch_size)
+
+    def energy(masks, numbers, step):
+        """What the masks are to lower: the part of some of the terms, at their points."""
         deletion, insertion = masks
-        laid = place * jnp.stack(
-            [deletion * insertion, deletion, deletion * insertion, insertion]
-        )
+        both = deletion * insertion
+        term, place = numbers % 4, (numbers // 4 + 1) / steps
+        laid = place[:, None, None] * jnp.stack([both, deletion, both, insertion])[term]
         kept = jax.vmap(lambda mask: over_patches(frames, composition, mask))(laid)
-        image, baseline = composition.image, composition.baseline
-        swap = not published
-        first = jnp.stack([image, image] + [baseline if swap else image] * 2)
-        second = jnp.stack([baseline, baseline] + [image if swap else baseline] * 2)
-        patches = first * kept + second * (1 - kept)
-        patches += noise * jax.random.normal(key, patches.shape)
-        together, removed, together_returned, returned = (
-            log_score_patches(network, question, patches) @ counted
-        )
-        return (together - together_returned + removed - returned) / 2
+        swapped = (term >= 2)[:, None, None] & (not published)
+        first = jnp.where(swapped, composition.baseline, composition.image)
+        second = jnp.where(swapped, composition.image, composition.baseline)
+        change = jax.vmap(
+            lambda number: jax.random.normal(
+                jax.random.fold_in(key, step * count + number), composition.image.shape
+            )
+        )(numbers)
+        patches = first * kept + second * (1 - kept) + noise * change
+        sign = jnp.where(term < 2, 0.5, -0.5) * (numbers < count)
+        return sign @ (log_score_patches(network, question, patches) @ counted)
 
     def iterate(carried, i):
         masks, before = carried
 
-        def add(total, k):
-            # One point's graph is alive at a time.
-            noisy = jax.random.fold_in(key, i * steps + k)
-            return total + jax.grad(energy)(masks, (k + 1) / steps, noisy), None
+        def add(total, numbers):
+            # The graph of one batch is alive at a time.
+            return total + jax.grad(energy)(masks, numbers, i), None
 
-        slope, _ = jax.lax.scan(add, jnp.zeros_like(masks), jnp.arange(steps))
+        numbers = jnp.arange(batches * batch_size).reshape(batches, -1)
+        slope, _ = jax.lax.scan(add, jnp.zeros_like(masks), numbers)
         decay = i * (i + 1) / 2 if published else i
         convexity = _CONVEXITY * jnp.exp(-1.0 * decay)
         slope = slope / steps + jax.grad(_penalty)(masks, convexity, composition)

@@ -8,7 +8,12 @@ import numpy as np
 
 from eagle_jax.baselines.maps import Heat, frames_of, grids, painted
 from eagle_jax.scoring.case import Case
-from eagle_jax.scoring.gradients import patch_gradient, require_gradients, whole_patches
+from eagle_jax.scoring.gradients import (
+    gradient_batch_size,
+    patch_gradient,
+    require_gradients,
+    whole_patches,
+)
 
 
 def integrated_gradients(case: Case, *, steps: int = 50) -> Heat:
@@ -33,7 +38,7 @@ def integrated_gradients(case: Case, *, steps: int = 50) -> Heat:
         case.model.network,
         case.question.padded,
         steps=steps,
-        batch_size=min(steps, case.scorer.batch_size),
+        batch_size=min(steps, gradient_batch_size(case.scorer)),
     )
     heat = painted(case, grids(frames_of(case), np.asarray(values), 1))
     return Heat(heat, steps, steps)

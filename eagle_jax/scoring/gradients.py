@@ -15,7 +15,11 @@ from eagle_jax.errors import InputError
 from eagle_jax.inputs.patches import masked_patches
 from eagle_jax.models.layers.precision import full_precision
 from eagle_jax.scoring.question import Question
+from eagle_jax.scoring.scorer import MaskedImageScorer
 from eagle_jax.scoring.set_function import log_score_patches
+
+# Part of a forward's batch that a gradient's takes about as much memory as.
+_GRADIENT_SHARE = 4
 
 
 class Tapped(NamedTuple):
@@ -41,6 +45,17 @@ def require_gradients(network: Any) -> None:
             "the weights are int8, through which no gradient passes: load the model without "
             "quantize, or take a method that needs probabilities alone"
         )
+
+
+def gradient_batch_size(scorer: MaskedImageScorer) -> int:
+    """Images whose gradient is taken together, down to the pixels.
+
+    Every layer's activations are alive at once, where a forward has those of one.
+
+    Args:
+      scorer: whose batches fill the devices.
+    """
+    return max(1, scorer.batch_size // _GRADIENT_SHARE)
 
 
 def whole_patches(

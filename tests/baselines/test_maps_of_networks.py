@@ -31,7 +31,7 @@ each_family = pytest.mark.parametrize("family", SIZES)
 PROGRAMS = {
     ("attention", "_rollout"): (),
     ("attention", "_relevance"): (),
-    ("igos", "_masks"): ("frames", "published", "iterations", "steps"),
+    ("igos", "_masks"): ("frames", "published", "iterations", "steps", "batch_size"),
     ("integrated_gradients", "patch_values"): ("steps", "batch_size"),
     ("llava_cam", "_smooth_cam"): ("samples", "layer", "batch_size"),
     ("tam", "_activations"): (),
