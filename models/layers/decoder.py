@@ -226,29 +226,38 @@ class Decoder(nnx.Module):
         """
         rotation = self.rotation(positions)
         x, deep = self._parted(x)
-        x, _ = self._run(x, rotation, deep, stop=layer)
+        x = self._some(x, rotation, deep, 0, layer)
         tapped = jax.tree.map(lambda leaf: leaf[layer], self.layers)
         attended, _ = tapped.attend(x, rotation)
 
         def finish(normed, rows):
             x = _deepened(attended + tapped.mlp(normed), deep, layer)
-            x, _ = self._run(x, rotation, deep, start=layer + 1)
+            x = self._some(x, rotation, deep, layer + 1, len(self._numbers))
             x, _ = self.last(x, rotation, rows=rows)
             return self.norm(x)
 
         return tapped.mlp_norm(attended), finish
 
-    def _run(self, x, rotation, deep, mask=None, *, start=0, stop=None, keep=False):
-        """Some layers of the stack, and their inputs if they are to be kept."""
+    def _run(self, x, rotation, deep, mask=None, keep=False):
+        """The layers of the stack, and their inputs if these are to be kept."""
 
         def run(x, scanned):
             i, layer = scanned
             return _deepened(layer(x, rotation, mask)[0], deep, i), x if keep else None
 
-        some = (self._numbers, self.layers)
-        if start or stop is not None:
-            some = jax.tree.map(lambda leaf: leaf[start:stop], some)
-        return jax.lax.scan(run, x, some)
+        return jax.lax.scan(run, x, (self._numbers, self.layers))
+
+    def _some(self, x, rotation, deep, first, end):
+        """Layers ``first`` to ``end - 1`` of the stack."""
+
+        # A slice of the stack would be a copy of its weights, and without the checkpoint a
+        # gradient would keep one: it keeps the layers' inputs instead.
+        @jax.checkpoint
+        def run(x, i):
+            layer = jax.tree.map(lambda leaf: leaf[i], self.layers)
+            return _deepened(layer(x, rotation)[0], deep, i), None
+
+        return jax.lax.scan(run, x, np.arange(first, end))[0]
 
     def prefill(
         self,
