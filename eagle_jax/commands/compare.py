@@ -11,6 +11,7 @@ from eagle_jax.commands.processes import add_process_arguments, join_processes
 
 if TYPE_CHECKING:
     from eagle_jax.comparison import Column, Comparison
+    from eagle_jax.metrics.statistics import Interval, Paired
 
 _EXAMPLES = """\
 examples:
@@ -130,7 +131,7 @@ def page(comparison: "Comparison") -> str:
 def _block(title: str, column: "Column") -> str:
     rows = [(title, "mean", "95 % interval", "items", "EAGLE less it", "95 % interval", "gain")]
     for method, value in column.values.items():
-        row = [method, f"{value.mean:.4f}", f"{value.low:.4f} to {value.high:.4f}"]
+        row = [method, f"{value.mean:.4f}", _interval(value)]
         row.append(f"{value.count:,}")
         difference = column.differences.get(method)
         if difference is None:
@@ -138,11 +139,16 @@ def _block(title: str, column: "Column") -> str:
         else:
             row += [
                 f"{difference.mean:+.4f}",
-                f"{difference.low:+.4f} to {difference.high:+.4f}",
+                _interval(difference, "+"),
                 "-" if math.isnan(gain := column.gains[method]) else f"{gain:+.1%}",
             ]
         rows.append(tuple(row))
     return _table(rows)
+
+
+def _interval(value: "Interval | Paired", sign: str = "") -> str:
+    # One item has no interval.
+    return "-" if math.isnan(value.low) else f"{value.low:{sign}.4f} to {value.high:{sign}.4f}"
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:
