@@ -51,7 +51,6 @@ def add_method_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--option",
         action="append",
-        default=[],
         type=option,
         metavar="NAME=VALUE",
         help="what a method other than eagle is told, as in --option samples=1000; may be "

@@ -92,7 +92,8 @@ def command(options: argparse.Namespace) -> None:
     elif prompt is None:
         raise InputError('--prompt is missing: say what to ask, as in --prompt "What is this?"')
     # All that can be refused without the model comes first: loading it may take minutes.
-    full_options(options.method, dict(options.option))
+    told = dict(options.option or ())
+    full_options(options.method, told)
     require_free(options.out)
     pixels = read_image(image)
     labels = segment(pixels, options.regions)
@@ -108,7 +109,7 @@ def command(options: argparse.Namespace) -> None:
         target_ids=options.target_id,
         regions=labels,
         method=options.method,
-        options=dict(options.option),
+        options=told,
         search=options.search,
         batch_size=options.batch_size,
         progress=sys.stderr.isatty(),

@@ -130,7 +130,7 @@ def command(options: argparse.Namespace) -> int:
         quantize=options.quantize,
         regions=options.regions,
         method=options.method,
-        options=dict(options.option),
+        options=dict(options.option or ()),
         search=options.search,
         insight_weight=options.insight_weight,
         necessity_weight=options.necessity_weight,
