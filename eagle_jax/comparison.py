@@ -249,8 +249,13 @@ def judge(
 
     Returns:
       "insertion" and "deletion".
+
+    Raises:
+      InputError: the attribution was saved without its image.
     """
-    labels, order = _order(model, attribution, view.partition)
+    if attribution.image is None:
+        raise InputError("the attribution was saved without its image: see with_image")
+    labels, order = _order(model, attribution, attribution.image, view.partition)
     case = ask(
         model,
         attribution.image,
@@ -274,7 +279,7 @@ def judge(
 
 
 def _order(
-    model: Model, attribution: Attribution, partition: str
+    model: Model, attribution: Attribution, image: np.ndarray, partition: str
 ) -> tuple[Int32[np.ndarray, "H W"], Int32[np.ndarray, "_"]]:
     """The cells of a partition, and the order in which an explanation puts them."""
     labels, saliency = attribution.labels, attribution.saliency
@@ -292,8 +297,6 @@ def _order(
         frame = settings.frames(*saliency.shape)[0]
         unit = settings.patch_size * settings.merge_size
         partition = f"grid:{frame.shape[0] // unit}x{frame.shape[1] // unit}"
-    image = attribution.image
-    assert image is not None
     labels = segment(image, partition)
     order = np.argsort(-pooled(labels, saliency), kind="stable")
     return labels, order.astype(np.int32)

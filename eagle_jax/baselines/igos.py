@@ -54,9 +54,9 @@ class _Composition(NamedTuple):
 
     image: Float[Array, "p e"]
     baseline: Float[Array, "p e"]
-    rows: tuple[Array, ...]
-    columns: tuple[Array, ...]
-    edges: tuple[Array, Array]
+    rows: tuple[np.ndarray | Array, ...]
+    columns: tuple[np.ndarray | Array, ...]
+    edges: tuple[np.ndarray | Array, np.ndarray | Array]
 
 
 def igos(

@@ -110,12 +110,13 @@ def painted(
 
 def _seen(frame: Frame, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Where the image's rows and columns are in a frame, from 0 to 1 within it."""
-    return tuple(
+    rows, columns = (
         (centres(size) * resized - origin) / shape
         for size, resized, origin, shape in zip(
             (height, width), frame.resized, frame.origin, frame.shape, strict=True
         )
     )
+    return rows, columns
 
 
 def as_published(

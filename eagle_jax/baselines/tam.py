@@ -55,7 +55,7 @@ def tam(case: Case, *, variant: str = "paper") -> Heat:
         else:
             smooth = [rank_gaussian(grid) for grid in grids(frames_of(case), scaled, merge)]
             maps.append(painted(case, smooth))
-    return Heat(np.mean(maps, axis=0, dtype=np.float32), 1, 0)
+    return Heat(np.stack(maps).mean(axis=0), 1, 0)
 
 
 def without_interference(

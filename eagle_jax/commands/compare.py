@@ -120,7 +120,7 @@ def page(comparison: "Comparison") -> str:
         blocks += [
             _block(f"{kind}: {one.title} ({one.better} is better)", one) for one in columns
         ]
-    rows = [("cost of an item", "forwards", "seconds", "backwards")]
+    rows: list[tuple[str, ...]] = [("cost of an item", "forwards", "seconds", "backwards")]
     rows += [
         (method, f"{one.forwards:,.0f}", f"{one.seconds:.1f}", one.backwards)
         for method, one in comparison.costs.items()
@@ -129,7 +129,9 @@ def page(comparison: "Comparison") -> str:
 
 
 def _block(title: str, column: "Column") -> str:
-    rows = [(title, "mean", "95 % interval", "items", "EAGLE less it", "95 % interval", "gain")]
+    rows: list[tuple[str, ...]] = [
+        (title, "mean", "95 % interval", "items", "EAGLE less it", "95 % interval", "gain")
+    ]
     for method, value in column.values.items():
         row = [method, f"{value.mean:.4f}", _interval(value)]
         row.append(f"{value.count:,}")

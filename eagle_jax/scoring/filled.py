@@ -78,7 +78,7 @@ class FilledScorer:
     def __call__(self, visible: Bool[np.ndarray, "b n"]) -> Float32[np.ndarray, "b t"]:
         """Probability of each target token with only some regions of the image visible."""
         size, question = self._scorer.batch_size, self._scorer.question
-        scores = [np.zeros((0, question.count), np.float32)]
+        scores = [np.zeros((0, len(self._scorer.tokens)), np.float32)]
         for start in range(0, len(visible), size):
             part = visible[start : start + size]
             sets = np.pad(part, ((0, size - len(part)), (0, 0)))

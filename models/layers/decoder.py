@@ -194,7 +194,12 @@ class Decoder(nnx.Module):
         """
         rotation = self.rotation(positions)
         x, deep = self._parted(x)
-        x, _ = self._run(x, rotation, deep, mask)
+
+        def run(x, scanned):
+            i, layer = scanned
+            return _deepened(layer(x, rotation, mask)[0], deep, i), None
+
+        x, _ = jax.lax.scan(run, x, (self._numbers, self.layers))
         x, _ = self.last(x, rotation, mask, rows)
         return self.norm(x)
 
@@ -202,8 +207,14 @@ class Decoder(nnx.Module):
         self, x: Float[Array, "b s c"], positions: Int[Array, "3 s"]
     ) -> tuple[Float[Array, "l b s e"], Float[Array, "b s e"]]:
         """What each layer of the stack reads, and what the last layer reads."""
+        rotation = self.rotation(positions)
         x, deep = self._parted(x)
-        x, inputs = self._run(x, self.rotation(positions), deep, keep=True)
+
+        def run(x, scanned):
+            i, layer = scanned
+            return _deepened(layer(x, rotation)[0], deep, i), x
+
+        x, inputs = jax.lax.scan(run, x, (self._numbers, self.layers))
         return inputs, x
 
     def tap(
@@ -237,15 +248,6 @@ class Decoder(nnx.Module):
             return self.norm(x)
 
         return tapped.mlp_norm(attended), finish
-
-    def _run(self, x, rotation, deep, mask=None, keep=False):
-        """The layers of the stack, and their inputs if these are to be kept."""
-
-        def run(x, scanned):
-            i, layer = scanned
-            return _deepened(layer(x, rotation, mask)[0], deep, i), x if keep else None
-
-        return jax.lax.scan(run, x, (self._numbers, self.layers))
 
     def _some(self, x, rotation, deep, first, end):
         """Layers ``first`` to ``end - 1`` of the stack."""
