@@ -261,7 +261,7 @@ def _penalty(masks: Array, convexity: Array, composition: _Composition) -> Array
     )
 
 
-def _variation(mask: Array, edges: tuple) -> Array:
+def _variation(mask, edges) -> Array:
     down, right = edges
     return (down * jnp.diff(mask, axis=0) ** 2).mean() + (
         right * jnp.diff(mask, axis=1) ** 2
