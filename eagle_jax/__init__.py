@@ -12,12 +12,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eagle_jax import baselines as baselines
     from eagle_jax import demo as demo
     from eagle_jax import kernels as kernels
     from eagle_jax import lists as lists
     from eagle_jax import metrics as metrics
     from eagle_jax import models as models
     from eagle_jax import search as search
+    from eagle_jax.baselines.methods import methods as methods
+    from eagle_jax.comparison import compare_methods as compare_methods
     from eagle_jax.conversion import convert as convert
     from eagle_jax.diagnosis import diagnose as diagnose
     from eagle_jax.errors import InputError as InputError
@@ -59,6 +62,7 @@ _HOMES = {
     "Settings": "eagle_jax.results.manifest",
     "ask": "eagle_jax.scoring.case",
     "build_list": "eagle_jax.lists.build",
+    "compare_methods": "eagle_jax.comparison",
     "convert": "eagle_jax.conversion",
     "curves_along": "eagle_jax.search.sets",
     "diagnose": "eagle_jax.diagnosis",
@@ -69,6 +73,7 @@ _HOMES = {
     "load": "eagle_jax.scoring.model",
     "log_score": "eagle_jax.scoring.set_function",
     "log_score_patches": "eagle_jax.scoring.set_function",
+    "methods": "eagle_jax.baselines.methods",
     "plan": "eagle_jax.planning.estimate",
     "plot": "eagle_jax.reports",
     "report": "eagle_jax.reports.page",
@@ -80,7 +85,7 @@ _HOMES = {
     "soft_patches": "eagle_jax.inputs.patches",
     "to_eagle": "eagle_jax.results.published",
 }
-_MODULES = ("demo", "kernels", "lists", "metrics", "models", "search")
+_MODULES = ("baselines", "demo", "kernels", "lists", "metrics", "models", "search")
 __all__ = [*_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from eagle_jax.commands import (
     build,
+    compare,
     convert,
     diagnose,
     evaluate,
@@ -81,7 +82,19 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="command")
-    for one in (explain, diagnose, build, run, evaluate, report, serve, export, convert, plan):
+    for one in (
+        explain,
+        diagnose,
+        build,
+        run,
+        evaluate,
+        compare,
+        report,
+        serve,
+        export,
+        convert,
+        plan,
+    ):
         one.add(commands)
     return parser
 

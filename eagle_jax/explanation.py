@@ -1,10 +1,15 @@
 """From an image and a prompt to an attribution: the whole story."""
 
 import time
-from typing import Any, overload
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, overload
 
+import numpy as np
+from jaxtyping import Float32
 from tqdm import tqdm
 
+from eagle_jax.baselines import rank_regions
+from eagle_jax.baselines.methods import Option, full_options
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.images import ImageSource
 from eagle_jax.inputs.regions import Regions
@@ -20,6 +25,8 @@ from eagle_jax.search.methods import chosen_search
 def explain(
     asked: Case,
     *,
+    method: str = ...,
+    options: Mapping[str, Option] | None = ...,
     search: str = ...,
     budget: int | None = ...,
     seconds: float | None = ...,
@@ -44,6 +51,8 @@ def explain(
     max_new_tokens: int = ...,
     batch_size: int | None = ...,
     published_rounding: bool = ...,
+    method: str = ...,
+    options: Mapping[str, Option] | None = ...,
     search: str = ...,
     budget: int | None = ...,
     seconds: float | None = ...,
@@ -60,6 +69,8 @@ def explain(
     image: ImageSource | None = None,
     prompt: str | None = None,
     *,
+    method: str = "eagle",
+    options: Mapping[str, Option] | None = None,
     search: str = "auto",
     budget: int | None = None,
     seconds: float | None = None,
@@ -77,13 +88,19 @@ def explain(
     raises the mean over targets of
     ``insight_weight * p(token | chosen) + necessity_weight * (1 - p(token | rest))``.
 
+    Methods other than EAGLE give each region a number instead, most of them by a map over the
+    pixels; the curves are those along the order of the numbers.
+
     A search that is cut short, by its limits or by Ctrl-C, returns what it has.
 
     Args:
       asked: a case from `eagle_jax.ask`; or a model from `eagle_jax.load`, which is then asked.
       image: a path, a PIL image, or an array of uint8 pixels; none for a case.
       prompt: the question or instruction; none for a case.
-      search: a name of `eagle_jax.search.SEARCHES`.
+      method: a name of `eagle_jax.methods`.
+      options: what a method other than EAGLE is told, by name, such as ``{"samples": 1000}``;
+        `eagle_jax.methods` lists them with their defaults.
+      search: a name of `eagle_jax.search.SEARCHES`, for EAGLE, as are the limits below.
       budget: most masked images that are scored; None for as many as the search takes.
       seconds: time after which the search concludes.
       top_k: number of leading regions that are wanted exactly, see `eagle_jax.search.Limits`.
@@ -102,9 +119,14 @@ def explain(
     References:
       EAGLE, arXiv 2509.22496, section 3.
     """
-    chosen_search(search)
-    objective = Objective(insight_weight, necessity_weight)
-    limits = Limits(budget, seconds, top_k, stop)
+    approach = Approach(
+        method,
+        options or {},
+        search,
+        Objective(insight_weight, necessity_weight),
+        Limits(budget, seconds, top_k, stop),
+    )
+    _ = approach.options  # refused before the model is asked
     begin = time.perf_counter()
     case = _case(asked, image, prompt, question)
     with (
@@ -118,15 +140,66 @@ def explain(
                 bar.set_postfix_str(f"insertion - deletion {state.area:.3f}", refresh=False)
             bar.update(state.forwards - bar.n)
 
-        (found,) = find_orders(
-            [case.scorer],
-            search,
-            objective=objective,
-            limits=limits,
+        (found,) = approach.find([case], report=report, interrupted=interrupted)
+    return conclude(case, approach, *found, time.perf_counter() - begin)
+
+
+class Approach(NamedTuple):
+    """How orders are found.
+
+    Attributes:
+      method: a name of `eagle_jax.methods`.
+      told: what a method other than EAGLE is told.
+      search: of EAGLE.
+      objective: of EAGLE.
+      limits: of EAGLE's search.
+    """
+
+    method: str
+    told: Mapping[str, Option]
+    search: str
+    objective: Objective
+    limits: Limits = Limits()
+
+    @property
+    def options(self) -> dict[str, Option]:
+        """What is known of the approach beforehand.
+
+        Raises:
+          InputError: there is no such method, search or option.
+        """
+        chosen_search(self.search)
+        told = full_options(self.method, self.told)
+        return {"search": self.search} if self.method == "eagle" else told
+
+    def find(
+        self,
+        cases: Sequence[Case],
+        room: int | None = None,
+        report: Callable[[Progress], Any] = lambda progress: None,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> list[tuple[Found, Float32[np.ndarray, "H W"] | None]]:
+        """What is found for each case, and the map it was found by, if by one."""
+        if self.method != "eagle":
+            seen = 0
+
+            def count(forwards: int) -> None:
+                nonlocal seen
+                seen += forwards
+                report(Progress(seen, None, None, (None,) * len(cases)))
+
+            ranked = rank_regions(cases, self.method, self.told, room=room, report=count)
+            return [(one.found, one.heat) for one in ranked]
+        found = find_orders(
+            [case.scorer for case in cases],
+            self.search,
+            objective=self.objective,
+            limits=self.limits,
+            room=room,
             report=report,
             interrupted=interrupted,
         )
-    return conclude(case, found, search, objective, limits, time.perf_counter() - begin)
+        return [(one, None) for one in found]
 
 
 def _case(
@@ -148,31 +221,32 @@ def _case(
 
 def conclude(
     case: Case,
+    approach: Approach,
     found: Found,
-    search: str,
-    objective: Objective,
-    limits: Limits,
+    heat: Float32[np.ndarray, "H W"] | None,
     seconds: float,
 ) -> Attribution:
-    """The attribution that a search found.
+    """The attribution that was found.
 
     Args:
-      case: what was explained.
-      found: what the search returned.
-      search: the name it was asked for by.
-      objective: what it sought.
-      limits: where it was to end.
+      case: what is explained.
+      approach: how.
+      found: of `Approach.find`.
+      heat: likewise.
       seconds: that it took.
 
     Returns:
       The attribution, with its image.
     """
-    options = {"search": found.search}
-    if search != found.search:
-        options["chosen_by"] = search
-    options |= {name: one for name, one in vars(limits).items() if one is not None}
-    if found.ended is not None:
-        options["ended"] = found.ended
+    options = approach.options
+    if approach.method == "eagle":
+        options = {"search": found.search}
+        if approach.search != found.search:
+            options["chosen_by"] = approach.search
+        limits = vars(approach.limits).items()
+        options |= {name: one for name, one in limits if one is not None}
+        if found.ended is not None:
+            options["ended"] = found.ended
     estimates = {} if found.estimates is None else found.estimates._asdict()
     return Attribution(
         image=case.image,
@@ -185,11 +259,13 @@ def conclude(
         target=case.target,
         token_ids=case.token_ids,
         tokens=case.scorer.tokens,
-        insight_weight=float(objective.insight_weight),
-        necessity_weight=float(objective.necessity_weight),
+        insight_weight=float(approach.objective.insight_weight),
+        necessity_weight=float(approach.objective.necessity_weight),
         model=case.model.name,
-        options=options,
         forwards=found.forwards,
         seconds=seconds,
+        method=approach.method,
+        options=options,
+        heat=heat,
         **estimates,
     )

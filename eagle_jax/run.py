@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from eagle_jax.errors import InputError, reason
-from eagle_jax.explanation import conclude
+from eagle_jax.explanation import Approach, conclude
 from eagle_jax.inputs.images import read_image
 from eagle_jax.inputs.regions import segment
 from eagle_jax.lists import Broken, Item
@@ -40,11 +40,10 @@ from eagle_jax.results.run_folder import (
 from eagle_jax.scoring.answers import regenerate
 from eagle_jax.scoring.case import Case, ask
 from eagle_jax.scoring.model import Model, find_folder, load
-from eagle_jax.search import Found, Limits, Objective, Progress, curves_along, find_orders
+from eagle_jax.search import Found, Limits, Objective, Progress, curves_along
 from eagle_jax.search.controls import control_orders
 from eagle_jax.search.correction import correct_by_bisection, correct_by_scan
 from eagle_jax.search.lockstep import lockstep_kind
-from eagle_jax.search.methods import chosen_search
 
 _DEFAULTS = Settings()
 # Pictures that are read and divided while the devices are busy with others.
@@ -160,12 +159,8 @@ class _Work:
     forwards: int = 0
 
     @property
-    def objective(self) -> Objective:
-        return Objective(self.settings.insight_weight, self.settings.necessity_weight)
-
-    @property
-    def limits(self) -> Limits:
-        return Limits(self.settings.budget)
+    def approach(self) -> Approach:
+        return _approach(self.settings)
 
     def explain_all(self, model: Model, items: Sequence[Item], bar: tqdm) -> None:
         groups: dict[object, list[tuple[Item, Case]]] = {}
@@ -216,16 +211,9 @@ class _Work:
             rate = scored / (time.perf_counter() - begin)
             bar.set_postfix_str(f"{scored:,} forwards, {rate:.0f} a second")
 
-        scorers = [case.scorer for _, case in group]
+        cases = [case for _, case in group]
         try:
-            found = find_orders(
-                scorers,
-                self.settings.search,
-                objective=self.objective,
-                limits=self.limits,
-                room=self.together,
-                report=report,
-            )
+            found = self.approach.find(cases, self.together, report)
         except Exception as error:  # whatever it is, the other groups go on
             self._fail([item for item, _ in group], error, bar)
             return
@@ -244,12 +232,13 @@ class _Work:
             bar.update()
             remove_failure(self.out, item.name)
 
-    def _result(self, item: Item, case: Case, found: Found, seconds: float) -> Result:
-        settings, order = self.settings, found.curves.order
+    def _result(
+        self, item: Item, case: Case, found: tuple[Found, np.ndarray | None], seconds: float
+    ) -> Result:
+        settings, curves = self.settings, found[0].curves
+        order = curves.order
         mask = item.object_mask(*case.image.shape[:2])
-        attribution = conclude(
-            case, found, settings.search, self.objective, self.limits, seconds
-        )
+        attribution = conclude(case, self.approach, *found, seconds)
         asks = item.label is not None and settings.regenerate != "no"
         if order.size < case.scorer.regions and (asks or settings.controls):
             raise InputError(
@@ -264,17 +253,17 @@ class _Work:
                 return regenerate(case.model, case.image, case.labels, item.prompt, visible)
 
             if settings.regenerate == "scan":
-                answers = correct_by_scan(answer, order)
+                answers = correct_by_scan(answer, curves.order)
             else:
                 answers = correct_by_bisection(
                     answer,
-                    order,
+                    curves.order,
                     lambda text: yes_or_no(text) == item.label,
-                    found.curves.insertion.mean(axis=1),
+                    curves.insertion.mean(axis=1),
                 )
         controls = None
         if settings.controls:
-            orders = control_orders(case.labels, order, settings.controls, item.name)
+            orders = control_orders(case.labels, curves.order, settings.controls, item.name)
             controls = {name: curves_along(case.scorer, one) for name, one in orders.items()}
         return Result(item, attribution, mask, answers, controls)
 
@@ -327,10 +316,19 @@ def _own_mesh(parts: int) -> Mesh | None:
     return Mesh(devices.reshape(-1, parts), ("data", "model"))
 
 
+def _approach(settings: Settings) -> Approach:
+    objective = Objective(settings.insight_weight, settings.necessity_weight)
+    return Approach(
+        settings.method,
+        settings.options,
+        settings.search,
+        objective,
+        Limits(settings.budget),
+    )
+
+
 def _check(entries, settings: Settings, together: int, process: tuple[int, int]) -> None:
-    chosen_search(settings.search)
-    Objective(settings.insight_weight, settings.necessity_weight)
-    Limits(settings.budget)
+    _ = _approach(settings).options
     if together < 1:
         raise InputError(f"together is {together}; it must be at least 1")
     if settings.regenerate not in ("scan", "bisect", "no"):

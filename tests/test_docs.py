@@ -21,6 +21,7 @@ import pytest
 
 import eagle_jax
 from eagle_jax import cli
+from eagle_jax.baselines import METHODS
 from eagle_jax.lists.reading import KINDS
 from eagle_jax.search import SEARCHES
 
@@ -256,7 +257,7 @@ def test_the_pages_know_every_public_name_search_list_and_room():
     rooms = [one if one.endswith(".py") else f"{one}/" for one in rooms if one != "py.typed"]
     for page, names in {
         "docs/interface.md": eagle_jax.__all__,
-        "docs/methods.md": SEARCHES,
+        "docs/methods.md": [*SEARCHES, *METHODS],
         "docs/data-sets.md": KINDS,
         "CONTRIBUTING.md": rooms,
     }.items():

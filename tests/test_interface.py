@@ -16,7 +16,12 @@ import eagle_jax
 from eagle_jax import cli
 
 # Commands whose function has another name.
-TWINS = {"build": "build_list", "run": "run_list", "export": "export_run"}
+TWINS = {
+    "build": "build_list",
+    "run": "run_list",
+    "compare": "compare_methods",
+    "export": "export_run",
+}
 
 
 def test_type_checkers_see_what_the_interpreter_does():

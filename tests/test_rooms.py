@@ -9,10 +9,10 @@ FLOORS = [
     ["inputs", "files", "models"],
     ["scoring"],
     ["search", "lists"],
-    ["results", "planning", "demo"],
+    ["results", "planning", "baselines", "demo"],
     ["explanation", "evaluation", "conversion"],
     ["run", "reports"],
-    ["diagnosis", "live"],
+    ["diagnosis", "comparison", "live"],
     ["commands"],
     ["cli"],
 ]

@@ -51,6 +51,40 @@ def add_search_arguments(
     )
 
 
+def add_method_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --method, and --option for what it is told."""
+    from eagle_jax.baselines import METHODS
+
+    parser.add_argument(
+        "--method",
+        default="eagle",
+        choices=[*METHODS],
+        help="; ".join(f"{name}: {one.summary}" for name, one in METHODS.items())
+        + " (default: eagle)",
+    )
+    parser.add_argument(
+        "--option",
+        action="append",
+        type=option,
+        metavar="NAME=VALUE",
+        help="what a method other than eagle is told, as in --option samples=1000; may be "
+        "repeated",
+    )
+
+
+def option(argument: str) -> tuple[str, str | int | float]:
+    """A name and its value, a number where it looks like one."""
+    name, sign, value = argument.partition("=")
+    if not (name and sign and value):
+        raise argparse.ArgumentTypeError(f"{argument!r} is not of the form NAME=VALUE")
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            continue
+    return name, text(value)
+
+
 def text(argument: str) -> str:
     """Any text."""
     # Python smuggles bytes that are no UTF-8 into arguments as lone surrogates.

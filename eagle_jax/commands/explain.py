@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from eagle_jax.commands.arguments import (
+    add_method_arguments,
     add_model_arguments,
     add_search_arguments,
     cache_compilations,
@@ -25,6 +26,8 @@ examples:
   eagle-jax explain street.jpg --prompt "Describe the image." \\
       --model Qwen/Qwen2.5-VL-3B-Instruct --regions 64 --out street
       explains a whole caption of a real model
+  eagle-jax explain cat.jpg --prompt "Is there a cat in the image?" --method igos++
+      draws the map of another method
 """
 
 
@@ -59,6 +62,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         default="64",
         help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
     )
+    add_method_arguments(parser)
     add_search_arguments(parser, "auto")
     add(
         "--seconds",
@@ -96,6 +100,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def command(options: argparse.Namespace) -> int:
     """Runs the command; 0, or as of an interrupt where one cut the search short."""
     import eagle_jax
+    from eagle_jax.baselines.methods import full_options
     from eagle_jax.inputs.images import read_image
     from eagle_jax.inputs.regions import segment
     from eagle_jax.results.storage import require_free
@@ -107,6 +112,8 @@ def command(options: argparse.Namespace) -> int:
     elif prompt is None:
         raise InputError('--prompt is missing: say what to ask, as in --prompt "What is this?"')
     # All that can be refused without the model comes first: loading it may take minutes.
+    told = dict(options.option or ())
+    full_options(options.method, told)
     require_free(options.out)
     pixels = read_image(image)
     labels = segment(pixels, options.regions)
@@ -121,6 +128,8 @@ def command(options: argparse.Namespace) -> int:
         target=options.target,
         target_ids=options.target_id,
         regions=labels,
+        method=options.method,
+        options=told,
         search=options.search,
         budget=options.budget,
         seconds=options.seconds,

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from eagle_jax.commands.arguments import (
+    add_method_arguments,
     add_model_arguments,
     add_search_arguments,
     cache_compilations,
@@ -12,7 +13,7 @@ from eagle_jax.commands.arguments import (
     positive,
     whole,
 )
-from eagle_jax.errors import InputError, reason
+from eagle_jax.commands.processes import add_process_arguments, join_processes
 
 _EXAMPLES = """\
 examples:
@@ -50,6 +51,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         default="64",
         help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
     )
+    add_method_arguments(parser)
     add_search_arguments(parser, None, "auto, with --published-rules exact")
     add(
         "--insight-weight",
@@ -112,15 +114,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="N",
         help="devices that share one copy of the weights (default: 1)",
     )
-    several = parser.add_argument_group("more than one process")
-    several.add_argument(
-        "--distributed",
-        action="store_true",
-        help="take part in a cluster that JAX recognises by itself",
-    )
-    several.add_argument("--coordinator", metavar="HOST:PORT", help="where the first listens")
-    several.add_argument("--processes", type=positive, metavar="N", help="how many there are")
-    several.add_argument("--process", type=whole, metavar="I", help="which this is, from 0")
+    add_process_arguments(parser)
 
 
 def command(options: argparse.Namespace) -> int:
@@ -135,6 +129,8 @@ def command(options: argparse.Namespace) -> int:
         dtype=options.dtype,
         quantize=options.quantize,
         regions=options.regions,
+        method=options.method,
+        options=dict(options.option or ()),
         search=options.search or ("exact" if options.published_rules else "auto"),
         budget=options.budget,
         insight_weight=options.insight_weight,
@@ -144,7 +140,7 @@ def command(options: argparse.Namespace) -> int:
         controls=options.controls,
         published_rounding=options.published_rules,
     )
-    process = _join(options)
+    process = join_processes(options)
     cache_compilations()
     try:
         report = run_list(
@@ -174,31 +170,3 @@ def command(options: argparse.Namespace) -> int:
     for failure in report.failures:
         print(f"failed: {failure.place} ({failure.name}): {failure.reason}", file=sys.stderr)
     return 1 if report.failures else 0
-
-
-def _join(options: argparse.Namespace) -> tuple[int, int]:
-    """Number of this process and of all, once they have found each other."""
-    named = (options.coordinator, options.processes, options.process)
-    if options.distributed and any(one is not None for one in named):
-        raise InputError(
-            "--distributed finds out by itself what --coordinator, --processes and --process "
-            "say; give the one or the others"
-        )
-    if not options.distributed:
-        if all(one is None for one in named):
-            return 0, 1
-        if any(one is None for one in named):
-            raise InputError("--coordinator, --processes and --process go together")
-        if options.process >= options.processes:
-            raise InputError(
-                f"--process is {options.process}; it must be from 0 to {options.processes - 1}"
-            )
-    import jax
-
-    try:
-        jax.distributed.initialize(*named)
-    except (RuntimeError, ValueError) as error:
-        raise InputError(
-            f"the processes do not find each other: {reason(error, 200)}"
-        ) from error
-    return jax.process_index(), jax.process_count()

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from eagle_jax.errors import InputError
-from eagle_jax.explanation import conclude
+from eagle_jax.explanation import Approach, conclude
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.regions import Regions
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.scoring.case import Case, ask
 from eagle_jax.scoring.model import Model
-from eagle_jax.search import Limits, Objective, Progress, find_orders
+from eagle_jax.search import Limits, Objective, Progress
 
 # How many of each kind are kept for those who come back to them.
 _KEPT = 16
@@ -145,7 +145,7 @@ class Session:
             )
             ends = ends[:, case.target]
         begun = self._begun(case, ends)
-        objective, limits = Objective(), Limits(self._budget)
+        approach = Approach("eagle", {}, self._search, Objective(), Limits(self._budget))
 
         def report(progress: Progress) -> None:
             (curves,) = progress.curves
@@ -153,18 +153,11 @@ class Session:
             so_far |= {"forwards": progress.forwards, "seconds": time.perf_counter() - begin}
             tell(dataclasses.replace(begun, **so_far), progress.planned)
 
-        (found,) = find_orders(
-            [case.scorer],
-            self._search,
-            objective=objective,
-            limits=limits,
-            report=report,
-            interrupted=cancelled.is_set,
-        )
+        (found,) = approach.find([case], report=report, interrupted=cancelled.is_set)
         if cancelled.is_set():
             raise Cancelled
         seconds = time.perf_counter() - begin
-        attribution = conclude(case, found, self._search, objective, limits, seconds)
+        attribution = conclude(case, approach, *found, seconds)
         return self._keep(self._findings, attribution), attribution
 
     def finding(self, number: int) -> Attribution:

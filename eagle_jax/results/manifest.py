@@ -5,6 +5,7 @@ import datetime
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ class Settings:
       dtype: of the weights; None for the checkpoint's.
       quantize: "int8" or None.
       regions: about so many SLICO regions, or a form such as "grid:8x8".
-      search: name of the search.
+      method: a name of `eagle_jax.methods`.
+      options: what a method other than EAGLE is told, by name.
+      search: name of EAGLE's search.
       budget: most masked images that it scores for an item; None for as many as it takes.
       insight_weight: lambda 1.
       necessity_weight: lambda 2.
@@ -44,6 +47,10 @@ class Settings:
     dtype: str | None = None
     quantize: str | None = None
     regions: int | str = 64
+    method: str = "eagle"
+    options: Mapping[str, str | int | float | bool | None] = dataclasses.field(
+        default_factory=dict
+    )
     search: str = "auto"
     budget: int | None = None
     insight_weight: float = 1.0
@@ -134,7 +141,8 @@ def fingerprint(folder: Path) -> str:
 
 
 def _require_same(path: Path, wanted: dict[str, Any]) -> None:
-    found = read_manifest(path.parent)["settings"]
+    # Runs begun before a setting came up had what is its default.
+    found = dataclasses.asdict(Settings()) | read_manifest(path.parent)["settings"]
     others = [
         f"{name} {found.get(name)!r}, now {wanted.get(name)!r}"
         for name in sorted(found.keys() | wanted.keys())

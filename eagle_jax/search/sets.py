@@ -72,8 +72,29 @@ def curves_along(
     Returns:
       The curves, from the blank to the full image and back.
     """
+    return curves_from(order, np.asarray(scorer(sets_along(order)), np.float32))
+
+
+def sets_along(order: Int32[np.ndarray, "n"]) -> Bool[np.ndarray, "m n"]:
+    """The sets that the curves along an order of all regions are made of.
+
+    Args:
+      order: region numbers, first to last.
+
+    Returns:
+      Each set once, 2 n of them, for `curves_from`.
+    """
     inserted = prefixes(order)
     # The blank and the full image belong to both curves.
-    scores = np.asarray(scorer(np.concatenate([inserted, ~inserted[1:-1]])), np.float32)
-    shown, removed = scores[: len(inserted)], scores[len(inserted) :]
+    return np.concatenate([inserted, ~inserted[1:-1]])
+
+
+def curves_from(order: Int32[np.ndarray, "n"], scores: Float32[np.ndarray, "m t"]) -> Curves:
+    """The curves along an order, from the scores of `sets_along` it.
+
+    Args:
+      order: region numbers, first to last.
+      scores: target probabilities of each of the sets.
+    """
+    shown, removed = scores[: len(order) + 1], scores[len(order) + 1 :]
     return Curves(order, shown, np.concatenate([shown[-1:], removed, shown[:1]]))

@@ -1,6 +1,7 @@
 """The causal language model: embeddings in, hidden states and log-probabilities out."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -101,6 +102,11 @@ class DecoderLayer(nnx.Module):
 
     def __call__(self, x, rotation: Rotation, mask=None, rows=None):
         """The layer over a whole sequence; with ``rows``, its output at those rows only."""
+        x, kept = self.attend(x, rotation, mask, rows)
+        return self._finish(x), kept
+
+    def attend(self, x, rotation: Rotation, mask=None, rows=None):
+        """The first half of the layer: what its MLP is added to."""
         normed = self.attention_norm(x)
         key, value = self.attention.keys_values(normed, rotation)
         if rows is not None:
@@ -112,7 +118,25 @@ class DecoderLayer(nnx.Module):
             rotation = (rotation[0][rows], rotation[1][rows])
         query = self.attention.queries(normed, rotation)
         attended = attention(query, key, value, causal=mask is None, mask=mask)
-        return self._finish(x, attended), (key, value)
+        return x + self.attention.close(attended), (key, value)
+
+    def openly(self, x, rotation: Rotation, change=0.0):
+        """The layer over a whole sequence, and its attention weights, float32 (b, h, s, s).
+
+        ``change`` is added to the weights: a gradient with respect to it, at zero, is one with
+        respect to them.
+        """
+        normed = self.attention_norm(x)
+        query = self.attention.queries(normed, rotation)
+        key, value = self.attention.keys_values(normed, rotation)
+        shared = query.shape[2] // key.shape[2]
+        key, value = (jnp.repeat(a, shared, axis=2) for a in (key, value))
+        scores = jnp.einsum("bshd,buhd->bhsu", query, key, preferred_element_type=jnp.float32)
+        causal = jnp.tril(jnp.ones(scores.shape[-2:], bool))
+        scores = jnp.where(causal, scores * query.shape[-1] ** -0.5, -jnp.inf)
+        weights = jax.nn.softmax(scores, axis=-1)
+        attended = jnp.einsum("bhsu,buhd->bshd", (weights + change).astype(value.dtype), value)
+        return self._finish(x + self.attention.close(attended)), weights
 
     def step(self, x, rotation: Rotation, keys, values, position):
         """One new token at ``position``, attending to the cached keys up to itself."""
@@ -122,10 +146,10 @@ class DecoderLayer(nnx.Module):
         values = jax.lax.dynamic_update_slice_in_dim(values, value, position, axis=1)
         query = self.attention.queries(normed, rotation)
         lengths = jnp.full(x.shape[0], position + 1, jnp.int32)
-        return self._finish(x, attention(query, keys, values, lengths=lengths)), (keys, values)
+        attended = attention(query, keys, values, lengths=lengths)
+        return self._finish(x + self.attention.close(attended)), (keys, values)
 
-    def _finish(self, x, attended):
-        x = x + self.attention.close(attended)
+    def _finish(self, x):
         return x + self.mlp(self.mlp_norm(x))
 
 
@@ -179,6 +203,64 @@ class Decoder(nnx.Module):
         x, _ = self.last(x, rotation, mask, rows)
         return self.norm(x)
 
+    def layer_inputs(
+        self, x: Float[Array, "b s c"], positions: Int[Array, "3 s"]
+    ) -> tuple[Float[Array, "l b s e"], Float[Array, "b s e"]]:
+        """What each layer of the stack reads, and what the last layer reads."""
+        rotation = self.rotation(positions)
+        x, deep = self._parted(x)
+
+        def run(x, scanned):
+            i, layer = scanned
+            return _deepened(layer(x, rotation)[0], deep, i), x
+
+        x, inputs = jax.lax.scan(run, x, (self._numbers, self.layers))
+        return inputs, x
+
+    def tap(
+        self, x: Float[Array, "b s c"], positions: Int[Array, "3 s"], layer: int
+    ) -> tuple[
+        Float[Array, "b s e"],
+        Callable[[Float[Array, "b s e"], Int[Array, " t"]], Float[Array, "b t e"]],
+    ]:
+        """What a layer's MLP reads, and the rest of the decoder as a function of it.
+
+        Args:
+          x: embeddings, as for `hidden_states`.
+          positions: likewise.
+          layer: number of the layer, from 0; not the last, of whose output only the rows that
+            are asked for exist.
+
+        Returns:
+          The normed sum of the layer's input and its attention; and a function from this, or
+          from something in its place, and from rows to what `hidden_states` gives there.
+        """
+        rotation = self.rotation(positions)
+        x, deep = self._parted(x)
+        x = self._some(x, rotation, deep, 0, layer)
+        tapped = jax.tree.map(lambda leaf: leaf[layer], self.layers)
+        attended, _ = tapped.attend(x, rotation)
+
+        def finish(normed, rows):
+            x = _deepened(attended + tapped.mlp(normed), deep, layer)
+            x = self._some(x, rotation, deep, layer + 1, len(self._numbers))
+            x, _ = self.last(x, rotation, rows=rows)
+            return self.norm(x)
+
+        return tapped.mlp_norm(attended), finish
+
+    def _some(self, x, rotation, deep, first, end):
+        """Layers ``first`` to ``end - 1`` of the stack."""
+
+        # A slice of the stack would be a copy of its weights, and without the checkpoint a
+        # gradient would keep one: it keeps the layers' inputs instead.
+        @jax.checkpoint
+        def run(x, i):
+            layer = jax.tree.map(lambda leaf: leaf[i], self.layers)
+            return _deepened(layer(x, rotation)[0], deep, i), None
+
+        return jax.lax.scan(run, x, np.arange(first, end))[0]
+
     def prefill(
         self,
         x: Float[Array, "b s c"],
@@ -228,6 +310,16 @@ class Decoder(nnx.Module):
             kernel = self.embedding.embedding[...].T
         else:
             kernel = self.head.kernel[...]
+        return jnp.matmul(hidden, kernel, preferred_element_type=jnp.float32)
+
+    def logits_of(
+        self, hidden: Float[Array, "*b e"], ids: Int[Array, " c"]
+    ) -> Float[Array, "*b c"]:
+        """Float32 scores of some vocabulary entries, whatever position predicts them."""
+        if self.config.tied_head:
+            kernel = self.embedding.embedding[...][ids].T
+        else:
+            kernel = self.head.kernel[...][:, ids]
         return jnp.matmul(hidden, kernel, preferred_element_type=jnp.float32)
 
     def log_probabilities(

@@ -1,0 +1,11 @@
+"""The methods EAGLE is compared with, on one footing.
+
+For everything above `results`. Read `methods` first, the table. Those that need probabilities
+alone ask for scores of sets of regions (`occlusion`, `rise`, `surrogates`) and take any scorer;
+the others look into the network through `eagle_jax.scoring.gradients` and make a map (`maps`).
+"""
+
+from eagle_jax.baselines.methods import METHODS as METHODS
+from eagle_jax.baselines.methods import Ranked as Ranked
+from eagle_jax.baselines.methods import methods as methods
+from eagle_jax.baselines.methods import rank_regions as rank_regions

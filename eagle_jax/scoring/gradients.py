@@ -1,0 +1,227 @@
+"""What methods that look into a network need of it: states, gradients, attention.
+
+Pure functions of a network and a question, as in `eagle_jax.scoring.set_function`. Gradients
+are those of the targets; nothing is differentiated with respect to the weights.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Float32, UInt8
+
+from eagle_jax.errors import InputError
+from eagle_jax.inputs.patches import masked_patches
+from eagle_jax.models.layers.precision import full_precision
+from eagle_jax.scoring.question import Question
+from eagle_jax.scoring.scorer import MaskedImageScorer
+from eagle_jax.scoring.set_function import log_score_patches
+
+# Part of a forward's batch that a gradient's takes about as much memory as.
+_GRADIENT_SHARE = 4
+
+
+class Tapped(NamedTuple):
+    """A layer's activation at the visual tokens, and how the targets depend on it.
+
+    Attributes:
+      activation: what the layer's MLP reads.
+      gradient: of the sum of the target logits, with respect to the activation.
+    """
+
+    activation: Float[Array, "b v e"]
+    gradient: Float[Array, "b v e"]
+
+
+def require_gradients(network: Any) -> None:
+    """Raises unless a network's weights are floats.
+
+    Raises:
+      InputError: they are whole numbers, through whose rounding no gradient passes.
+    """
+    if any(leaf.dtype == jnp.int8 for leaf in jax.tree.leaves(network)):
+        raise InputError(
+            "the weights are int8, through which no gradient passes: load the model without "
+            "quantize, or take a method that needs probabilities alone"
+        )
+
+
+def gradient_batch_size(scorer: MaskedImageScorer) -> int:
+    """Images whose gradient is taken together, down to the pixels.
+
+    Every layer's activations are alive at once, where a forward has those of one.
+
+    Args:
+      scorer: whose batches fill the devices.
+    """
+    return max(1, scorer.batch_size // _GRADIENT_SHARE)
+
+
+def whole_patches(
+    question: Question, image: UInt8[Array, "3 y x"] | None = None
+) -> Float32[Array, "1 p c"]:
+    """The patches of an image with nothing hidden.
+
+    Args:
+      question: what is asked about the image.
+      image: pixels in the place of the question's own, padded as those of its plan.
+    """
+    plan = question.plan
+    plan = dataclasses.replace(
+        plan,
+        image=plan.image if image is None else image,
+        labels=jnp.zeros_like(plan.labels),
+    )
+    return masked_patches(plan, jnp.ones((1, 1), bool))
+
+
+def patch_gradient(
+    network: Any, question: Question, patches: Float[Array, "b p c"]
+) -> Float32[Array, "b p c"]:
+    """Gradient of the mean target log-probability with respect to patches.
+
+    Args:
+      network: the model's modules.
+      question: a `Question.padded` one.
+      patches: normalised pixels of some images.
+    """
+
+    def objective(patches):
+        return (log_score_patches(network, question, patches) @ question.weights).sum()
+
+    return jax.grad(objective)(patches)
+
+
+def final_states(
+    network: Any, question: Question, patches: Float[Array, "b p c"]
+) -> Float[Array, "b s e"]:
+    """The final, normed hidden states of a whole sequence, which the vocabulary head reads."""
+    with full_precision(network):
+        return network.hidden_states(_embed(network, question, patches), question.positions)
+
+
+def tapped(
+    network: Any, question: Question, patches: Float[Array, "b p c"], layer: int
+) -> Tapped:
+    """One layer's activation and the gradient of the target logits with respect to it.
+
+    The layers in front of the tapped one are run once and keep nothing for the gradient.
+
+    Args:
+      network: the model's modules.
+      question: a `Question.padded` one.
+      patches: normalised pixels of some images.
+      layer: of the decoder, from 0; not the last, where visual tokens act on nothing any more.
+    """
+    with full_precision(network):
+        embeddings = _embed(network, question, patches)
+        activation, finish = network.decoder.tap(embeddings, question.positions, layer)
+
+        def objective(activation):
+            hidden = finish(activation, question.rows)
+            logits = network.decoder.logits(hidden)
+            chosen = jnp.take_along_axis(logits, question.targets[None, :, None], axis=-1)
+            return (chosen[..., 0] * (question.weights > 0)).sum()
+
+        gradient = jax.grad(objective)(activation)
+    return Tapped(_visual(question, activation), _visual(question, gradient))
+
+
+def rolled_out_attention(
+    network: Any, question: Question, patches: Float[Array, "1 p c"]
+) -> Float32[Array, " v"]:
+    """How far attention leads from the targets' rows back to the visual tokens.
+
+    Args:
+      network: the model's modules.
+      question: a `Question.padded` one.
+      patches: normalised pixels of an image.
+
+    Returns:
+      The rows of the rollout that predict the targets, their mean, at the visual tokens.
+
+    References:
+      Abnar and Zuidema, arXiv 2005.00928, equation 1: products of the layers' attention, the
+      mean of their heads, each half mixed with the identity.
+    """
+    decoder = network.decoder
+    with full_precision(network):
+        rotation = decoder.rotation(question.positions)
+        inputs, last = decoder.layer_inputs(
+            _embed(network, question, patches), question.positions
+        )
+
+        def back(share, layer_input):
+            layer, x = layer_input
+            _, weights = layer.openly(x, rotation)
+            return (share + share @ weights[0].mean(axis=0)) / 2, None
+
+        share = jnp.zeros(last.shape[1]).at[question.rows].add(question.weights)
+        share, _ = back(share, (decoder.last, last))
+        share, _ = jax.lax.scan(back, share, (decoder.layers, inputs), reverse=True)
+    return _visual(question, share[None, :, None])[0, :, 0]
+
+
+def attention_relevance(
+    network: Any, question: Question, patches: Float[Array, "1 p c"]
+) -> Float32[Array, " v"]:
+    """Relevance of the visual tokens, from attention weighed by its gradient.
+
+    One backward pass for each target, which holds the attention of one layer at a time: the
+    products are taken from the last layer to the first, as the gradient comes.
+
+    Args:
+      network: the model's modules.
+      question: a `Question.padded` one.
+      patches: normalised pixels of an image.
+
+    Returns:
+      The rows of the relevance that predict the targets, each by the gradient of its own
+      logit; their mean, at the visual tokens.
+
+    References:
+      Chefer et al., arXiv 2103.15679, equations 5 and 6.
+    """
+    decoder = network.decoder
+    with full_precision(network):
+        rotation = decoder.rotation(question.positions)
+        inputs, last = decoder.layer_inputs(
+            _embed(network, question, patches), question.positions
+        )
+        final, weights = decoder.last.openly(last, rotation)
+        zero = jnp.zeros_like(weights)
+
+        def back(carried, layer_input):
+            gradient, relevance = carried
+            layer, x = layer_input
+            _, pull, weights = jax.vjp(
+                lambda x, change: layer.openly(x, rotation, change), x, zero, has_aux=True
+            )
+            gradient, of_weights = pull(gradient)
+            flow = jax.nn.relu(of_weights[0] * weights[0]).mean(axis=0)
+            return (gradient, relevance + relevance @ flow), None
+
+        def add_target(i, total):
+            row = question.rows[i]
+
+            def logit(final):
+                return decoder.logits(decoder.norm(final[0, row]))[question.targets[i]]
+
+            carried = jax.grad(logit)(final), jax.nn.one_hot(row, final.shape[1])
+            carried, _ = back(carried, (decoder.last, last))
+            carried, _ = jax.lax.scan(back, carried, (decoder.layers, inputs), reverse=True)
+            return total + question.weights[i] * carried[1]
+
+        count = (question.weights > 0).sum()
+        total = jax.lax.fori_loop(0, count, add_target, jnp.zeros(final.shape[1]))
+    return _visual(question, total[None, :, None])[0, :, 0]
+
+
+def _embed(network: Any, question: Question, patches: Array) -> Array:
+    visual = network.visual_tokens(patches, question.layout)
+    return network.embed(question.ids, visual, question.start)
+
+
+def _visual(question: Question, x: Float[Array, "b s e"]) -> Float[Array, "b v e"]:
+    return jax.lax.dynamic_slice_in_dim(x, question.start, question.plan.tokens, axis=1)

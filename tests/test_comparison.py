@@ -1,0 +1,127 @@
+"""Several methods on one list: judged alike, paired by item, resumed."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eagle_jax import (
+    Attribution,
+    InputError,
+    Settings,
+    ask,
+    compare_methods,
+    curves_along,
+    load,
+)
+from eagle_jax import comparison as comparing
+from eagle_jax.comparison import View, judge
+from eagle_jax.lists import read_list
+from eagle_jax.scoring.filled import FilledScorer
+
+METHODS = ("eagle", "leave-one-out", "random")
+PROMPT = "Is there a cat in the image?"
+
+
+@pytest.fixture(scope="module")
+def entries(tmp_path_factory, make_image):
+    folder, lines = tmp_path_factory.mktemp("list"), []
+    for seed in (1, 2):
+        Image.fromarray(make_image(seed, 90, 150)).save(folder / f"{seed}.png")
+        line = {"image": f"{seed}.png", "prompt": PROMPT, "answer": "Yes, a cat."}
+        lines.append(line | {"target": "cat", "boxes": [[0, 0, 40, 40]]})
+    (folder / "list.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return read_list(folder / "list.jsonl")
+
+
+@pytest.fixture(scope="module")
+def found(entries, untied, tmp_path_factory):
+    out = tmp_path_factory.mktemp("comparison") / "out"
+    settings = Settings(model=str(untied), regions="grid:2x3")
+    return out, settings, compare_methods(entries, out, settings, METHODS)
+
+
+def test_all_methods_are_judged_on_the_same_parts(found, entries):
+    out, _, comparison = found
+    (columns,) = comparison.columns.values()
+    own = {column.title: column for column in columns}
+    assert [*own] == [
+        "insertion, region, black",
+        "deletion, region, black",
+        "insertion, grid:7x7, blur",
+        "deletion, grid:7x7, blur",
+        "pointing, box",
+    ]
+    for method in METHODS:
+        runs = [Attribution.load(out / method / "items" / one.name) for one in entries]
+        for what in ("insertion", "deletion"):
+            values = [getattr(one, f"{what}_auc") for one in runs]
+            interval = own[f"{what}, region, black"].values[method]
+            assert interval.mean == pytest.approx(np.mean(values), abs=1e-6)
+            assert interval.count == 2
+        assert comparison.costs[method].forwards == np.mean([one.forwards for one in runs])
+    held_out = own["insertion, grid:7x7, blur"]
+    eagle, random = held_out.values["eagle"].mean, held_out.values["random"].mean
+    assert held_out.differences["random"].mean == pytest.approx(eagle - random, abs=1e-9)
+    assert held_out.gains["random"] == pytest.approx((eagle - random) / random, rel=1e-9)
+    assert "eagle" not in held_out.differences
+
+
+def test_what_is_done_is_not_done_again(found, entries, monkeypatch):
+    out, settings, before = found
+    monkeypatch.setattr(comparing, "judge", None)
+    again = compare_methods(entries, out, settings, METHODS)
+    assert again.columns == before.columns and again.costs == before.costs
+    assert all(one.forwards == 0 and one.finished == 2 for one in again.reports.values())
+
+
+@pytest.mark.parametrize("partition", ["pixel", "patch"])
+def test_finer_parts_follow_the_map(partition, found, entries):
+    out, settings, _ = found
+    attribution = Attribution.load(out / "leave-one-out" / "items" / entries[0].name)
+    attribution = attribution.with_image(entries[0].image)
+    model, saliency = load(settings.model), attribution.saliency
+    values = judge(model, attribution, View(partition, "mean"))
+    if partition == "pixel":
+        order = np.argsort(-saliency.ravel(), kind="stable")
+        labels = np.empty(order.size, np.int32)
+        for step, pixels in enumerate(np.array_split(order, 64)):
+            labels[pixels] = step
+        order = np.arange(64)
+    else:
+        # The image is 3 x 5 visual tokens.
+        rows, columns = np.arange(90) * 3 // 90, np.arange(150) * 5 // 150
+        labels = rows[:, None] * 5 + columns
+        means = [saliency[labels == one].mean() for one in range(15)]
+        order = np.argsort(-np.round(means, 6), kind="stable")
+    case = ask(
+        model,
+        attribution.image,
+        PROMPT,
+        answer="Yes, a cat.",
+        target="cat",
+        regions=labels.reshape(90, 150).astype(np.int32),
+    )
+    curves = curves_along(FilledScorer(case, "mean"), order.astype(np.int32))
+    sizes = np.bincount(labels.ravel())[order] / labels.size
+    shown = curves.insertion.mean(axis=1, dtype=np.float64)
+    expected = float((sizes * (shown[1:] + shown[:-1]) / 2).sum())
+    assert values["insertion"] == pytest.approx(expected, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"methods": ("eagle", "shap")}, "method is 'shap'"),
+        ({"methods": ("tam", "tam")}, "at least one method, and none twice"),
+        ({"granularity": "word"}, "granularity is 'word'; it must be one of region, pixel"),
+        ({"fill": "white"}, "fill is 'white'"),
+        ({"settings": Settings(options={"samples": 4})}, "their own options"),
+    ],
+)
+def test_nothing_is_written_for_what_cannot_be_used(changed, message, entries, tmp_path):
+    arguments = {"settings": Settings(), "methods": METHODS} | changed
+    with pytest.raises(InputError, match=message):
+        compare_methods(entries, tmp_path / "out", **arguments)
+    assert not (tmp_path / "out").exists()
