@@ -38,7 +38,7 @@ class CentreCrop(ImageSettings):
         cls, config: dict[str, Any], patch_size: int = 14, merge_size: int | None = None
     ) -> "CentreCrop":
         """Reads the file, which says nothing of patches; see `ImageSettings.from_hf`."""
-        patches = {"patch_size": patch_size, "merge_size": merge_size or 1}
+        patches: dict[str, Any] = {"patch_size": patch_size, "merge_size": merge_size or 1}
         fields = patches | shared_fields(config, center_crop=True)
         size = config.get("size")
         if isinstance(size, dict):

@@ -42,7 +42,7 @@ class Tiles(ImageSettings):
 
         `crop_to_patches` is not heeded, because InternVL's processor always cuts tiles.
         """
-        patches = {"patch_size": patch_size, "merge_size": merge_size or 2}
+        patches: dict[str, Any] = {"patch_size": patch_size, "merge_size": merge_size or 2}
         fields = patches | shared_fields(config)
         for bound, name in (("min_tiles", "min_patches"), ("max_tiles", "max_patches")):
             if (value := whole(name, config.get(name))) is not None:

@@ -75,7 +75,8 @@ class Solution(NamedTuple):
     search: str | None = None
 
 
-Rounds = Generator[Round, Float32[np.ndarray, "b t"] | None, Solution]
+# Sent are the scores, Float32[b, t], or None where the search has to conclude.
+Rounds = Generator[Round, Any, Solution]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,15 +258,16 @@ def run_rounds(
 
 
 def _progress(problems: Sequence[Problem], latest: Sequence[Round], forwards: int) -> Progress:
-    planned = [one.planned for one in latest]
+    planned = [one.planned for one in latest if one.planned is not None]
     areas = [
-        None if one.curves is None else area_between(one.curves, problem.area)
+        area_between(one.curves, problem.area)
         for problem, one in zip(problems, latest, strict=True)
+        if one.curves is not None
     ]
     return Progress(
         forwards,
-        None if None in planned else sum(planned),
-        None if None in areas else float(np.mean(areas)),
+        sum(planned) if len(planned) == len(latest) else None,
+        float(np.mean(areas)) if len(areas) == len(latest) else None,
         tuple(one.curves for one in latest),
     )
 
