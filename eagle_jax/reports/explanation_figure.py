@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from eagle_jax.errors import InputError
 from eagle_jax.reports.chips import ChipRows
+from eagle_jax.reports.importance_panel import draw_importance, interactions
 from eagle_jax.reports.look import (
     DELETION_COLOUR,
     EDGE,
@@ -203,7 +204,9 @@ def draw_explanation(attribution: Attribution) -> Figure:
     tall = wide * ratio
     row = max(2 * tall + 1.5 * TITLE if stacked else tall, 2.4)
 
-    heights = [0.24, 0.22 * len(prompt), 0.22, TITLE, row, 0.7, chips.height / 72, 0.14, 0.42]
+    estimated = attribution.importance is not None and attribution.order.size > 0
+    below = 1.9 if estimated else 0.14
+    heights = [0.24, 0.22 * len(prompt), 0.22, TITLE, row, 0.7, chips.height / 72, below, 0.42]
     total = sum(heights)
     drawing = new_figure(WIDTH, total)
     bottoms = total - np.cumsum(heights)
@@ -231,8 +234,8 @@ def draw_explanation(attribution: Attribution) -> Figure:
 
     upper = bottoms[3]
     if stacked:
-        below = upper - 2 * tall - 1.5 * TITLE
-        boxes = [(MARGIN, upper - tall), (MARGIN, below)]
+        lower = upper - 2 * tall - 1.5 * TITLE
+        boxes = [(MARGIN, upper - tall), (MARGIN, lower)]
         right = MARGIN + wide
     else:
         box = max(wide, 1.75)
@@ -262,6 +265,15 @@ def draw_explanation(attribution: Attribution) -> Figure:
     text(end - 2.1, line, "language prior", 8, FAINT, ha="right")
     text(end + 0.1, line, "perception", 8, FAINT)
     chips.draw(axes(MARGIN, bottoms[6], inner, chips.height / 72))
+
+    if estimated:
+        low, half = bottoms[7] + 0.45, inner / 2
+        draw_importance(axes(MARGIN + 0.4, low, half - 0.7, 0.95), attribution)
+        text(MARGIN, low + 1.07, "What each region adds, with its error", 10, bold=True)
+        if lines := interactions(attribution):
+            text(MARGIN + half, low + 1.07, "Regions that act together", 10, bold=True)
+        for number, one in enumerate(lines):
+            text(MARGIN + half, low + 0.8 - 0.18 * number, one, 8.5)
 
     facts = [attribution.model, f"{attribution.order.size} regions"]
     facts += [f"{attribution.search} search", f"{attribution.forwards:,} forwards"]

@@ -10,7 +10,6 @@ from eagle_jax.search.exact import exact
 from eagle_jax.search.lazy import lazy
 from eagle_jax.search.limits import Limits
 from eagle_jax.search.rounds import Found, Objective, Problem, Progress, Rounds, run_rounds
-from eagle_jax.search.surrogate import auto, surrogate
 
 
 class Search(NamedTuple):
@@ -25,6 +24,19 @@ class Search(NamedTuple):
     summary: str
 
 
+# SciPy is slow to import, and most of what knows this table never searches.
+def _surrogate(problem: Problem) -> Rounds:
+    from eagle_jax.search.surrogate import surrogate
+
+    return surrogate(problem)
+
+
+def _auto(problem: Problem) -> Rounds:
+    from eagle_jax.search.surrogate import auto
+
+    return auto(problem)
+
+
 SEARCHES = {
     "exact": Search(exact, "every region at every step: n (n + 1) forwards"),
     "bidirectional": Search(
@@ -32,10 +44,10 @@ SEARCHES = {
     ),
     "lazy": Search(lazy, "only regions that may be the best, by what they gained before"),
     "surrogate": Search(
-        surrogate, "a model of the model, corrected where it is wrong: 6.5 n forwards at most"
+        _surrogate, "a model of the model, corrected where it is wrong: 6.5 n forwards at most"
     ),
     "auto": Search(
-        auto, "exact for few regions, else the surrogate until what it foresees comes true"
+        _auto, "exact for few regions, else the surrogate until what it foresees comes true"
     ),
 }
 

@@ -17,8 +17,16 @@ LONG = tuple(f" word{i % 37}" for i in range(127)) + ("</s>",)
 ODD = ("$x_1$", " 图像", " 😀👍", "\n\n", "long" * 60, "  ", "%s{}", "▁piece", "\x00\ud800")
 
 
+ESTIMATES = {
+    "importance": np.linspace(0.3, -0.05, 12, dtype=np.float32),
+    "uncertainty": np.linspace(0.01, 0.1, 12, dtype=np.float32),
+    "pairs": np.array([[0, 1], [2, 3]], np.int32),
+    "interaction": np.array([0.25, -0.125], np.float32),
+    "order": np.arange(12)[::-1].astype(np.int32),
+}
 CASES = {
     "landscape": {},
+    "estimates": ESTIMATES,
     "portrait": {"shape": (90, 50)},
     "tower": {"shape": (400, 30), "prompt": ""},
     "panorama": {"shape": (40, 300), "answer": LONG},
@@ -50,6 +58,23 @@ def test_no_text_is_clipped_and_no_chips_overlap(name):
 
 def words(drawing):
     return [text.get_text() for text in drawing.findobj(matplotlib.text.Text)]
+
+
+def test_estimates_are_drawn_by_place_with_their_errors():
+    drawing = draw_explanation(made_attribution(**ESTIMATES))
+    shown = words(drawing)
+    assert "12 and 11: +0.250, they need each other" in shown
+    assert "10 and 9: -0.125, one does for both" in shown
+    (panel,) = (one for one in drawing.axes if one.get_xlabel().startswith("region, by"))
+    (bars,) = panel.containers
+    line, _, (spans,) = bars
+    order = ESTIMATES["order"]
+    np.testing.assert_allclose(line.get_ydata(), ESTIMATES["importance"][order])
+    ends = np.array([segment[:, 1] for segment in spans.get_segments()])
+    np.testing.assert_allclose(
+        np.ptp(ends, axis=1), 2 * ESTIMATES["uncertainty"][order], rtol=1e-5
+    )
+    assert "Regions that act together" not in words(draw_explanation(made_attribution()))
 
 
 def test_chips_name_special_and_counterfactual_tokens():
