@@ -131,6 +131,8 @@ def page(measured: list[dict[str, Any]]) -> str:
     for search in dict.fromkeys(one["search"] for one in measured):
         own = [one for one in measured if one["search"] == search and one["name"] in exact]
         pairs = [(one, exact[one["name"]]) for one in own]
+        if not pairs:
+            continue
         corrected = [one["correction"] for one in own if "correction" in one]
         rows.append(
             (
@@ -189,6 +191,8 @@ def draw(measured: list[dict[str, Any]], path: Path) -> None:
         for search in dict.fromkeys(one["search"] for one in rows):
             own = [one for one in rows if one["search"] == search and one["name"] in exact]
             pairs = [(one, exact[one["name"]]) for one in own]
+            if not pairs:
+                continue
             middle, (low, high) = loss(pairs), interval(pairs)
             spread = [[max(middle - low, 0)], [max(high - middle, 0)]]
             axis.errorbar(
