@@ -32,8 +32,8 @@ def test_importance_lies_within_its_error_bars(seed):
     estimates, order = found.estimates, found.curves.order
     truth = np.array([true_effect(scorer, order, (r,)) for r in range(n)])
     off = np.abs(estimates.importance - truth) / estimates.uncertainty
-    assert np.abs(estimates.importance - truth).max() < 0.1 * np.abs(truth).max() + 0.02
-    assert np.mean(off < 3) >= 0.9
+    assert off.max() < 3, "an error bar that does not reach the truth"
+    assert estimates.uncertainty.mean() < 0.15 * np.abs(truth).max(), "bars that say nothing"
     assert len(estimates.pairs) == len(estimates.interaction) == 5
     strength = [true_effect(scorer, order, pair) for pair in estimates.pairs.tolist()]
     np.testing.assert_allclose(estimates.interaction, strength, atol=0.05)
