@@ -269,5 +269,6 @@ def test_an_interrupt_returns_what_was_found_and_says_so(case, monkeypatch):
     monkeypatch.setattr(kind, "__call__", interrupt)
     found = eagle_jax.explain(case)
     assert scored == [2, 32, 30] and found.order.size == 2
-    assert found.options == {"search": "exact", "ended": "interrupt"}
+    ended = {"search": "exact", "chosen_by": "auto", "ended": "interrupt"}
+    assert found.options == ended
     assert "cut short by an interrupt after 2 of 16 regions" in found.summary()

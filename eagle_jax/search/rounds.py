@@ -16,12 +16,14 @@ So a search knows nothing of batches, devices, other images, clocks or counting.
 """
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32
+from threadpoolctl import ThreadpoolController
 
 from eagle_jax.errors import InputError
 from eagle_jax.scoring.scorer import Scorer
@@ -217,7 +219,10 @@ def run_rounds(
 
     def answer(i: int, scores: Float32[np.ndarray, "b t"] | None) -> None:
         try:
-            asked[i] = latest[i] = running[i].send(scores)
+            # What searches compute is small: more threads would wait for each other, most of
+            # all beside other work.
+            with _libraries().limit(limits=1, user_api="blas"):
+                asked[i] = latest[i] = running[i].send(scores)
         except StopIteration as end:
             del asked[i]
             solution = end.value
@@ -255,6 +260,11 @@ def run_rounds(
             answer(i, own)
         report(_progress(problems, latest, int(forwards.sum())))
     return [found[i] for i in range(len(scorers))]
+
+
+@functools.cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _progress(problems: Sequence[Problem], latest: Sequence[Round], forwards: int) -> Progress:

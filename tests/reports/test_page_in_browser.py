@@ -589,7 +589,8 @@ def test_two_people_wait_for_each_other(open_page, live, session):
         gate.set()
         for page, word in zip(pages, ("fish", "dog"), strict=True):
             page.locator("#download").wait_for()
-            assert f"\u201c{word}\u201d" in page.locator(".caption").inner_text()
+            said = page.locator(".caption")
+            until(lambda said=said, word=word: f"\u201c{word}\u201d" in said.inner_text())
 
 
 def test_what_cannot_be_used_is_said_in_one_line(browser, live, tmp_path):
