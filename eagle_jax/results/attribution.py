@@ -212,8 +212,10 @@ class Attribution:
         if "search" in self.options:
             chosen = self.options.get("chosen_by")
             by = f", chosen by {chosen}" if chosen else ""
-            share = self.forwards / (self.regions * (self.regions + 1))
-            lines["search"] = f"{self.search}{by}: {share:.0%} of the forwards of the exact one"
+            lines["search"] = self.search + by
+            if self.search != "exact":
+                share = self.forwards / (self.regions * (self.regions + 1))
+                lines["search"] += f": {share:.0%} of the forwards of the exact one"
         lines["cost"] = f"{self.forwards:,} forwards in {self.seconds:.1f} s"
         return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
 
