@@ -5,7 +5,7 @@ import functools
 import io
 import json
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +15,12 @@ from eagle_jax.files import write_folder
 from eagle_jax.inputs.answer import decode_answer
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.regions import Regions, segment
-from eagle_jax.metrics.hallucination import minimal_correction, right_answers, yes_or_no
+from eagle_jax.metrics.hallucination import (
+    Label,
+    minimal_correction,
+    right_answers,
+    yes_or_no,
+)
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.results.storage import ANSWERS, encode, require_free
 from eagle_jax.scoring.answers import generate, regenerate
@@ -46,7 +51,7 @@ class Diagnosis:
     """
 
     prompt: str
-    label: Literal["Yes", "No"]
+    label: Label
     before: str
     attribution: Attribution | None = None
     answers: tuple[str | None, ...] | None = None

@@ -11,6 +11,7 @@ from eagle_jax.commands.arguments import (
     positive,
     text,
 )
+from eagle_jax.metrics.hallucination import LABELS
 
 # A fish that is not there, and that the model is sure of.
 _MISTAKE = 21
@@ -39,7 +40,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     add = parser.add_argument
     add("image", nargs="?", help="the picture; without one, a mistake of the demo model")
     add("--prompt", type=text, help="a question that is answered by Yes or No")
-    add("--label", choices=["Yes", "No"], help="the right answer")
+    add("--label", choices=LABELS, help="the right answer")
     add_model_arguments(parser)
     add(
         "--regions",

@@ -21,6 +21,7 @@ from eagle_jax.reports.look import (
     drawable,
     font,
     new_figure,
+    plain_frame,
 )
 from eagle_jax.results.measures import GRID
 
@@ -209,9 +210,4 @@ def _raw(group: Group, kind: str) -> np.ndarray:
 def _style(axes: Axes, below: str, beside: str) -> None:
     axes.set_xlabel(below, fontproperties=font(8.5), color=INK)
     axes.set_ylabel(beside, fontproperties=font(8.5), color=INK)
-    axes.tick_params(length=2.5, width=0.6, color=FAINT, labelcolor=INK)
-    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
-        label.set_fontproperties(font(7.5))
-    for side, spine in axes.spines.items():
-        spine.set(visible=side in ("left", "bottom"), color=FAINT, linewidth=0.6)
-    axes.set_facecolor("none")
+    plain_frame(axes)
