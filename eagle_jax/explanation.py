@@ -166,11 +166,20 @@ class Approach(NamedTuple):
         """What is known of the approach beforehand.
 
         Raises:
-          InputError: there is no such method, search or option.
+          InputError: there is no such method, search or option, or a limit is given to a
+            method that has none.
         """
         chosen_search(self.search)
         told = full_options(self.method, self.told)
-        return {"search": self.search} if self.method == "eagle" else told
+        if self.method == "eagle":
+            return {"search": self.search}
+        for name, value in vars(self.limits).items():
+            if value is not None:
+                raise InputError(
+                    f"{name} limits the searches of eagle; {self.method} is told what to spend "
+                    f"by its options: {', '.join(told) or 'it has none'}"
+                )
+        return told
 
     def find(
         self,

@@ -62,6 +62,7 @@ def test_methods_say_what_they_need():
         ({"method": "shap"}, "method is 'shap'; it must be one of eagle, llava-cam"),
         ({"method": "lime", "options": {"depth": 1}}, "lime has no option 'depth'"),
         ({"options": {"samples": 9}}, "eagle has no option 'samples'; it has no options"),
+        ({"method": "rise", "budget": 99}, "budget limits the searches of eagle; rise is told"),
     ],
 )
 def test_what_is_unknown_is_refused_before_the_model_is_asked(told, message, case):
