@@ -24,6 +24,23 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_list_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds LIST, --images and --kind."""
+    add = parser.add_argument
+    add("list", metavar="LIST", type=Path, help="JSON lines, or a published list")
+    add("--images", type=Path, metavar="DIR", help="where pictures are (default: the list's)")
+    add("--kind", metavar="NAME", help="format of the list (default: recognised)")
+
+
+def add_regions_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --regions."""
+    parser.add_argument(
+        "--regions",
+        default="64",
+        help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
+    )
+
+
 def add_search_arguments(
     parser: argparse.ArgumentParser, default: str | None, said: str | None = None
 ) -> None:

@@ -6,7 +6,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eagle_jax.commands.arguments import add_model_arguments, cache_compilations, positive
+from eagle_jax.commands.arguments import (
+    add_list_arguments,
+    add_model_arguments,
+    add_regions_argument,
+    cache_compilations,
+    positive,
+)
 from eagle_jax.commands.processes import add_process_arguments, join_processes
 
 if TYPE_CHECKING:
@@ -40,21 +46,15 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     parser.set_defaults(run=command)
     add = parser.add_argument
-    add("list", metavar="LIST", type=Path, help="JSON lines, or a published list")
+    add_list_arguments(parser)
     add("--out", required=True, type=Path, metavar="DIR", help="folder of the results")
     add(
         "--methods",
         default="eagle,llava-cam,igos++,tam,random",
         help="names separated by commas (default: eagle,llava-cam,igos++,tam,random)",
     )
-    add("--images", type=Path, metavar="DIR", help="where pictures are (default: the list's)")
-    add("--kind", metavar="NAME", help="format of the list (default: recognised)")
     add_model_arguments(parser)
-    add(
-        "--regions",
-        default="64",
-        help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
-    )
+    add_regions_argument(parser)
     add(
         "--granularity",
         default="region",

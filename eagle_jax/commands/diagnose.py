@@ -6,6 +6,7 @@ from pathlib import Path
 
 from eagle_jax.commands.arguments import (
     add_model_arguments,
+    add_regions_argument,
     add_search_arguments,
     cache_compilations,
     positive,
@@ -42,11 +43,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     add("--prompt", type=text, help="a question that is answered by Yes or No")
     add("--label", choices=LABELS, help="the right answer")
     add_model_arguments(parser)
-    add(
-        "--regions",
-        default="64",
-        help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
-    )
+    add_regions_argument(parser)
     add(
         "--bisect",
         action="store_true",

@@ -7,6 +7,7 @@ from pathlib import Path
 from eagle_jax.commands.arguments import (
     add_method_arguments,
     add_model_arguments,
+    add_regions_argument,
     add_search_arguments,
     cache_compilations,
     number,
@@ -57,11 +58,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="TEXT",
         help="score this token at the target (default: the answer's own)",
     )
-    add(
-        "--regions",
-        default="64",
-        help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
-    )
+    add_regions_argument(parser)
     add_method_arguments(parser)
     add_search_arguments(parser, "auto")
     add(

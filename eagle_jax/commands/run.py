@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 from eagle_jax.commands.arguments import (
+    add_list_arguments,
     add_method_arguments,
     add_model_arguments,
+    add_regions_argument,
     add_search_arguments,
     cache_compilations,
     number,
@@ -41,16 +43,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     parser.set_defaults(run=command)
     add = parser.add_argument
-    add("list", metavar="LIST", type=Path, help="JSON lines, or a published list")
+    add_list_arguments(parser)
     add("--out", required=True, type=Path, metavar="DIR", help="folder of the results")
-    add("--images", type=Path, metavar="DIR", help="where pictures are (default: the list's)")
-    add("--kind", metavar="NAME", help="format of the list (default: recognised)")
     add_model_arguments(parser)
-    add(
-        "--regions",
-        default="64",
-        help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
-    )
+    add_regions_argument(parser)
     add_method_arguments(parser)
     add_search_arguments(parser, None, "auto, with --published-rules exact")
     add(

@@ -4,6 +4,7 @@ import argparse
 
 from eagle_jax.commands.arguments import (
     add_model_arguments,
+    add_regions_argument,
     add_search_arguments,
     cache_compilations,
     positive,
@@ -45,11 +46,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="N",
         help="0 for any that is free (default: 8000)",
     )
-    add(
-        "--regions",
-        default="64",
-        help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
-    )
+    add_regions_argument(parser)
     add_search_arguments(parser, "auto")
     add(
         "--max-new-tokens",
