@@ -1,5 +1,6 @@
 """From an image and a prompt to an attribution: the whole story."""
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, overload
@@ -17,7 +18,7 @@ from eagle_jax.results.attribution import Attribution
 from eagle_jax.scoring.case import Answer, Case, Target, TargetIds, ask
 from eagle_jax.scoring.model import Model
 from eagle_jax.search import Found, Limits, Objective, Progress, find_orders
-from eagle_jax.search.interrupts import first_interrupt_waits
+from eagle_jax.search.interrupts import first_interrupt_waits, never
 from eagle_jax.search.methods import chosen_search
 
 
@@ -129,8 +130,10 @@ def explain(
     _ = approach.options  # refused before the model is asked
     begin = time.perf_counter()
     case = _case(asked, image, prompt, question)
+    # Only a search has something to show for the time until Ctrl-C.
+    waits = first_interrupt_waits() if method == "eagle" else contextlib.nullcontext(never)
     with (
-        first_interrupt_waits() as interrupted,
+        waits as interrupted,
         tqdm(disable=not progress, unit=" forwards", leave=False) as bar,
     ):
 
@@ -186,7 +189,7 @@ class Approach(NamedTuple):
         cases: Sequence[Case],
         room: int | None = None,
         report: Callable[[Progress], Any] = lambda progress: None,
-        interrupted: Callable[[], bool] = lambda: False,
+        interrupted: Callable[[], bool] = never,
     ) -> list[tuple[Found, Float32[np.ndarray, "H W"] | None]]:
         """What is found for each case, and the map it was found by, if by one."""
         if self.method != "eagle":

@@ -6,6 +6,11 @@ import threading
 from collections.abc import Callable, Iterator
 
 
+def never() -> bool:
+    """What says that no interrupt came."""
+    return False
+
+
 @contextlib.contextmanager
 def first_interrupt_waits() -> Iterator[Callable[[], bool]]:
     """Keeps the first Ctrl-C from raising; a second one raises as always.
@@ -16,7 +21,7 @@ def first_interrupt_waits() -> Iterator[Callable[[], bool]]:
     """
     usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if threading.current_thread() is not threading.main_thread() or not usual:
-        yield lambda: False
+        yield never
         return
     came = False
 

@@ -1,6 +1,7 @@
 """Any method through the front door: explanations, runs and the command line."""
 
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -94,3 +95,13 @@ def test_the_command_line_refuses_options_in_one_line(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error == "eagle-jax: tam has no option 'samples'; it has variant\n"
     assert not (tmp_path / "new").exists()
+
+
+def test_an_interrupt_ends_a_method_that_has_nothing_to_show_yet(case, monkeypatch):
+    def interrupt(self, visible):
+        signal.raise_signal(signal.SIGINT)
+        return np.zeros((len(visible), 1), np.float32)
+
+    monkeypatch.setattr(type(case.scorer), "__call__", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        eagle_jax.explain(case, method="leave-one-out")
