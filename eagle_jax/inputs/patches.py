@@ -5,7 +5,6 @@ inside the scoring program.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int32, UInt8
 
 from eagle_jax.inputs.image_settings import Frame, ImageSettings
-from eagle_jax.inputs.resize import resize_last_axis, resize_softly, resize_weights
+from eagle_jax.inputs.resize import resize_last_axis, resize_weights
 
 # Pixel values composed or resized at once; bounds the memory of large images and of many tiles
 # to a few of these.
@@ -164,9 +163,9 @@ def masked_patches(plan: ImagePlan, visible: Bool[Array, "b n"]) -> Float32[Arra
 def soft_patches(plan: ImagePlan, mask: Float[Array, "b n"]) -> Float32[Array, "b p e"]:
     """Dims regions of an image and prepares it for the model; differentiable in the mask.
 
-    At masks of zeros and ones these are the patches of `masked_patches`, exactly where the
-    image is not resized. The processor rounds to whole numbers after each pass of a resize;
-    without that no pixel is off by more than 1.2 of 255 levels.
+    At masks of zeros and ones these are the patches of `masked_patches`. A resize rounds to
+    whole pixel values as the processor does, so the model sees a picture that it could be
+    given; the gradient is that of the sums before they are rounded (straight-through).
 
     Args:
       plan: from `plan_image`; `Case.question.plan`.
@@ -188,7 +187,7 @@ def _soft_view(plan: ImagePlan, view: View, mask: Array) -> Array:
         patches = share * pixels + (1 - share) * plan.table[:, :1]
     else:
         values = mask[:, None, plan.labels] * plan.image
-        patches = _patchify(_resized(plan, view, values, resize_softly), plan, view)
+        patches = _patchify(_resized(plan, view, values), plan, view)
         black, white = plan.table[:, :1], plan.table[:, 255:]
         patches = black + patches * ((white - black) / 255)
     return patches.reshape(len(mask), math.prod(view.blocks) * view.block**2, -1)
@@ -241,20 +240,20 @@ def _own_patches(plan: ImagePlan, view: View) -> tuple[Array, Array]:
 def _resize_patches(plan: ImagePlan, view: View, visible: Array) -> Array:
     seen = visible[:, None, plan.labels]
     values = jnp.where(seen, plan.image, 0).astype(jnp.float32)
-    values = _resized(plan, view, values, resize_last_axis).astype(jnp.uint8)
+    values = _resized(plan, view, values).astype(jnp.uint8)
     return _lookup(plan.table, _patchify(values, plan, view))
 
 
-def _resized(plan: ImagePlan, view: View, values: Array, resize: Callable) -> Array:
+def _resized(plan: ImagePlan, view: View, values: Array) -> Array:
     # Another view may have padded a side that stays in this one.
     height, width = _shape(plan, view)
     if view.horizontal is None:
         values = values[..., :width]
     else:
-        values = resize(values, view.horizontal)
+        values = resize_last_axis(values, view.horizontal)
     if view.vertical is None:
         return values[..., :height, :]
-    return resize(values.swapaxes(2, 3), view.vertical).swapaxes(2, 3)
+    return resize_last_axis(values.swapaxes(2, 3), view.vertical).swapaxes(2, 3)
 
 
 def _patchify(values: Array, plan: ImagePlan, view: View) -> Array:

@@ -11,7 +11,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32
+from jaxtyping import Array, Float32
 
 from eagle_jax.errors import InputError
 
@@ -20,8 +20,6 @@ from eagle_jax.errors import InputError
 _WEIGHT_BITS = 22
 _LOW_BITS = 8
 _BUCKET = 64
-# More than the rounding of a float32 sum of weighted pixels.
-_SLACK = 2.0**-10
 _TILES, _MIN_TILE = 8, 32
 
 
@@ -90,8 +88,10 @@ def resize_last_axis(
 ) -> Float32[Array, "b c y count"]:
     """One pass of the resize, with its round to whole numbers from 0 to 255.
 
+    Its gradient is that of the weighted sum before the round.
+
     Args:
-      values: whole numbers from 0 to 255.
+      values: from 0 to 255; exact for whole numbers.
       weights: from `resize_weights`.
 
     Returns:
@@ -121,25 +121,13 @@ def resize_last_axis(
     return jax.lax.fori_loop(0, -(-count // tile), fill, room)
 
 
-def resize_softly(
-    values: Float[Array, "b c y padded"], weights: Float32[Array, "2 count padded"]
-) -> Float32[Array, "b c y count"]:
-    """One pass of the resize without its round, so that gradients pass.
+@jax.custom_jvp
+def _round_down(x: Array) -> Array:
+    """The floor of x with the gradient of x itself, straight through."""
+    return jnp.floor(x)
 
-    Args:
-      values: from 0 to 255.
-      weights: from `resize_weights`.
 
-    Returns:
-      Values from 0 to 255, within half of `resize_last_axis`.
-    """
-    high, low = weights
-    whole = (high * 2.0**_LOW_BITS + low) * 2.0**-_WEIGHT_BITS
-    resized = jnp.einsum("bcyx,wx->bcyw", values, whole, precision=jax.lax.Precision.HIGHEST)
-    # Black and white keep their gradient: `clip` would halve it on a bound, and take it away
-    # where a sum is rounded to beyond one.
-    black, white = -_SLACK, 255.0 + _SLACK
-    return jnp.where(resized < black, 0.0, jnp.where(resized > white, 255.0, resized))
+_round_down.defjvps(lambda change, rounded, x: change)
 
 
 def _weigh(values: Array, halves: Array) -> Array:
@@ -149,5 +137,7 @@ def _weigh(values: Array, halves: Array) -> Array:
     )
     # Fixed-point rounding, (high * 256 + low + 2**21) >> 22, kept to exact float32 integers.
     half_unit = 2.0 ** (_WEIGHT_BITS - _LOW_BITS - 1)
-    total = high + jnp.floor(low * 2.0**-_LOW_BITS) + half_unit
-    return jnp.clip(jnp.floor(total * 2.0 ** (_LOW_BITS - _WEIGHT_BITS)), 0.0, 255.0)
+    total = high + _round_down(low * 2.0**-_LOW_BITS) + half_unit
+    level = _round_down(total * 2.0 ** (_LOW_BITS - _WEIGHT_BITS))
+    # `clip` would halve the gradient of black and white, which lie on the bounds.
+    return jnp.where(level < 0, 0.0, jnp.where(level > 255, 255.0, level))

@@ -89,55 +89,52 @@ def test_soft_masks_of_zeros_and_ones_are_exact_ones(size, laid_out, model, sets
     patches, logs, *_ = exact(model, laid_out[size], sets)
     softly, soft_logs = soft(model, laid_out[size], sets.astype(jnp.float32))
     assert soft_logs.shape == logs.shape
-    if size == "plain":
-        np.testing.assert_array_equal(softly, patches)
-        np.testing.assert_allclose(soft_logs, logs, rtol=0, atol=1e-5)
-        np.testing.assert_allclose(jnp.exp(soft_logs), jnp.exp(logs), rtol=0, atol=1e-6)
-    else:
-        # In levels of 255: half of one is rounded away by the second pass, and half by the
-        # first, which the negative lobes of the second pass's filter raise to 0.64.
-        black, white = laid_out[size].plan.table[:, 0], laid_out[size].plan.table[:, 255]
-        levels = jnp.abs(softly - patches).reshape(-1, 3, 14 * 14)
-        levels = 255 * levels / (white - black)[:, None]
-        assert 0.5 < levels.max() < 1.2 and levels.mean() < 0.4
-        np.testing.assert_allclose(jnp.exp(soft_logs), jnp.exp(logs), rtol=0, atol=5e-3)
+    np.testing.assert_allclose(softly, patches, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(soft_logs, logs, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(jnp.exp(soft_logs), jnp.exp(logs), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_gradient_is_that_of_finite_differences(size, laid_out, model):
+def test_the_gradient_is_that_of_finite_differences(size, laid_out, model, monkeypatch):
+    # A resize rounds, and its gradient is that of the sums it rounds.
+    monkeypatch.setattr("eagle_jax.inputs.resize._round_down", lambda x: x)
     question = laid_out[size]
     mask = np.random.default_rng(1).uniform(0.2, 0.8, REGIONS).astype(np.float32)
 
     @quick_jit
-    @jax.grad
-    def gradient(mask):
+    @jax.vmap
+    @jax.value_and_grad
+    def summed(mask):
         patches = soft_patches(question.plan, mask[None])
         return log_score_patches(model.network, question, patches).sum()
 
     # Four points in each direction: what remains is of the fourth order.
     steps = np.array([1, -1, 2, -2])[:, None, None] / 64 * np.eye(REGIONS)
-    masks = (mask + steps).reshape(-1, REGIONS).astype(np.float32)
-    near, back, far, behind = np.asarray(soft(model, question, masks)[1]).sum(1).reshape(4, -1)
+    masks = (mask + steps).reshape(-1, REGIONS)
+    values, gradients = summed(np.vstack([mask, masks]).astype(np.float32))
+    near, back, far, behind = np.asarray(values[1:]).reshape(4, -1)
     expected = (8 * (near - back) - (far - behind)) / 12 * 64
-    found = gradient(mask)
     scale = np.abs(expected).max()
-    np.testing.assert_allclose(found, expected, rtol=0, atol=3e-4 * scale)
+    np.testing.assert_allclose(gradients[0], expected, rtol=0, atol=3e-4 * scale)
     assert scale > 1
 
 
-@pytest.mark.parametrize("share, colour", [(0.0, 200), (1.0, 255)])
-def test_black_and_white_have_their_whole_gradient(share, colour, model):
-    """A flat picture: each value is the mask's share of the colour, resized or not."""
+@pytest.mark.parametrize("share, colour", [(0.0, 200), (0.4, 204), (1.0, 255)])
+def test_rounded_pixels_have_the_whole_gradient_up_to_black_and_white(share, colour, model):
+    """A flat picture: each value is the mask's share of the colour, a whole number."""
     image = np.full((60, 78, 3), colour, np.uint8)
     labels = np.zeros((60, 78), np.int32)
     plan = jax.device_put(plan_image(image, labels, model.image_settings))
-    mask = jnp.full((1, 1), share)
-    _, slope = jax.jvp(functools.partial(soft_patches, plan), (mask,), (jnp.ones((1, 1)),))
-    expected = colour / 255 * (plan.table[:, 255] - plan.table[:, 0])
-    slope = slope.reshape(-1, 3, 14 * 14)
-    np.testing.assert_allclose(
-        slope, np.broadcast_to(expected[:, None], slope.shape), rtol=1e-5
-    )
+    mask, change = jnp.full((1, 1), share), jnp.ones((1, 1))
+    found = jax.jvp(functools.partial(soft_patches, plan), (mask,), (change,))
+    black, white = plan.table[:, :1], plan.table[:, 255:]
+    level = (white - black) / 255
+    for ours, expected in zip(
+        found, (black + level * round(share * colour), level * colour), strict=True
+    ):
+        ours = ours.reshape(-1, 3, 14 * 14)
+        expected = np.broadcast_to(expected, ours.shape)
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_masks_that_are_not_boolean_are_refused(laid_out, model, monkeypatch):
