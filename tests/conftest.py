@@ -1,6 +1,7 @@
 """Checkpoints, references and images that several test modules share."""
 
 import functools
+import gc
 import os
 import tempfile
 
@@ -11,9 +12,22 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 
+# Most of the time goes into compiling programs that run once. XLA's older emitters, and one
+# piece of code for each program, take less than half of that time on CPUs.
+os.environ["XLA_FLAGS"] = (
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1 "
+    + os.environ.get("XLA_FLAGS", "")
+)
+
 import numpy as np
 import pytest
 import tiny_checkpoints
+
+
+def pytest_collection_finish():
+    # What is imported stays: looking through it for garbage again and again takes time.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -248,6 +249,8 @@ def test_processes_that_do_not_add_up(arguments, said, path, tmp_path, capsys):
 
 
 def start(path, out, cache, *more):
+    # What this process has compiled; a copy, of which a killed process may spoil an entry.
+    shutil.copytree(os.environ["JAX_COMPILATION_CACHE_DIR"], cache, dirs_exist_ok=True)
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
     return subprocess.Popen(
         [sys.executable, "-m", "eagle_jax.cli", "run", str(path), "--out", str(out)]

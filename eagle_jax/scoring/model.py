@@ -157,10 +157,14 @@ def abstract_network(config: dict[str, Any], where: str) -> tuple[Any, Keys]:
         raise InputError(
             f"{where} says model_type {kind!r}; supported are {', '.join(sorted(FAMILIES))}"
         )
-    family = FAMILIES[kind]
-    shape = family.read_config(config)
-    skeleton = nnx.eval_shape(lambda: family.build(shape, rngs=nnx.Rngs(0)))
-    return skeleton, family.weight_keys(shape)
+    shape = FAMILIES[kind].read_config(config)
+    return nnx.clone(_skeleton(kind, shape)), FAMILIES[kind].weight_keys(shape)
+
+
+@functools.cache
+def _skeleton(kind: str, shape: Any) -> Any:
+    # Traced once for loads and plans of the same shape: a quarter of a second or more.
+    return nnx.eval_shape(lambda: FAMILIES[kind].build(shape, rngs=nnx.Rngs(0)))
 
 
 def prompt_about(model: Model, plan: ImagePlan, prompt: str) -> Int32[np.ndarray, " s"]:

@@ -252,7 +252,9 @@ def test_training_steps_lower_the_loss(tokenizer, tiny):
 
 
 @pytest.mark.slow
-def test_training_goes_on_where_it_stopped(tiny, tmp_path):
+def test_training_goes_on_where_it_stopped(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("eagle_jax.demo.train.BATCH", 4)
+
     def logged():
         return [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
 

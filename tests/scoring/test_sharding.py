@@ -24,11 +24,9 @@ SCRIPT = Path(__file__).parents[1] / "support" / "sharded_scores.py"
 
 def on_eight_devices(folder, *meshes, optimised=False, answers=True):
     # Unoptimised machine code for the same arithmetic: these programs run once or twice.
-    level = "" if optimised else " --xla_backend_optimization_level=0"
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count=8{level}",
-    }
+    flags = [os.environ["XLA_FLAGS"], "--xla_force_host_platform_device_count=8"]
+    flags += [] if optimised else ["--xla_backend_optimization_level=0"]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": " ".join(flags)}
     command = [sys.executable, str(SCRIPT), str(folder), ",".join(meshes)]
     command += ["--answers"] if answers else []
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -38,9 +36,7 @@ def on_eight_devices(folder, *meshes, optimised=False, answers=True):
 
 def assert_alike(alone, spread):
     np.testing.assert_allclose(spread["scores"], alone["scores"], rtol=0, atol=1e-5)
-    for name in ("order", "answer", "regenerated"):
-        assert spread[name] == alone[name]
-    assert len(set(alone["regenerated"])) > 1
+    assert (spread["order"], spread["answer"]) == (alone["order"], alone["answer"])
     assert np.ptp(alone["scores"], axis=0).max() > 0.05, "the masks do not matter"
 
 
@@ -49,6 +45,8 @@ def test_any_mesh_gives_the_scores_of_one_device(untied):
     alone, masks, both = on_eight_devices(untied, "2x1", "4x2")
     for spread in (masks, both):
         assert_alike(alone, spread)
+        assert spread["regenerated"] == alone["regenerated"]
+    assert len(set(alone["regenerated"])) > 1
     assert masks["collectives"] == [] and masks["split"] == []
     # The reader of programs does see collectives where weights are split.
     assert "all-reduce" in both["collectives"]
@@ -66,7 +64,7 @@ def test_any_mesh_gives_the_scores_of_one_device(untied):
 @pytest.mark.parametrize("family", ["llava", "internvl"])
 def test_the_other_families_on_a_mesh(family, tmp_path):
     make = {"llava": tiny_llava.make_llava, "internvl": tiny_internvl.make_internvl}[family]
-    alone, both = on_eight_devices(make(tmp_path / family), "4x2")
+    alone, both = on_eight_devices(make(tmp_path / family), "4x2", answers=False)
     assert_alike(alone, both)
     for module in ("query", "key", "gate", "down", "embedding"):
         assert any(module in name for name in both["split"]), f"{module} is not split"

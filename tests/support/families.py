@@ -115,6 +115,10 @@ class Case:
         return questions.load_network(self.folder)
 
     @functools.cached_property
+    def tokenizer(self):
+        return load_tokenizer(self.folder, self.model.config.image_token_id)
+
+    @functools.cached_property
     def reference(self) -> TorchReference:
         return TorchReference(self.folder)
 
@@ -125,10 +129,9 @@ class Case:
         plan = plan_image(image, labels, settings)
         patches = _patches(plan)
         image_token = self.model.config.image_token_id
-        tokenizer = load_tokenizer(self.folder, image_token)
         tokens = patches.shape[1] // plan.merge_size**2
-        prompt = build_prompt(tokenizer, PROMPT, tokens, image_token)
-        answer_ids = tokenizer(answer, add_special_tokens=False).input_ids
+        prompt = build_prompt(self.tokenizer, PROMPT, tokens, image_token)
+        answer_ids = self.tokenizer(answer, add_special_tokens=False).input_ids
         ids = np.concatenate([prompt, answer_ids]).astype(np.int32)
         start = image_start(ids, image_token)
         positions = self.model.positions(ids, plan.grid)
