@@ -17,8 +17,8 @@ from importlib.metadata import version
 
 import jax
 
-from eagle_jax.planning.compilation import QUICK, compiler_missing
-from eagle_jax.planning.estimate import plan, published_models
+from eagle_jax.planning import plan, published_models
+from eagle_jax.planning.compilation import QUICK, REAL, compiler_missing
 
 _TARGETS = (("v6e:1x1", None), ("v5e:1x2", None), ("v5e:1x1", "int8"))
 
@@ -45,7 +45,7 @@ def main() -> int:
                 model,
                 topology=topology,
                 quantize=quantize,
-                effort=0.0 if options.full else QUICK,
+                effort=REAL if options.full else QUICK,
             )
             seconds = "refused"
             if found.compile_seconds is not None:

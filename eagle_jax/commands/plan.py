@@ -18,7 +18,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "plan",
         help="size a run: memory, mesh, batch size and time",
-        description="Says what an explanation costs on accelerators, before they are rented.",
+        description="Says what an explanation costs on accelerators, before they are rented. "
+        "With libtpu at hand the program is compiled for the TPUs, a minute or two; without, "
+        "the figures are bundled predictions and estimates, and the plan says so.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -47,9 +49,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     add("--quantize", choices=["int8"], help="weights and activations (default: bfloat16)")
     add(
         "--share",
-        default=0.5,
         type=number,
-        help="of the chips' peak rate that the time assumes (default: 0.5)",
+        help="of the chips' peak rate that the time assumes (default: what the compiler "
+        "predicts)",
     )
 
 

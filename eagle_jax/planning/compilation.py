@@ -20,7 +20,8 @@ from eagle_jax.scoring.set_function import score_sets
 
 # libtpu describes whole hosts; the devices of the smallest serve a program for fewer.
 _SMALLEST = "2x2"
-QUICK = -1.0
+# Efforts of the compiler: what a run gets, and the least.
+REAL, QUICK = 0.0, -1.0
 # What libtpu reads while it is loaded.
 _ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
@@ -118,7 +119,7 @@ def compile_step(
     arguments: tuple[Any, ...],
     batch_size: int,
     mesh: Mesh,
-    effort: float = QUICK,
+    effort: float = REAL,
 ) -> Compiled:
     """Compiles one greedy step without weights.
 
@@ -127,8 +128,9 @@ def compile_step(
       arguments: from `step_shapes`.
       batch_size: masks per forward, over all devices.
       mesh: devices of the target.
-      effort: of the compiler, to make the program fast, from -1 to 1; 0 is what a run gets.
-        With -1 the compiler takes a fifth of the time, and the program some more memory.
+      effort: of the compiler, to make the program fast, from -1 to 1. `REAL` is what a run
+        gets. With `QUICK` the compiler takes a fifth of the time, and the program some more
+        memory and several times as long.
 
     Returns:
       The program and its memory.

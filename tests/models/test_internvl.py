@@ -14,7 +14,7 @@ from eagle_jax.errors import InputError
 from eagle_jax.inputs.prompt import build_prompt, load_tokenizer
 from eagle_jax.models.checkpoints.weights import read_config
 from eagle_jax.models.families.internvl import InternVLConfig
-from eagle_jax.planning.estimate import published_models
+from eagle_jax.planning.published import published_models
 from eagle_jax.scoring.model import abstract_network
 
 

@@ -27,7 +27,7 @@ from eagle_jax.inputs.patches import plan_image
 from eagle_jax.inputs.pixel_budget import PixelBudget
 from eagle_jax.inputs.processors import read_settings
 from eagle_jax.planning.compilation import in_bfloat16, step_shapes
-from eagle_jax.planning.estimate import published_models
+from eagle_jax.planning.published import published_models
 from eagle_jax.scoring import scorer
 from eagle_jax.scoring.model import abstract_network
 from eagle_jax.scoring.question import lay_out
@@ -45,10 +45,11 @@ PLAN = """
 import dataclasses, json, sys, time
 import jax
 jax.config.update("jax_platforms", "cpu")
+from eagle_jax.planning.compilation import QUICK
 from eagle_jax.planning.estimate import plan
 model, topology, quantize = sys.argv[1:]
 begin = time.process_time()
-found = plan(model, topology=topology, quantize=quantize or None)
+found = plan(model, topology=topology, quantize=quantize or None, effort=QUICK)
 print(json.dumps(dataclasses.asdict(found) | {"work": time.process_time() - begin}))
 """
 

@@ -12,7 +12,9 @@ from eagle_jax import cli
 from eagle_jax.errors import InputError
 from eagle_jax.planning import compilation
 from eagle_jax.planning import estimate as planning
-from eagle_jax.planning.estimate import CHIPS, parse_topology, plan, published_models
+from eagle_jax.planning.chips import CHIPS, parse_topology
+from eagle_jax.planning.estimate import plan
+from eagle_jax.planning.published import published_models
 
 
 @pytest.fixture(autouse=True)

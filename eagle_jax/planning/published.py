@@ -1,0 +1,55 @@
+"""The checkpoints that ship as configurations, without their weights."""
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from eagle_jax.errors import InputError
+from eagle_jax.files import DEMO
+from eagle_jax.inputs.image_settings import ImageSettings
+from eagle_jax.inputs.processors import read_settings
+from eagle_jax.models.checkpoints.weights import read_config
+from eagle_jax.models.families.table import FAMILIES
+from eagle_jax.scoring.model import abstract_network, read_image_settings
+
+
+def published_models() -> dict[str, dict[str, Any]]:
+    """The checkpoints whose configurations ship with the package, by hub id."""
+    folder = resources.files("eagle_jax.planning") / "configs"
+    files = [json.loads(path.read_text("utf-8")) for path in folder.iterdir()]
+    return {found["name"]: found for found in sorted(files, key=lambda found: found["name"])}
+
+
+def published_config(name: str) -> Any:
+    """The configuration of a checkpoint that ships, as its modules have it.
+
+    Args:
+      name: its hub id.
+    """
+    config = published_models()[name]["config"]
+    return FAMILIES[config["model_type"]].read_config(config)
+
+
+def read_model(model: str) -> tuple[str, Any, ImageSettings]:
+    """A model's name, its modules with shapes in place of weights, and its image settings.
+
+    Args:
+      model: "demo", a folder, or the hub id of a checkpoint that ships.
+
+    Raises:
+      InputError: it is none of these, or is of a family that is not supported.
+    """
+    published = published_models()
+    if model in published:
+        found = published[model]
+        skeleton, _ = abstract_network(found["config"], model)
+        return model, skeleton, read_settings(found["preprocessor_config"])
+    folder = DEMO / "checkpoint" if model == "demo" else Path(model)
+    if not folder.is_dir():
+        raise InputError(
+            f"model is {model!r}; it must be demo, a folder with config.json and "
+            f"preprocessor_config.json, or one of {', '.join(published)}"
+        )
+    skeleton, _ = abstract_network(read_config(folder), str(folder / "config.json"))
+    return model, skeleton, read_image_settings(folder, skeleton.config.vision)

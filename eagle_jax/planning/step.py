@@ -1,0 +1,199 @@
+"""The fused step of a run, sized but not run: the model's shapes, the image, mesh and batch."""
+
+import math
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from eagle_jax.errors import InputError
+from eagle_jax.inputs.patches import ImagePlan, plan_image
+from eagle_jax.inputs.prompt import require_context
+from eagle_jax.models.layers.building_blocks import in_int8
+from eagle_jax.planning.chips import CHIPS, Chip, parse_topology
+from eagle_jax.planning.compilation import (
+    Compiled,
+    compile_step,
+    in_bfloat16,
+    step_shapes,
+    tpu_mesh,
+)
+from eagle_jax.planning.flops import forward_flops
+from eagle_jax.planning.program_memory import program_bytes, weight_bytes
+from eagle_jax.planning.published import read_model
+from eagle_jax.scoring.scorer import filling_batch_size
+
+# Tokens of a prompt besides the image's: a chat template and a question of one sentence.
+PROMPT_TOKENS = 40
+_MOST_PIXELS = 10_000
+_MOST_REGIONS = 4096
+_MOST_TARGETS = 2048
+# Beyond this many, the parts wait for each other longer than they compute.
+_MOST_PARTS = 8
+
+
+class Step(NamedTuple):
+    """One step of the exact search, as it would be run.
+
+    Attributes:
+      model: name of the checkpoint.
+      network: its modules with shapes in place of weights.
+      pixels: width and height of the image.
+      image: it, laid out for the model.
+      regions: number of regions.
+      rows: int (t,), sequence positions whose outputs are read.
+      topology: kind of chip, shape of the slice, number of chips.
+      mesh: devices along "data" and "model".
+      batch_size: masks per forward, over all devices.
+      precision: "bfloat16" or "int8".
+    """
+
+    model: str
+    network: Any
+    pixels: tuple[int, int]
+    image: ImagePlan
+    regions: int
+    rows: Int[np.ndarray, " t"]
+    topology: tuple[str, str, int]
+    mesh: tuple[int, int]
+    batch_size: int
+    precision: str
+
+    @property
+    def chip(self) -> Chip:
+        """The kind of chip."""
+        return CHIPS[self.topology[0]]
+
+    @property
+    def peak(self) -> float:
+        """Operations per second of one chip, in the precision of the weights."""
+        if self.precision == "int8" and self.chip.int8 is not None:
+            return self.chip.int8
+        return self.chip.bfloat16
+
+    @property
+    def flops(self) -> float:
+        """Operations that one masked image needs."""
+        return forward_flops(self.network.config, self.image.grid, self.rows)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of the weights, per chip."""
+        return weight_bytes(self.network, self.mesh[1])
+
+    @property
+    def program_bytes(self) -> float:
+        """Of the program besides the weights, per chip, by the analytic model."""
+        return _program(
+            self.network, self.image, self.rows, self.batch_size, self.mesh, self.chip
+        )
+
+    def compile(self, effort: float) -> Compiled:
+        """Compiles it for the TPUs of its topology, which need not be there.
+
+        Args:
+          effort: of the compiler, see `eagle_jax.planning.compilation.compile_step`.
+
+        Raises:
+          jax.errors.JaxRuntimeError: it does not fit the devices' memory, among others.
+        """
+        kind, shape, _ = self.topology
+        shapes = step_shapes(
+            self.network, self.image, PROMPT_TOKENS, len(self.rows), self.regions
+        )
+        devices = tpu_mesh(kind, shape, *self.mesh)
+        return compile_step(self.network, shapes, self.batch_size, devices, effort)
+
+
+def size_step(
+    model: str,
+    *,
+    image: str,
+    regions: int,
+    topology: str,
+    targets: int,
+    quantize: str | None,
+) -> Step:
+    """Chooses mesh and batch for a step; the arguments are those of `eagle_jax.plan`.
+
+    Raises:
+      InputError: an argument that cannot be used; the message lists what is accepted.
+    """
+    kind, shape, chips = parse_topology(topology)
+    width, height = _parse_image(image)
+    for name, value, most in (
+        ("regions", regions, _MOST_REGIONS),
+        ("targets", targets, _MOST_TARGETS),
+    ):
+        if not 1 <= value <= most:
+            raise InputError(f"{name} is {value}; it must be from 1 to {most}")
+    if quantize not in (None, "int8"):
+        raise InputError(f"quantize is {quantize!r}; it must be int8, or left out")
+
+    name, network, settings = read_model(model)
+    network = in_bfloat16(network)
+    if quantize == "int8":
+        network = in_int8(network)
+    pixels = np.zeros((height, width, 3), np.uint8)
+    layout = plan_image(pixels, np.zeros((height, width), np.int32), settings)
+    length = layout.tokens + PROMPT_TOKENS + targets
+    require_context(length, layout.tokens, network.config.decoder.context)
+    rows = layout.tokens + PROMPT_TOKENS + np.arange(targets) - 1
+    mesh, batch_size = _choose(network, layout, rows, chips, CHIPS[kind])
+    return Step(
+        model=name,
+        network=network,
+        pixels=(width, height),
+        image=layout,
+        regions=regions,
+        rows=rows,
+        topology=(kind, shape, chips),
+        mesh=mesh,
+        batch_size=batch_size,
+        precision=quantize or "bfloat16",
+    )
+
+
+def _choose(
+    skeleton: Any, layout: ImagePlan, rows: np.ndarray, chips: int, chip: Chip
+) -> tuple[tuple[int, int], int]:
+    """The mesh with the fewest parts of the weights that fits, and its batch size."""
+    tokens = max(math.prod(layout.grid), int(rows.max()) + 1)
+    parts = 1
+    while True:
+        data = chips // parts
+        own = filling_batch_size(tokens, data, "tpu" if chip.tpu else "gpu") // data
+        while True:
+            need = _program(skeleton, layout, rows, own * data, (data, parts), chip)
+            if weight_bytes(skeleton, parts) + need <= chip.memory:
+                return (data, parts), own * data
+            if own == 1:
+                break
+            own //= 2
+        if chips % (2 * parts) or parts == _MOST_PARTS:
+            return (data, parts), data
+        parts *= 2
+
+
+def _program(
+    skeleton: Any,
+    layout: ImagePlan,
+    rows: np.ndarray,
+    batch_size: int,
+    mesh: tuple[int, int],
+    chip: Chip,
+) -> float:
+    own = batch_size // mesh[0]
+    return program_bytes(skeleton.config, layout, rows, own, mesh[1], not chip.tpu)
+
+
+def _parse_image(image: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,6})x(\d{1,6})", image.lower())
+    sides = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not all(1 <= side <= _MOST_PIXELS for side in sides):
+        raise InputError(
+            f"image is {image!r}; it must be WIDTHxHEIGHT in pixels, such as 640x480, with "
+            f"sides from 1 to {_MOST_PIXELS}"
+        )
+    return sides
