@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 logger = logging.getLogger(__name__)
 
 
+@jax.named_scope("attention")
 def attention(
     query: Float[Array, "b s h d"],
     key: Float[Array, "b u k d"],

@@ -2,7 +2,8 @@
 
 `score`, `log_score` and `log_score_patches` are plain JAX: jit, vmap, grad and shard_map
 compose with them. `score_sets` is the program behind `MaskedImageScorer`, one for any number of
-sets.
+sets. Scopes name the stages of a program: "pixels", "vision", "decoder" and "head", and
+"attention" within two of them; what a profile shows outside of them serves the search.
 """
 
 import functools
@@ -74,7 +75,8 @@ def _exact(network, question: Question, visible, values) -> Array:
             f"visible is of type {visible.dtype}; regions are visible or not, so it must be "
             "bool (for masks between 0 and 1, and their gradients, see soft_patches)"
         )
-    patches = _rounded(masked_patches(question.plan, visible), question)
+    with jax.named_scope("pixels"):
+        patches = _rounded(masked_patches(question.plan, visible), question)
     return _cut(_read(network, question, patches, values), question)
 
 
@@ -85,14 +87,17 @@ def _cut(scores: Array, question: Question) -> Array:
 
 def _read(network, question: Question, patches, values) -> Array:
     with full_precision(network):
-        visual = network.visual_tokens(patches, question.layout)
+        with jax.named_scope("vision"):
+            visual = network.visual_tokens(patches, question.layout)
         return _after_vision(network, question, visual, values)
 
 
 def _after_vision(network, question: Question, visual, values) -> Array:
-    embeddings = network.embed(question.ids, visual, question.start)
-    hidden = network.hidden_states(embeddings, question.positions, question.rows)
-    return values(network, question, hidden)
+    with jax.named_scope("decoder"):
+        embeddings = network.embed(question.ids, visual, question.start)
+        hidden = network.hidden_states(embeddings, question.positions, question.rows)
+    with jax.named_scope("head"):
+        return values(network, question, hidden)
 
 
 def _log_probabilities(network, question: Question, hidden) -> Array:
@@ -121,6 +126,7 @@ def _score_several(
 ) -> Float32[Array, "b t"]:
     """`score` of masked images that belong to different questions of a stack."""
 
+    @jax.named_scope("pixels")
     def pixels(row):
         which, visible = row
         return masked_patches(pick(questions, which).plan, visible[None])[0]
@@ -132,7 +138,8 @@ def _score_several(
     at_once = min(len(visible), images_at_once(questions.plan))
     patches = jax.lax.map(pixels, (which, visible), batch_size=at_once)
     with full_precision(network):
-        visual = network.visual_tokens(_rounded(patches, questions), questions.layout)
+        with jax.named_scope("vision"):
+            visual = network.visual_tokens(_rounded(patches, questions), questions.layout)
         return jax.vmap(read)(which, visual)
 
 

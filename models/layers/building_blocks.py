@@ -99,6 +99,7 @@ class GatedMLP(nnx.Module):
         return self.down(nnx.silu(self.gate(x)) * self.up(x))
 
 
+@jax.named_scope("attention")
 def rotate(
     x: Float[Array, "b s h d"],
     rotation: tuple[Float[Array, "s f"], Float[Array, "s f"]],

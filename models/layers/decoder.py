@@ -201,7 +201,8 @@ class Decoder(nnx.Module):
 
         x, _ = jax.lax.scan(run, x, (self._numbers, self.layers))
         x, _ = self.last(x, rotation, mask, rows)
-        return self.norm(x)
+        with jax.named_scope("head"):
+            return self.norm(x)
 
     def layer_inputs(
         self, x: Float[Array, "b s c"], positions: Int[Array, "3 s"]
