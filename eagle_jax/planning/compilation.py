@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from eagle_jax.inputs.patches import ImagePlan
 from eagle_jax.models.checkpoints.sharding import place_skeleton
-from eagle_jax.scoring.question import lay_out
+from eagle_jax.scoring.question import Question, lay_out
 from eagle_jax.scoring.scorer import padded_regions
 from eagle_jax.scoring.set_function import score_sets
 
@@ -88,27 +88,33 @@ def _environment() -> Iterator[None]:
             del os.environ[name]
 
 
-def step_shapes(
-    network: Any, plan: ImagePlan, prompt_tokens: int, targets: int, regions: int
-) -> tuple[Any, ...]:
-    """The shapes of what `score_sets` takes behind the network, to compile it in advance.
+def step_question(network: Any, plan: ImagePlan, prompt_tokens: int, targets: int) -> Question:
+    """A question of the wanted shape, about nothing.
 
     Args:
       network: the model's modules; shapes instead of weights will do.
       plan: an image of the wanted size, and regions of any kind.
       prompt_tokens: tokens of the prompt besides the image's, at least one.
       targets: tokens of the answer, all of them targets.
-      regions: number of regions.
-
-    Returns:
-      Arguments of `jax.ShapeDtypeStruct`, those of a `MaskedImageScorer`'s calls.
     """
     image_token = network.config.image_token_id
     text = 0 if image_token else 1
     prompt_ids = np.full(prompt_tokens + plan.tokens, text)
     prompt_ids[1 : 1 + plan.tokens] = image_token
     answer = np.full(targets, text)
-    question = lay_out(network, plan, prompt_ids, answer, np.arange(targets), answer)
+    return lay_out(network, plan, prompt_ids, answer, np.arange(targets), answer)
+
+
+def step_shapes(question: Question, regions: int) -> tuple[Any, ...]:
+    """The shapes of what `score_sets` takes behind the network, to compile it in advance.
+
+    Args:
+      question: from `step_question`.
+      regions: number of regions.
+
+    Returns:
+      Arguments of `jax.ShapeDtypeStruct`, those of a `MaskedImageScorer`'s calls.
+    """
     width = padded_regions(regions)
     arguments = question.padded, np.zeros((2 * width, width), bool), np.int32(0)
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), arguments)

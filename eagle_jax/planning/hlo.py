@@ -78,11 +78,15 @@ class Run(NamedTuple):
       here: the computation it stands in.
       name: its own.
       times: trips of the loops around it, times its share of the branches.
+      scopes: the parts of the name that JAX gave it, scopes and primitives. An instruction of
+        the compiler's own, a copy of a weight for example, has those of what it works on, or
+        else of the loop it is in.
     """
 
     here: Computation
     name: str
     times: float
+    scopes: frozenset[str]
 
     @property
     def instruction(self) -> Instruction:
@@ -156,11 +160,14 @@ def walk(program: Program) -> Iterator[Run]:
     A loop runs as often as its condition's constant says, and once if that is data. The
     branches of a switch run equally often.
     """
-    yield from _walk(program, program.computations[program.entry], 1.0)
+    yield from _walk(program, program.computations[program.entry], 1.0, frozenset())
 
 
-def _walk(program: Program, here: Computation, times: float) -> Iterator[Run]:
+def _walk(
+    program: Program, here: Computation, times: float, within: frozenset[str]
+) -> Iterator[Run]:
     for name, instruction in here.items():
+        scopes = _scopes(here, name) or within
         if instruction.opcode == "while":
             trips = _trips(program, here, instruction)
             inner = [(instruction.called("body"), times * trips)]
@@ -170,10 +177,10 @@ def _walk(program: Program, here: Computation, times: float) -> Iterator[Run]:
         elif instruction.opcode == "call":
             inner = [(instruction.called("to_apply"), times)]
         else:
-            yield Run(here, name, times)
+            yield Run(here, name, times, scopes)
             continue
         for called, often in inner:
-            yield from _walk(program, program.computations[str(called)], often)
+            yield from _walk(program, program.computations[str(called)], often, scopes)
 
 
 def _branches(instruction: Instruction) -> list[str]:
@@ -211,17 +218,13 @@ def fused(program: Program, instruction: Instruction) -> Computation | None:
     return program.computations[found[1]] if found else None
 
 
-def scopes(run: Run) -> frozenset[str]:
-    """The parts of the name that JAX gave an instruction: scopes and primitives.
-
-    An instruction of the compiler's own, a copy of a weight for example, has the name of what
-    it works on.
-    """
-    name = run.name
-    while name in run.here:
-        if found := re.search(r'op_name="([^"]*)"', run.here[name].text):
-            return frozenset(re.split(r"\W+", found[1]))
-        name = run.here[name].operands[0]
+def _scopes(here: Computation, name: str) -> frozenset[str]:
+    while name in here:
+        if found := re.search(r'op_name="([^"]*)"', here[name].text):
+            parts = re.split(r"[/()]+", found[1])
+            # An argument has the name of its place in the network.
+            return frozenset(parts if len(parts) > 1 else found[1].split(".")[:2])
+        name = here[name].operands[0]
     return frozenset()
 
 

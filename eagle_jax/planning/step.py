@@ -5,7 +5,7 @@ import re
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Int32
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.patches import ImagePlan, plan_image
@@ -16,12 +16,14 @@ from eagle_jax.planning.compilation import (
     Compiled,
     compile_step,
     in_bfloat16,
+    step_question,
     step_shapes,
     tpu_mesh,
 )
 from eagle_jax.planning.flops import forward_flops
 from eagle_jax.planning.program_memory import program_bytes, weight_bytes
 from eagle_jax.planning.published import read_model
+from eagle_jax.scoring.question import Question
 from eagle_jax.scoring.scorer import filling_batch_size
 
 # Tokens of a prompt besides the image's: a chat template and a question of one sentence.
@@ -78,6 +80,16 @@ class Step(NamedTuple):
         return forward_flops(self.network.config, self.image.grid, self.rows)
 
     @property
+    def labels(self) -> Int32[np.ndarray, "H W"]:
+        """The region of each pixel: bands of one size."""
+        return _bands(self.pixels, self.regions)
+
+    @property
+    def question(self) -> Question:
+        """A question of the step's shape, its arrays on the host."""
+        return step_question(self.network, self.image, PROMPT_TOKENS, len(self.rows))
+
+    @property
     def weight_bytes(self) -> int:
         """Of the weights, per chip."""
         return weight_bytes(self.network, self.mesh[1])
@@ -99,9 +111,7 @@ class Step(NamedTuple):
           jax.errors.JaxRuntimeError: it does not fit the devices' memory, among others.
         """
         kind, shape, _ = self.topology
-        shapes = step_shapes(
-            self.network, self.image, PROMPT_TOKENS, len(self.rows), self.regions
-        )
+        shapes = step_shapes(self.question, self.regions)
         devices = tpu_mesh(kind, shape, *self.mesh)
         return compile_step(self.network, shapes, self.batch_size, devices, effort)
 
@@ -136,7 +146,7 @@ def size_step(
     if quantize == "int8":
         network = in_int8(network)
     pixels = np.zeros((height, width, 3), np.uint8)
-    layout = plan_image(pixels, np.zeros((height, width), np.int32), settings)
+    layout = plan_image(pixels, _bands((width, height), regions), settings)
     length = layout.tokens + PROMPT_TOKENS + targets
     require_context(length, layout.tokens, network.config.decoder.context)
     rows = layout.tokens + PROMPT_TOKENS + np.arange(targets) - 1
@@ -153,6 +163,12 @@ def size_step(
         batch_size=batch_size,
         precision=quantize or "bfloat16",
     )
+
+
+def _bands(pixels: tuple[int, int], regions: int) -> np.ndarray:
+    width, height = pixels
+    places = np.arange(height * width, dtype=np.int64) * regions // (height * width)
+    return places.astype(np.int32).reshape(height, width)
 
 
 def _choose(

@@ -26,7 +26,7 @@ from jax.extend.core import jaxprs_in_params
 from eagle_jax.inputs.patches import plan_image
 from eagle_jax.inputs.pixel_budget import PixelBudget
 from eagle_jax.inputs.processors import read_settings
-from eagle_jax.planning.compilation import in_bfloat16, step_shapes
+from eagle_jax.planning.compilation import in_bfloat16, step_question, step_shapes
 from eagle_jax.planning.published import published_models
 from eagle_jax.scoring import scorer
 from eagle_jax.scoring.model import abstract_network
@@ -94,7 +94,7 @@ def test_bfloat16_weights_are_multiplied_in_bfloat16(model):
     settings = read_settings(published["preprocessor_config"])
     image = np.zeros((480, 640, 3), np.uint8)
     plan = plan_image(image, np.zeros((480, 640), np.int32), settings)
-    question = step_shapes(skeleton, plan, 40, 24, 64)[0]
+    question = step_shapes(step_question(skeleton, plan, 40, 24), 64)[0]
     visible = jax.ShapeDtypeStruct((2, 64), bool)
     program = jax.make_jaxpr(score)(skeleton, question, visible)
     biggest = {leaf.shape for leaf in jax.tree.leaves(skeleton) if leaf.ndim >= 2}
@@ -130,7 +130,7 @@ def test_shapes_are_those_of_a_scorer(untied, monkeypatch):
 
     monkeypatch.setattr(scorer, "score_sets", record)
     MaskedImageScorer(network, question, labels, ["x"] * 5, 4)(np.ones((1, 6), bool))
-    planned = step_shapes(network, plan, 20, 5, 6)
+    planned = step_shapes(step_question(network, plan, 20, 5), 6)
     shapes = [
         jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), one)
         for one in (planned, tuple(given))

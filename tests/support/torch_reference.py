@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
@@ -41,12 +41,26 @@ class TorchReference:
     otherwise."""
 
     def __init__(self, folder: str | Path, device: str = "cpu", dtype=torch.float32):
+        model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
+        self._take(folder, model, device)
+
+    @classmethod
+    def random(cls, folder: str | Path, device: str, dtype: torch.dtype) -> "TorchReference":
+        """A model of random weights, of which the folder has the configuration alone."""
+        new, config = cls.__new__(cls), AutoConfig.from_pretrained(folder)
+        with torch.device(device):
+            model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
+        new._take(folder, model, device)
+        # A file that names no tiles is read by a processor that always cuts them.
+        if hasattr(new.processor, "crop_to_patches"):
+            new.processor.crop_to_patches = True
+        return new
+
+    def _take(self, folder: str | Path, model: torch.nn.Module, device: str) -> None:
         settings = json.loads((Path(folder) / "preprocessor_config.json").read_text())
         kind = settings["image_processor_type"].removesuffix("Fast")
         self.processor = _PROCESSORS[kind].from_pretrained(folder)
-        self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
-        self.model = self.model.to(device).eval()
-        self.device = device
+        self.model, self.device = model.to(device).eval(), device
 
     def inputs(self, ids: np.ndarray, image: np.ndarray) -> dict[str, torch.Tensor]:
         """Processor output and sequence, with the image's token types where they matter.
