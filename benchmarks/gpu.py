@@ -31,7 +31,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +69,15 @@ _TARGETS, _TOGETHER = 24, 4
 # A part is not begun with fewer seconds left.
 _LEAST = 5.0
 _SIZES = {
+    "vocab_size": 512,
     "hidden_size": 64,
     "intermediate_size": 96,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
 }
 _TINY = _SIZES | {
+    "image_token_id": 7,
+    "image_token_index": 7,
     "num_key_value_heads": 2,
     "head_dim": 16,
     "mrope_section": [2, 3, 3],
@@ -119,6 +122,11 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--minutes", type=float, default=9.0, help="for all of it (default: 9)")
     add("--model", default="", help="only those whose name has this in it")
+    add(
+        "--parts",
+        default=",".join(map(_name, _PARTS)),
+        help="only these (default: %(default)s)",
+    )
     add("--json", type=Path, metavar="FILE", help="write what was measured")
     add("--rehearse", action="store_true", help="tiny shapes")
     add("--work", type=Path, help=argparse.SUPPRESS)
@@ -149,8 +157,9 @@ def _measures(
 ) -> Iterator[dict[str, Any]]:
     """What a process of its own finds out about a checkpoint, as it comes."""
     command = [sys.executable, __file__, "--work", where, "--seconds", f"{seconds:.0f}"]
+    command += ["--parts", options.parts, *(["--rehearse"] if options.rehearse else [])]
     process = subprocess.Popen(
-        [*map(str, command), *(["--rehearse"] if options.rehearse else [])],
+        list(map(str, command)),
         stdout=subprocess.PIPE,
         text=True,
         # What one part compiled for its memory, another need not compile again.
@@ -212,7 +221,8 @@ def _work(options: argparse.Namespace) -> int:
     step = _step(options.work, options.rehearse, kind or "h100")
     run = _Run(options.work, step, end, options.rehearse)
     run.peak = CHIPS[kind].bfloat16 if kind else None
-    for part in _PARTS:
+    wanted = options.parts.split(",")
+    for part in (one for one in _PARTS if _name(one) in wanted):
         begin = time.monotonic()
         try:
             values = {"skipped": "no time is left"} if run.left < _LEAST else part(run)
@@ -220,9 +230,7 @@ def _work(options: argparse.Namespace) -> int:
             traceback.print_exc()
             values = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
         took = _short(time.monotonic() - begin)
-        print(
-            json.dumps({"part": part.__name__.strip("_"), "took_s": took} | values), flush=True
-        )
+        print(json.dumps({"part": _name(part), "took_s": took} | values), flush=True)
     return 0
 
 
@@ -342,7 +350,7 @@ def _pytorch(run: _Run) -> dict[str, Any]:
     return {"what": f"torch {torch.__version__} on {device}"} | _against(run, one)
 
 
-def _against(run: _Run, one: Any) -> dict[str, Any]:
+def _against(run: _Run, one: Callable[[], Any]) -> dict[str, Any]:
     """Rates of a call that scores one mask, and how many times faster the batches are."""
     seconds = median_seconds(one)
     ratio = seconds * run.scorer.batch_size / run.seconds
@@ -412,6 +420,10 @@ _PARTS = (
     _lockstep,
     _batches,
 )
+
+
+def _name(part: Callable) -> str:
+    return part.__name__.strip("_")
 
 
 class _Notes(logging.Handler):

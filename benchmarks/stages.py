@@ -1,19 +1,26 @@
-"""Says where the time of the fused step goes, stage by stage, for chips that are not there.
+"""Says where the time of the fused step goes, stage by stage, on chips that are not there.
 
 For the checkpoints that ship as configurations: 640 x 480 pixels, 64 regions, 24 target tokens,
 bfloat16, the default batch. The step is compiled with the effort that a real run gets, one to
 two minutes of the processor each; the optimised program carries the compiler's estimate of
 cycles, which are summed by the scopes in the names of its instructions. A batch pays here for
-all that the program does once a step. Kernels carry no estimate: their time is their stated
-operations and bytes at half the chip's peak and bandwidth. Share of peak: of the whole, by the
-operations that are needed; of a stage, by those that the program does.
+all that the program does once a step, and the branches of a switch count equally often. Kernels
+carry no estimate: their time is their stated operations and bytes at half the chip's peak and
+bandwidth. Share of peak: of the whole, by the operations that are needed; of a stage, by those
+that the program does.
 
     python -m pip install --no-deps --target /tmp/libtpu "libtpu==0.0.42.*"
     PYTHONPATH=/tmp/libtpu python benchmarks/stages.py --topology v6e:1x1 --json stages.json
     PYTHONPATH=/tmp/libtpu python benchmarks/stages.py --topology v6e:1x1 --model llava --top 20
+    python benchmarks/stages.py --measure                # the demo model, on this machine
+    python benchmarks/stages.py --measure --model 3B     # random weights, on a GPU
+
+With --measure the parts of the step run here, each compiled and timed apart, and the whole; the
+peak is then that of a plain product in the same run. --json and --dump are for predictions.
 """
 
 import argparse
+import dataclasses
 import datetime
 import json
 import os
@@ -23,11 +30,21 @@ from importlib.metadata import version
 from pathlib import Path
 
 import jax
+import numpy as np
 
+import eagle_jax
 from eagle_jax.planning import hlo, published_models
 from eagle_jax.planning.compilation import REAL, compiler_missing
-from eagle_jax.planning.stages import heaviest, predict
+from eagle_jax.planning.measurement import (
+    matmul_rate,
+    measured_stages,
+    random_weights,
+    whole_step,
+)
+from eagle_jax.planning.stages import Profile, heaviest, predict
 from eagle_jax.planning.step import size_step
+from eagle_jax.scoring.question import on_devices
+from eagle_jax.scoring.scorer import MaskedImageScorer
 
 _IMAGE, _REGIONS, _TARGETS = "640x480", 64, 24
 
@@ -35,6 +52,8 @@ _IMAGE, _REGIONS, _TARGETS = "640x480", 64, 24
 def main() -> int:
     """Runs the benchmark and prints its tables; returns the exit code."""
     options = _parser().parse_args()
+    if options.measure:
+        return _measure(options.model or "demo")
     if missing := compiler_missing():
         print(f"benchmarks/stages.py: {missing}", file=sys.stderr)
         return 2
@@ -64,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--topology", default="v6e:1x1", help="v5e:1x2, ... (default: v6e:1x1)")
+    add("--measure", action="store_true", help="run it on this machine instead")
     add("--model", default="", help="only those whose name has this in it")
     add("--quantize", choices=["int8"], help="weights and activations (default: bfloat16)")
     add("--json", type=Path, metavar="FILE", help="write one object a checkpoint")
@@ -98,6 +118,45 @@ def _predicted(name: str, options: argparse.Namespace) -> dict:
     for line in heaviest(hlo.parse(text), step.chip, step.peak, options.top):
         print(line)
     return profile.as_json()
+
+
+def _measure(wanted: str) -> int:
+    names = [name for name in published_models() if wanted.lower() in name.lower()]
+    for name in names or [wanted]:
+        # Sized as for a GPU; the batch is that of the device that is here.
+        step = size_step(
+            name,
+            image="336x336" if name == "demo" else _IMAGE,
+            regions=_REGIONS,
+            topology="h100",
+            targets=_TARGETS,
+            quantize=None,
+        )
+        network = (
+            eagle_jax.load("demo").network if name == "demo" else random_weights(step.network)
+        )
+        dtype = jax.tree.leaves(network)[0].dtype
+        question = on_devices(network, step.question)
+        scorer = MaskedImageScorer(network, question, step.labels, [""] * _TARGETS)
+        shape = scorer.batch_size, _REGIONS
+        visible = np.random.default_rng(0).random(shape) < 0.5
+        parts = measured_stages(network, question, visible)
+        whole = whole_step(network, question, visible)
+        device = jax.devices()[0]
+        profile = Profile(
+            model=name,
+            hardware=f"{device.device_kind}, {dtype}, parts measured apart",
+            batch_size=scorer.batch_size,
+            needed=step.flops * scorer.batch_size,
+            peak=matmul_rate(dtype),
+            bandwidth=None,
+            weights=sum(leaf.nbytes for leaf in jax.tree.leaves(network)),
+            program=0,
+            stages=parts,
+        )
+        print(f"\n{profile.table()}")
+        print(dataclasses.replace(profile, stages=(whole,)).table(), flush=True)
+    return 0
 
 
 if __name__ == "__main__":

@@ -78,9 +78,9 @@ class Run(NamedTuple):
       here: the computation it stands in.
       name: its own.
       times: trips of the loops around it, times its share of the branches.
-      scopes: the parts of the name that JAX gave it, scopes and primitives. An instruction of
-        the compiler's own, a copy of a weight for example, has those of what it works on, or
-        else of the loop it is in.
+      scopes: the parts of the name that JAX gave it and the loops it is in, scopes and
+        primitives. An instruction of the compiler's own, a copy of a weight for example, has
+        those of what it works on.
     """
 
     here: Computation
@@ -167,7 +167,7 @@ def _walk(
     program: Program, here: Computation, times: float, within: frozenset[str]
 ) -> Iterator[Run]:
     for name, instruction in here.items():
-        scopes = _scopes(here, name) or within
+        scopes = _scopes(here, name) | within
         if instruction.opcode == "while":
             trips = _trips(program, here, instruction)
             inner = [(instruction.called("body"), times * trips)]

@@ -10,7 +10,6 @@ family for one chip, and the tightest for the other; COMPILE=all before the comm
 them all.
 """
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -52,17 +51,6 @@ begin = time.process_time()
 found = plan(model, topology=topology, quantize=quantize or None, effort=QUICK)
 print(json.dumps(dataclasses.asdict(found) | {"work": time.process_time() - begin}))
 """
-
-
-@pytest.fixture(scope="module")
-def environment():
-    folder = os.environ.get("LIBTPU_FOLDER")
-    if folder:
-        paths = [folder, *filter(None, [os.environ.get("PYTHONPATH")])]
-        return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-    if importlib.util.find_spec("libtpu") is None:
-        pytest.skip("libtpu is not installed and LIBTPU_FOLDER is not set")
-    return dict(os.environ)
 
 
 @pytest.mark.slow
