@@ -173,8 +173,9 @@ def _measures(
             if line.startswith("{"):
                 yield {"model": name} | json.loads(line)
         if code := process.wait():
-            why = "killed at the end of its time" if code == -9 else f"ended with code {code}"
-            yield {"model": name, "part": "process", "error": why}
+            over = {"skipped": "what was not done at the end of its time"}
+            end = {"error": f"ended with code {code}"} if late.is_alive() else over
+            yield {"model": name, "part": "process"} | end
     finally:
         late.cancel()
         process.kill()

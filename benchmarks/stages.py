@@ -7,11 +7,13 @@ cycles, which are summed by the scopes in the names of its instructions. A batch
 all that the program does once a step, and the branches of a switch count equally often. Kernels
 carry no estimate: their time is their stated operations and bytes at half the chip's peak and
 bandwidth. Share of peak: of the whole, by the operations that are needed; of a stage, by those
-that the program does.
+that the program does. "silent": GB written by gathers, of whose time the compiler says nothing.
 
     python -m pip install --no-deps --target /tmp/libtpu "libtpu==0.0.42.*"
     PYTHONPATH=/tmp/libtpu python benchmarks/stages.py --topology v6e:1x1 --json stages.json
     PYTHONPATH=/tmp/libtpu python benchmarks/stages.py --topology v6e:1x1 --model llava --top 20
+    PYTHONPATH=/tmp/libtpu python benchmarks/stages.py --topology v6e:1x1 v5e:1x2 \\
+        --json eagle_jax/planning/predictions.json           # what eagle-jax plan knows
     python benchmarks/stages.py --measure                # the demo model, on this machine
     python benchmarks/stages.py --measure --model 3B     # random weights, on a GPU
 
@@ -22,6 +24,7 @@ peak is then that of a plain product in the same run. --json and --dump are for 
 import argparse
 import dataclasses
 import datetime
+import itertools
 import json
 import os
 import sys
@@ -70,8 +73,8 @@ def main() -> int:
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     names = [name for name in published_models() if options.model.lower() in name.lower()]
     found = []
-    for name in names:
-        found.append(_predicted(name, options) | about)
+    for topology, name in itertools.product(options.topology, names):
+        found.append(_predicted(name, topology, options) | about)
         if options.json:
             options.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     return 0
@@ -82,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--topology", default="v6e:1x1", help="v5e:1x2, ... (default: v6e:1x1)")
+    add("--topology", nargs="+", default=["v6e:1x1"], help="v5e:1x2 ... (default: v6e:1x1)")
     add("--measure", action="store_true", help="run it on this machine instead")
     add("--model", default="", help="only those whose name has this in it")
     add("--quantize", choices=["int8"], help="weights and activations (default: bfloat16)")
@@ -92,13 +95,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _predicted(name: str, options: argparse.Namespace) -> dict:
+def _predicted(name: str, topology: str, options: argparse.Namespace) -> dict:
     begin = time.process_time()
     step = size_step(
         name,
         image=_IMAGE,
         regions=_REGIONS,
-        topology=options.topology,
+        topology=topology,
         targets=_TARGETS,
         quantize=options.quantize,
     )
@@ -106,7 +109,8 @@ def _predicted(name: str, options: argparse.Namespace) -> dict:
     text = compiled.program.as_text()
     if options.dump:
         options.dump.mkdir(parents=True, exist_ok=True)
-        (options.dump / f"{name.split('/')[1]}.txt").write_text(text, "utf-8")
+        file = f"{name.split('/')[1]}-{topology.replace(':', '-')}.txt"
+        (options.dump / file).write_text(text, "utf-8")
     profile = predict(step, compiled)
     print(f"\n{profile.table()}")
     print(

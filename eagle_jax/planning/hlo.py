@@ -131,11 +131,10 @@ def _instruction(line: str) -> tuple[str, Instruction]:
     end = _closing(rest, 0) + 1 if rest.startswith("(") else rest.index(" ")
     opened = rest.index("(", end)
     closed = _closing(rest, opened)
-    operands = re.split(r", (?![^{(\[]*[})\]])", rest[opened + 1 : closed])
     return name.removeprefix("ROOT ").strip("% "), Instruction(
         opcode=rest[end:opened].strip(),
         arrays=tuple(_array(*one) for one in _ARRAY.findall(rest[:end])),
-        operands=tuple(one.split(" ")[-1].lstrip("%") for one in operands),
+        operands=tuple(one.lstrip("%") for one in rest[opened + 1 : closed].split(", ")),
         text=rest[closed + 1 :],
     )
 

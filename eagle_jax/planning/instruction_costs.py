@@ -20,8 +20,8 @@ def is_kernel(instruction: Instruction) -> bool:
     return instruction.opcode == "custom-call" and '"tpu_custom_call"' in instruction.text
 
 
-def _stated(instruction: Instruction) -> dict[str, str] | None:
-    """What a kernel says it costs, None if nothing."""
+def stated_cost(instruction: Instruction) -> dict[str, str] | None:
+    """What a kernel says it costs, "flops" and "bytes_accessed"; None if nothing."""
     found = re.search(r'"cost_estimate":(\{[^}]*\})', instruction.text)
     return json.loads(found[1]) if found else None
 
@@ -44,7 +44,7 @@ def _operations(program: Program, here: Computation, name: str) -> float:
         return 2.0 * math.prod(instruction.arrays[0].dims) * inner
     if instruction.opcode == "convolution":
         return _convolution(here, instruction)
-    if cost := _stated(instruction):
+    if cost := stated_cost(instruction):
         return float(cost["flops"])
     if instruction.opcode in ("fusion", "call") and (inside := fused(program, instruction)):
         return sum(_operations(program, inside, one) for one in inside)
@@ -87,7 +87,7 @@ def main_memory_bytes(program: Program, run: Run) -> float:
     opcode, arrays = instruction.opcode, instruction.arrays
     if opcode in _FREE or opcode.endswith("-done"):
         return 0.0
-    if cost := _stated(instruction):
+    if cost := stated_cost(instruction):
         return float(cost["bytes_accessed"])
     if opcode.endswith("-start"):
         moved = min(one.bytes for one in arrays[:2])
@@ -105,6 +105,18 @@ def main_memory_bytes(program: Program, run: Run) -> float:
         if root.opcode == "dynamic-update-slice":
             written = inside[root.operands[1]].arrays[0].bytes * arrays[0].main
     return float(written + sum(size for size, one in zip(read, given, strict=True) if one.main))
+
+
+def written_bytes(run: Run) -> int:
+    """Bytes of the arrays that one run makes, wherever they lie.
+
+    What is a matter of names, or runs beside the rest, makes none.
+    """
+    opcode = run.instruction.opcode
+    names = opcode in _FREE or opcode == "custom-call" and not is_kernel(run.instruction)
+    if names or opcode.endswith(("-start", "-done")) or opcode == "dynamic-update-slice":
+        return 0
+    return sum(one.bytes for one in run.instruction.arrays)
 
 
 def _read(program: Program, here: Computation, place: int) -> float:

@@ -9,6 +9,7 @@ from eagle_jax.errors import InputError
 from eagle_jax.files import DEMO
 from eagle_jax.inputs.image_settings import ImageSettings
 from eagle_jax.inputs.processors import read_settings
+from eagle_jax.models.checkpoints.config_values import checked_config
 from eagle_jax.models.checkpoints.weights import read_config
 from eagle_jax.models.families.table import FAMILIES
 from eagle_jax.scoring.model import abstract_network, read_image_settings
@@ -27,7 +28,7 @@ def published_config(name: str) -> Any:
     Args:
       name: its hub id.
     """
-    config = published_models()[name]["config"]
+    config = checked_config(published_models()[name]["config"], name)
     return FAMILIES[config["model_type"]].read_config(config)
 
 

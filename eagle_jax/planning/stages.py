@@ -8,7 +8,13 @@ from typing import Any, NamedTuple
 from eagle_jax.planning import hlo
 from eagle_jax.planning.chips import Chip
 from eagle_jax.planning.compilation import Compiled
-from eagle_jax.planning.instruction_costs import is_kernel, main_memory_bytes, operations
+from eagle_jax.planning.instruction_costs import (
+    is_kernel,
+    main_memory_bytes,
+    operations,
+    stated_cost,
+    written_bytes,
+)
 from eagle_jax.planning.step import Step
 
 # Kernels written for a chip carry no estimate: they are taken to reach this share of its peak
@@ -34,6 +40,8 @@ class Stage(NamedTuple):
       operations: of its products, as the program does them, superfluous ones included.
       bytes: between main memory and the core; None where that is not known.
       kernels: milliseconds of these that are counted at `KERNEL_SHARE`, for kernels.
+      silent: bytes written by gathers, and by kernels that state no cost: nothing is known of
+        their time, but for what the bytes of a kernel take.
     """
 
     name: str
@@ -41,6 +49,7 @@ class Stage(NamedTuple):
     operations: float
     bytes: float | None = None
     kernels: float = 0.0
+    silent: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,20 +108,21 @@ class Profile:
             f"{self.model}, {self.hardware}, {self.batch_size} masks a batch: "
             f"{self.milliseconds:.4g} ms, {self.share:.1%} of peak",
             f"{'':<20}{'ms':>9}{'of all':>9}{'TFLOP':>9}{'of peak':>9}{'GB':>9}"
-            f"{'of band':>9}{'kernels':>9}",
+            f"{'of band':>9}{'kernels':>9}{'silent':>9}",
         ]
         for stage in self.stages:
             moved, band = stage.bytes, self._of_bandwidth(stage)
             lines.append(
                 f"{stage.name:<20}{stage.milliseconds:>9.2f}"
                 f"{stage.milliseconds / self.milliseconds:>9.1%}"
-                f"{stage.operations / 1e12:>9.3f}{self._of_peak(stage):>9.1%}"
+                f"{stage.operations / 1e12:>9.4g}{self._of_peak(stage):>9.1%}"
                 f"{'-' if moved is None else f'{moved / 1e9:.2f}':>9}"
                 f"{'-' if band is None else f'{band:.1%}':>9}{stage.kernels:>9.2f}"
+                f"{stage.silent / 1e9:>9.2f}"
             )
         operations = sum(stage.operations for stage in self.stages)
         lines.append(
-            f"{operations / self.needed:.3f} times the {self.needed / 1e12:.3f} TFLOP needed"
+            f"{operations / self.needed:.3f} times the {self.needed / 1e12:.4g} TFLOP needed"
         )
         return "\n".join(lines)
 
@@ -162,9 +172,9 @@ def predict(step: Step, compiled: Compiled) -> Profile:
 def predicted_stages(program: hlo.Program, chip: Chip, peak: float) -> tuple[Stage, ...]:
     """What the compiler for a TPU expects of a program that it has optimised.
 
-    Each fusion carries an estimate in cycles. What runs beside them, such as copies into the
-    core's memory, has none, and neither has waiting for it. The program's loop over batches
-    runs once here: what it does once for all batches counts in full.
+    Each fusion carries an estimate in cycles, but for gathers. What runs beside them, such as
+    copies into the core's memory, has none, and neither has waiting for it. The program's loop
+    over batches runs once here: what it does once for all batches counts in full.
 
     Args:
       program: of `hlo.parse`, compiled with the effort of a real run.
@@ -174,11 +184,13 @@ def predicted_stages(program: hlo.Program, chip: Chip, peak: float) -> tuple[Sta
     Returns:
       The `STAGES`, also those that take no time.
     """
-    sums = {name: [0.0] * 4 for name in STAGES}
+    sums = {name: [0.0] * 5 for name in STAGES}
     for run in hlo.walk(program):
         seconds, kernels, work, moved = _cost(program, run, chip, peak)
+        known = hlo.cycles(run.instruction) or stated_cost(run.instruction)
+        silent = 0 if known else written_bytes(run)
         stage = sums[stage_of(run.scopes)]
-        for place, value in enumerate((seconds * 1e3, work, moved, kernels * 1e3)):
+        for place, value in enumerate((1e3 * seconds, work, moved, 1e3 * kernels, silent)):
             stage[place] += run.times * value
     return tuple(Stage(name, *values) for name, values in sums.items())
 

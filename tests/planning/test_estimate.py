@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -13,8 +14,10 @@ from eagle_jax.errors import InputError
 from eagle_jax.planning import compilation
 from eagle_jax.planning import estimate as planning
 from eagle_jax.planning.chips import CHIPS, parse_topology
+from eagle_jax.planning.compilation import QUICK, REAL, Compiled
 from eagle_jax.planning.estimate import plan
 from eagle_jax.planning.published import published_models
+from eagle_jax.planning.step import Step
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +89,38 @@ def test_a_folder(untied):
     assert found.weights < 1e6 and found.model == str(untied)
     with pytest.raises(InputError, match="reads at most 4096"):
         plan(untied, image="2000x2000")
+
+
+def test_the_page_says_how_the_time_is_known():
+    name = "OpenGVLab/InternVL3_5-4B-HF"
+    page = plan(name, topology="v6e:2x2").page()
+    assert "the compiler's prediction of 20" in page and "for v6e:1x1 and 640x480" in page
+    assert "an assumption" in plan(name, topology="h100").page()
+    given = plan(name, topology="v6e:2x2", share=0.3)
+    assert given.share == 0.3 and given.basis == "as given"
+    assert max(map(len, page.splitlines())) <= 100
+
+
+def test_a_compiled_program_tells_its_time(monkeypatch):
+    text = (Path(__file__).parent / "program.hlo").read_text("utf-8")
+    efforts = []
+
+    def compiled(step, effort):
+        efforts.append(effort)
+        program = SimpleNamespace(as_text=lambda: text)
+        return Compiled(program, step.weight_bytes + 10, 20, 3.0)
+
+    monkeypatch.setattr(planning, "compiler_missing", lambda: None)
+    monkeypatch.setattr(Step, "compile", compiled)
+    name = "Qwen/Qwen2.5-VL-3B-Instruct"
+    # As a run would be; with less effort the program's time would be of no use.
+    found, quick = plan(name, topology="v6e:1x1"), plan(name, topology="v6e:1x1", effort=QUICK)
+    assert efforts == [REAL, QUICK] and found.program == quick.program == 30
+    milliseconds = 1e3 * (11050 + 2000 + 400) / 1.75e9 + 2e-3
+    assert found.basis == "the compiler's prediction for this program"
+    batches = sum(math.ceil(2 * k / found.batch_size) for k in range(1, 65))
+    assert found.seconds == pytest.approx(batches * milliseconds / 1e3)
+    assert "of 20" in quick.basis and quick.seconds > 1000 * found.seconds
 
 
 def test_page_on_the_command_line(capsys):
