@@ -34,16 +34,18 @@ def random_weights(skeleton: Any, seed: int = 0) -> Any:
     """
     noise = 0.02 * jax.random.normal(jax.random.key(seed), (_NOISE,), jnp.float32)
 
-    @jax.jit
-    def fill():
-        def fill_leaf(leaf):
-            size = math.prod(leaf.shape)
-            repeated = jnp.tile(noise.astype(leaf.dtype), -(-size // _NOISE))
-            return repeated[:size].reshape(leaf.shape)
+    def fill(leaf):
+        size = math.prod(leaf.shape)
+        repeated = jnp.tile(noise.astype(leaf.dtype), -(-size // _NOISE))
+        return repeated[:size].reshape(leaf.shape)
 
-        return jax.tree.map(fill_leaf, skeleton)
-
-    return fill()
+    make = jax.jit(fill, static_argnums=0)
+    leaves, structure = jax.tree.flatten(skeleton)
+    filled = dict.fromkeys(range(len(leaves)))
+    # The largest first: what making one takes besides must not count as the model's peak.
+    for place in sorted(filled, key=lambda place: -math.prod(leaves[place].shape)):
+        filled[place] = jax.block_until_ready(make(leaves[place]))
+    return jax.tree.unflatten(structure, filled.values())
 
 
 def median_seconds(work: Callable[[], Any]) -> float:
