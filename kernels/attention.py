@@ -30,14 +30,17 @@ def attention(
         key/value head ``i // (h / k)``.
       key: keys.
       value: values.
-      causal: query ``i`` sees keys ``0..i``; needs ``s == u``.
+      causal: the queries are those of the last ``s`` keys, and each sees the keys up to its
+        own: query ``i`` keys ``0..u - s + i``.
       lengths: only the first ``lengths[i]`` keys of batch row ``i`` exist.
       mask: True where a query may see a key; the same for every batch row.
 
     Returns:
       The attended values, in the dtype of ``query``.
     """
-    if mask is None and query.dtype in (jnp.bfloat16, jnp.float16) and _cudnn_works():
+    # cuDNN counts causal keys from the first query on.
+    aligned = mask is None and not (causal and query.shape[1] != key.shape[1])
+    if aligned and query.dtype in (jnp.bfloat16, jnp.float16) and _cudnn_works():
         return _cudnn(query, key, value, causal=causal, lengths=lengths)
     return _xla(query, key, value, causal=causal, lengths=lengths, mask=mask)
 
@@ -52,7 +55,7 @@ def _xla(query, key, value, *, causal, lengths, mask):
     key, value = key.transpose(0, 2, 3, 1), value.transpose(0, 2, 1, 3)
     scores = jnp.matmul(query, key, preferred_element_type=jnp.float32)
     if causal:
-        mask = jnp.arange(u) <= jnp.arange(s)[:, None]
+        mask = jnp.arange(u) <= jnp.arange(u - s, u)[:, None]
     if mask is not None:
         scores = jnp.where(jnp.tile(mask, (h // k, 1)), scores, -jnp.inf)
     if lengths is not None:

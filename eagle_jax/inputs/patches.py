@@ -193,6 +193,42 @@ def _soft_view(plan: ImagePlan, view: View, mask: Array) -> Array:
     return patches.reshape(len(mask), math.prod(view.blocks) * view.block**2, -1)
 
 
+def blocks_reached(plan: ImagePlan, regions: int) -> Bool[Array, "i n"]:
+    """Where hiding a region may change pixels, the reach of the resize's filter included.
+
+    Args:
+      plan: from `plan_image`.
+      regions: number of columns, at least that of the regions.
+
+    Returns:
+      True where the region has a pixel with a weight in the block of patches; the blocks in the
+      order of their patches, those of all views.
+    """
+
+    def reached(region):
+        pixels = (plan.labels == region).astype(jnp.float32)
+        return jnp.concatenate([(y @ pixels @ x.T).reshape(-1) > 0 for y, x in sources])
+
+    height, width = plan.labels.shape
+    sources = [
+        (
+            _sources(view.vertical, view.blocks[0], _side(plan, view), height),
+            _sources(view.horizontal, view.blocks[1], _side(plan, view), width),
+        )
+        for view in plan.views
+    ]
+    return jax.lax.map(reached, jnp.arange(regions)).T
+
+
+def _sources(weights: Array | None, blocks: int, side: int, size: int) -> Array:
+    """1 where a source pixel of one side has a weight in a block, (blocks, size)."""
+    if weights is None:
+        inside = jnp.arange(size) // side == jnp.arange(blocks)[:, None]
+    else:
+        inside = jnp.any(weights != 0, axis=0).reshape(blocks, side, size).any(axis=1)
+    return inside.astype(jnp.float32)
+
+
 def images_at_once(plan: ImagePlan) -> int:
     """How many images of a plan's size can be prepared at once without taking much memory."""
     return min(_at_once(plan, view) for view in plan.views)
@@ -221,8 +257,12 @@ def _view_patches(plan: ImagePlan, view: View, visible: Array) -> Array:
 
 
 def _shape(plan: ImagePlan, view: View) -> tuple[int, int]:
-    side = view.block * plan.patch_size
+    side = _side(plan, view)
     return view.blocks[0] * side, view.blocks[1] * side
+
+
+def _side(plan: ImagePlan, view: View) -> int:
+    return view.block * plan.patch_size
 
 
 def _select_patches(plan: ImagePlan, view: View, visible: Array) -> Array:

@@ -147,6 +147,7 @@ class InternVL(VisionLanguageModel):
     """InternVL for one still image, cut into tiles, and text."""
 
     marks_image = True
+    tiles_apart = True
 
     def __init__(self, config: InternVLConfig, *, rngs: nnx.Rngs):
         self.config = config

@@ -42,11 +42,15 @@ class VisionLanguageModel(nnx.Module):
         ``vision_flops``.
       marks_image: whether the family's processor, and not its chat template, writes tokens
         around an image.
+      tiles_apart: whether the blocks of an image's patches, `View.blocks`, become visual tokens
+        each by itself, and these follow each other in the sequence. What blocks and tokens in
+        front leave behind can then be used again, see `eagle_jax.scoring.reuse`.
     """
 
     config: Any
     decoder: Decoder
     marks_image = False
+    tiles_apart = False
 
     def positions(
         self, ids: Int[np.ndarray, " s"], grid: tuple[int, int]

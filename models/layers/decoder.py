@@ -59,6 +59,13 @@ class Cache(NamedTuple):
     last_values: Float[Array, "b u k d"]
 
 
+class Kept(NamedTuple):
+    """Keys and values of a whole sequence in all layers, for `Decoder.resume`."""
+
+    keys: Float[Array, "l b u k d"]
+    values: Float[Array, "l b u k d"]
+
+
 class Attention(nnx.Module):
     """Grouped-query self-attention: the projections; the products are kernels'."""
 
@@ -108,17 +115,39 @@ class DecoderLayer(nnx.Module):
     def attend(self, x, rotation: Rotation, mask=None, rows=None):
         """The first half of the layer: what its MLP is added to."""
         normed = self.attention_norm(x)
-        key, value = self.attention.keys_values(normed, rotation)
+        kept = self.attention.keys_values(normed, rotation)
+        return self._look_back(x, normed, rotation, *kept, mask, rows), kept
+
+    def resume(self, x, rotation: Rotation, kept: Kept, number: int | Array, rows=None):
+        """Layer ``number`` over the last tokens of a sequence; ``rows`` are of all of it."""
+        first = kept.keys.shape[2] - x.shape[1]
+        normed = self.attention_norm(x)
+        new = self.attention.keys_values(normed, rotation)
+        # Written before it is read: the compiler then needs no second copy of all layers.
+        place = (number, 0, first, 0, 0)
+        kept = Kept(
+            *(
+                jax.lax.dynamic_update_slice(old, one[None], place)
+                for old, one in zip(kept, new, strict=True)
+            )
+        )
+        key, value = kept.keys[number], kept.values[number]
+        return self._finish(self._look_back(x, normed, rotation, key, value, None, rows)), kept
+
+    def _look_back(self, x, normed, rotation: Rotation, key, value, mask, rows):
+        """Adds attention to the last tokens of a sequence, or to those of its ``rows``."""
         if rows is not None:
             if mask is None:
-                mask = jnp.arange(x.shape[1]) <= rows[:, None]
+                mask = jnp.arange(key.shape[1]) <= rows[:, None]
             else:
                 mask = mask[rows]
-            x, normed = x[:, rows], normed[:, rows]
-            rotation = (rotation[0][rows], rotation[1][rows])
+            # Rows of padding may lie in front of the tokens that are here.
+            here = jnp.maximum(rows - (key.shape[1] - x.shape[1]), 0)
+            x, normed = x[:, here], normed[:, here]
+            rotation = (rotation[0][here], rotation[1][here])
         query = self.attention.queries(normed, rotation)
         attended = attention(query, key, value, causal=mask is None, mask=mask)
-        return x + self.attention.close(attended), (key, value)
+        return x + self.attention.close(attended)
 
     def openly(self, x, rotation: Rotation, change=0.0):
         """The layer over a whole sequence, and its attention weights, float32 (b, h, s, s).
@@ -203,6 +232,46 @@ class Decoder(nnx.Module):
         x, _ = self.last(x, rotation, mask, rows)
         with jax.named_scope("head"):
             return self.norm(x)
+
+    def room(self, batch: int, length: int) -> Kept:
+        """Where `resume` keeps the keys and values of so many sequences, still empty."""
+        config = self.config
+        shape = config.layers, batch, length, config.key_value_heads, config.head_size
+        empty = jnp.zeros(shape, self.embedding.embedding.dtype)
+        return Kept(empty, empty)
+
+    def resume(
+        self,
+        x: Float[Array, "b r e"],
+        positions: Int[Array, "3 r"],
+        kept: Kept,
+        rows: Int[Array, " t"],
+    ) -> tuple[Float[Array, "b t e"], Kept]:
+        """`hidden_states` of a sequence of which all but the last tokens are as they were.
+
+        Not for decoders with deep features.
+
+        Args:
+          x: embeddings of the last ``r`` tokens, perhaps of all of them.
+          positions: of these tokens.
+          kept: the keys and values, of which those in front of ``x`` are read.
+          rows: positions in the whole sequence, none in front of ``x``; there, an output is
+            without meaning.
+
+        Returns:
+          Final, normed hidden states at the rows, and ``kept`` with the keys and values of
+          ``x`` in their places.
+        """
+        rotation = self.rotation(positions)
+
+        def run(carried, scanned):
+            x, kept = carried
+            i, layer = scanned
+            return layer.resume(x, rotation, kept, i), None
+
+        (x, kept), _ = jax.lax.scan(run, (x, kept), (self._numbers, self.layers))
+        x, kept = self.last.resume(x, rotation, kept, self.config.layers - 1, rows)
+        return self.norm(x), kept
 
     def layer_inputs(
         self, x: Float[Array, "b s c"], positions: Int[Array, "3 s"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eagle_jax.inputs.patches import masked_patches, plan_image
+from eagle_jax.inputs.patches import blocks_reached, masked_patches, plan_image
 from eagle_jax.inputs.processors import read_settings
 from eagle_jax.inputs.tiles import Tiles
 
@@ -217,3 +217,24 @@ def test_random_sizes_are_exact(config):
     generator = np.random.default_rng(3)
     for _ in range(6):
         check_against_published(tuple(generator.integers(10, 1200, 2).tolist()), config)
+
+
+def test_a_region_reaches_tiles_through_the_filter():
+    """Tiles of 56 pixels from 32; white, so that what is hidden shows as far as it can."""
+    settings = Tiles(side=56, patch_size=14)
+    labels = np.full((96, 128), 12, np.int32)
+    # A cell of each tile without its edge, one of which comes up to the edge.
+    for tile in range(12):
+        down, across = divmod(tile, 4)
+        labels[32 * down + 4 : 32 * down + 28, 32 * across + 4 : 32 * across + 28] = tile
+    labels[36:60, 64:68] = 6
+    plan = jax.device_put(plan_image(np.full((96, 128, 3), 255, np.uint8), labels, settings))
+    reached = np.asarray(blocks_reached(plan, 16))
+    expected = np.concatenate([np.eye(12, dtype=bool), np.ones((1, 12), bool)])
+    expected[5, 6] = True
+    np.testing.assert_array_equal(reached[:, :12], expected)
+    assert reached[:, 12].all() and not reached[:, 13:].any()
+    sets = np.concatenate([np.ones((1, 13), bool), ~np.eye(13, dtype=bool)])
+    patches = np.asarray(masked_patches(plan, jnp.asarray(sets))).reshape(14, 13, -1)
+    differ = np.any(patches[1:] != patches[0], axis=2).T
+    assert not np.any(differ & ~reached[:, :13]) and differ[5, 6]
