@@ -15,9 +15,17 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Float32, Int
 
 from eagle_jax.errors import InputError
-from eagle_jax.inputs.patches import images_at_once, masked_patches
+from eagle_jax.inputs.patches import blocks_reached, images_at_once, masked_patches
 from eagle_jax.models.layers.precision import full_precision
 from eagle_jax.scoring.question import Question, pick
+from eagle_jax.scoring.reuse import (
+    Chain,
+    changed_tiles,
+    dictionary_order,
+    first_chain,
+    follow,
+    reuses,
+)
 
 
 def score(
@@ -143,6 +151,22 @@ def _score_several(
         return jax.vmap(read)(which, visual)
 
 
+def _score_next(
+    network: Any,
+    question: Question,
+    visible: Bool[Array, "b n"],
+    changed: Bool[Array, "b i"],
+    chain: Chain,
+) -> tuple[Float32[Array, "b t"], Chain]:
+    """`score` of masked images of which much is as it was in those before."""
+    with jax.named_scope("pixels"):
+        patches = _rounded(masked_patches(question.plan, visible), question)
+    with full_precision(network):
+        hidden, chain = follow(network, question, patches, changed, chain)
+        with jax.named_scope("head"):
+            return _probabilities(network, question, hidden), chain
+
+
 @functools.partial(jax.jit, static_argnames=("batch_size", "mesh"))
 def score_sets(
     network: Any,
@@ -155,6 +179,9 @@ def score_sets(
     mesh: Mesh | None = None,
 ) -> Float32[Array, "m t"]:
     """Scores the first ``count`` sets, ``batch_size`` at a time; other rows are undefined.
+
+    Where the model allows it, images take over what they share with others, see
+    `eagle_jax.scoring.reuse`; not those of a stack.
 
     Args:
       network: the model's modules.
@@ -173,22 +200,42 @@ def score_sets(
     shards = 1 if mesh is None else mesh.shape["data"]
     batches = -(-capacity // batch_size)
     spare = batches * batch_size - capacity
-    sets = jnp.pad(sets, ((0, spare), (0, 0)))
+    chained = which is None and reuses(network, question.plan)
+    if chained:
+        reached = blocks_reached(question.plan, n)
+        order = dictionary_order(sets, count, reached)
+        # What fills up the last batch is the last set again, which costs the least.
+        sets = sets[order[jnp.minimum(jnp.arange(capacity), count - 1)]]
+    sets = jnp.pad(sets, ((0, spare), (0, 0)), mode="edge")
+    changed = None
+    if chained:
+        changed = changed_tiles(sets.reshape(batches, batch_size, n), reached)
+        changed = changed.reshape(batches, shards, batch_size // shards, -1)
+        if mesh is not None and mesh.shape["model"] > 1:
+            # Devices that share weights wait for each other in every layer: all take the turns
+            # that any of them needs.
+            every = changed.any(axis=(1, 2), keepdims=True)
+            changed = jnp.broadcast_to(every, changed.shape)
     sets = sets.reshape(batches, shards, batch_size // shards, n)
     if which is not None:
         which = jnp.pad(which, (0, spare)).reshape(sets.shape[:3])
 
-    def score_batches(network, question, sets, which, count):
-        def score_batch(i, scores):
-            if which is None:
-                batch = score(network, question, sets[i, 0])
-            else:
+    def score_batches(network, question, sets, which, changed, count):
+        def score_batch(i, carried):
+            scores, chain = carried
+            if which is not None:
                 batch = _score_several(network, question, which[i, 0], sets[i, 0])
-            return jax.lax.dynamic_update_index_in_dim(scores, batch[None], i, axis=0)
+            elif changed is not None:
+                batch, chain = _score_next(network, question, sets[i, 0], changed[i, 0], chain)
+            else:
+                batch = score(network, question, sets[i, 0])
+            scores = jax.lax.dynamic_update_index_in_dim(scores, batch[None], i, axis=0)
+            return scores, chain
 
+        chain = first_chain(network, question, sets.shape[2]) if chained else None
         room = jnp.zeros((*sets.shape[:3], targets), jnp.float32)
         wanted = (count + batch_size - 1) // batch_size
-        return jax.lax.fori_loop(0, wanted, score_batch, room)
+        return jax.lax.fori_loop(0, wanted, score_batch, (room, chain))[0]
 
     if mesh is not None:
         everywhere, own = PartitionSpec(), PartitionSpec(None, "data")
@@ -196,9 +243,10 @@ def score_sets(
             score_batches,
             mesh=mesh,
             axis_names={"data"},
-            in_specs=(everywhere, everywhere, own, own, everywhere),
+            in_specs=(everywhere, everywhere, own, own, own, everywhere),
             out_specs=own,
             check_vma=False,
         )
-    scores = score_batches(network, question, sets, which, count)
-    return scores.reshape(-1, targets)[:capacity]
+    scores = score_batches(network, question, sets, which, changed, count)
+    scores = scores.reshape(-1, targets)[:capacity]
+    return scores[jnp.argsort(order)] if chained else scores

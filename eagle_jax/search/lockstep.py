@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float32
 
 from eagle_jax.models.checkpoints.sharding import mesh_of
 from eagle_jax.scoring.question import kind_of, stack_questions
+from eagle_jax.scoring.reuse import reuses
 from eagle_jax.scoring.scorer import MaskedImageScorer, Scorer, padded_regions
 from eagle_jax.scoring.set_function import score_sets
 
@@ -21,7 +22,8 @@ class Lockstep:
 
     Late in a search few sets are left to ask for and a batch is no longer full; with several
     images it is filled with the sets of the others. Scorers of other kinds, or that are no
-    `MaskedImageScorer`, are simply asked one after the other.
+    `MaskedImageScorer`, are simply asked one after the other, and so are those that reuse what
+    sets of one image share: that is worth more than a full batch.
     """
 
     def __init__(self, scorers: Sequence[Scorer], room: int | None = None):
@@ -36,7 +38,8 @@ class Lockstep:
         self._masked = [one for one in scorers if isinstance(one, MaskedImageScorer)]
         kinds = set(map(lockstep_kind, self._masked))
         alike = len(self._masked) == len(scorers) and len(kinds) == 1
-        self._shared = alike and max(len(scorers), room or 1) > 1
+        apart = any(reuses(one.network, one.question.plan) for one in self._masked)
+        self._shared = alike and not apart and max(len(scorers), room or 1) > 1
         if self._shared:
             questions = [scorer.question.padded for scorer in self._masked]
             self._room = max(len(questions), room or 0)

@@ -61,11 +61,20 @@ def test_any_mesh_gives_the_scores_of_one_device(untied):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["llava", "internvl"])
-def test_the_other_families_on_a_mesh(family, tmp_path):
-    make = {"llava": tiny_llava.make_llava, "internvl": tiny_internvl.make_internvl}[family]
-    alone, both = on_eight_devices(make(tmp_path / family), "4x2", answers=False)
-    assert_alike(alone, both)
+@pytest.mark.parametrize(
+    ("make", "meshes"),
+    [
+        (tiny_llava.make_llava, ["4x2"]),
+        # Tiles are used again by each device along "data" for itself, or by all alike.
+        (tiny_internvl.make_internvl, ["4x2", "4x1"]),
+    ],
+    ids=["llava", "internvl"],
+)
+def test_the_other_families_on_a_mesh(make, meshes, tmp_path):
+    alone, both, *masks = on_eight_devices(make(tmp_path / "model"), *meshes, answers=False)
+    for spread in (both, *masks):
+        assert_alike(alone, spread)
+    assert all(one["collectives"] == [] for one in masks)
     for module in ("query", "key", "gate", "down", "embedding"):
         assert any(module in name for name in both["split"]), f"{module} is not split"
 
