@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from eagle_jax.inputs.patches import ImagePlan
+from eagle_jax.inputs.patches import ImagePlan, blocks_reached
 from eagle_jax.models.layers.decoder import Kept
 from eagle_jax.scoring.question import Question
 
@@ -45,15 +45,28 @@ def reuses(network: Any, plan: ImagePlan) -> bool:
     return network.tiles_apart and _tiles(plan) > 1
 
 
-def beginnings(plan: ImagePlan) -> range:
-    """The tiles at which the decoder can begin: of many tiles only some.
+def in_chains(
+    plan: ImagePlan, sets: Bool[Array, "c n"], count: Int[Array, ""], batch_size: int
+) -> tuple[Int[Array, " c"], Bool[Array, "m b n"], Bool[Array, "m b i"]]:
+    """Sorts sets so that they share much with those before, and says what they do not.
 
     Args:
       plan: the image.
+      sets: one row per masked image, True for a visible region.
+      count: how many of the rows matter.
+      batch_size: images side by side.
+
+    Returns:
+      The numbers of the rows in their new order, those that do not matter at the end; batches
+      of the sets in this order; and the tiles of each that differ from the batch before.
     """
-    # The last tile, the thumbnail, shows every region.
-    others = _tiles(plan) - 1
-    return range(0, others, -(-others // _MOST_BEGINNINGS))
+    reached = blocks_reached(plan, sets.shape[1])
+    order = dictionary_order(sets, count, reached)
+    # What fills up the last batch is the last set again, which changes the least.
+    batches = -(-len(sets) // batch_size)
+    last = jnp.minimum(jnp.arange(batches * batch_size), count - 1)
+    sets = sets[order[last]].reshape(batches, batch_size, -1)
+    return order, sets, changed_tiles(sets, reached)
 
 
 def dictionary_order(
@@ -92,6 +105,19 @@ def changed_tiles(
     differ = (sets[1:] ^ sets[:-1]).astype(jnp.float32)
     changed = jnp.einsum("mbn,in->mbi", differ, reached.astype(jnp.float32)) > 0
     return jnp.concatenate([jnp.ones((1, *changed.shape[1:]), bool), changed])
+
+
+def beginning(plan: ImagePlan, changed: Bool[Array, "b i"]) -> Int[Array, ""]:
+    """The tile at which the decoder begins: none in front of it has changed.
+
+    Args:
+      plan: the image.
+      changed: tiles of a batch that differ from those of the batch before.
+    """
+    tiles = _beginnings(plan)
+    # The last tile, the thumbnail, shows every region.
+    first = jnp.argmax(changed.any(axis=0).at[-1].set(True))
+    return jnp.minimum(first // tiles.step * tiles.step, tiles[-1])
 
 
 def first_chain(network: Any, question: Question, batch: int) -> Chain:
@@ -150,11 +176,9 @@ def _see(network, question: Question, patches, changed, visual) -> Array:
 
 
 def _read(network, question: Question, embeddings, changed, kept) -> tuple[Array, Kept]:
-    """The decoder, from the last tile on that it can begin at and none changed in front of."""
-    tiles = beginnings(question.plan)
+    """The decoder, from where it can begin with what is kept."""
     tokens = question.plan.tokens // _tiles(question.plan)
-    first = jnp.argmax(changed.any(axis=0).at[-1].set(True))
-    begin = jnp.minimum(first // tiles.step * tiles.step, tiles[-1])
+    begin = beginning(question.plan, changed)
 
     def read_from(tile, _, state):
         # The tile's own tokens stand a little later, behind the text in front of the image.
@@ -164,12 +188,17 @@ def _read(network, question: Question, embeddings, changed, kept) -> tuple[Array
 
     shape = len(changed), len(question.rows), embeddings.shape[-1]
     state = jnp.zeros(shape, embeddings.dtype), kept
-    for tile in tiles:
+    for tile in _beginnings(question.plan):
         # One turn or none. `jax.lax.switch` would copy the keys and values of all layers on the
         # way in and on the way out; a loop changes them in place.
         read = functools.partial(read_from, tile)
         state = jax.lax.fori_loop(0, jnp.int32(begin == tile), read, state)
     return state
+
+
+def _beginnings(plan: ImagePlan) -> range:
+    others = _tiles(plan) - 1
+    return range(0, others, -(-others // _MOST_BEGINNINGS))
 
 
 def _tiles(plan: ImagePlan) -> int:

@@ -15,17 +15,10 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Float32, Int
 
 from eagle_jax.errors import InputError
-from eagle_jax.inputs.patches import blocks_reached, images_at_once, masked_patches
+from eagle_jax.inputs.patches import images_at_once, masked_patches
 from eagle_jax.models.layers.precision import full_precision
 from eagle_jax.scoring.question import Question, pick
-from eagle_jax.scoring.reuse import (
-    Chain,
-    changed_tiles,
-    dictionary_order,
-    first_chain,
-    follow,
-    reuses,
-)
+from eagle_jax.scoring.reuse import Chain, first_chain, follow, in_chains, reuses
 
 
 def score(
@@ -167,7 +160,7 @@ def _score_next(
             return _probabilities(network, question, hidden), chain
 
 
-@functools.partial(jax.jit, static_argnames=("batch_size", "mesh"))
+@functools.partial(jax.jit, static_argnames=("batch_size", "mesh", "reuse"))
 def score_sets(
     network: Any,
     question: Question,
@@ -177,11 +170,9 @@ def score_sets(
     *,
     batch_size: int,
     mesh: Mesh | None = None,
+    reuse: bool = True,
 ) -> Float32[Array, "m t"]:
     """Scores the first ``count`` sets, ``batch_size`` at a time; other rows are undefined.
-
-    Where the model allows it, images take over what they share with others, see
-    `eagle_jax.scoring.reuse`; not those of a stack.
 
     Args:
       network: the model's modules.
@@ -192,6 +183,8 @@ def score_sets(
       batch_size: masks per forward, over all devices; a multiple of the "data" axis.
       mesh: the mesh the weights are on; each device along "data" scores its own masks, and
         none hears of the others before all are done.
+      reuse: where the model allows it, take over what images share, see
+        `eagle_jax.scoring.reuse`; the scores are the same. Never in a stack.
 
     Returns:
       Float32 probabilities, padding targets included.
@@ -200,22 +193,17 @@ def score_sets(
     shards = 1 if mesh is None else mesh.shape["data"]
     batches = -(-capacity // batch_size)
     spare = batches * batch_size - capacity
-    chained = which is None and reuses(network, question.plan)
-    if chained:
-        reached = blocks_reached(question.plan, n)
-        order = dictionary_order(sets, count, reached)
-        # What fills up the last batch is the last set again, which costs the least.
-        sets = sets[order[jnp.minimum(jnp.arange(capacity), count - 1)]]
-    sets = jnp.pad(sets, ((0, spare), (0, 0)), mode="edge")
-    changed = None
-    if chained:
-        changed = changed_tiles(sets.reshape(batches, batch_size, n), reached)
-        changed = changed.reshape(batches, shards, batch_size // shards, -1)
+    order = changed = None
+    if reuse and which is None and reuses(network, question.plan):
+        order, sets, changed = in_chains(question.plan, sets, count, batch_size)
         if mesh is not None and mesh.shape["model"] > 1:
             # Devices that share weights wait for each other in every layer: all take the turns
             # that any of them needs.
-            every = changed.any(axis=(1, 2), keepdims=True)
+            every = changed.any(axis=1, keepdims=True)
             changed = jnp.broadcast_to(every, changed.shape)
+        changed = changed.reshape(batches, shards, batch_size // shards, -1)
+    else:
+        sets = jnp.pad(sets, ((0, spare), (0, 0)))
     sets = sets.reshape(batches, shards, batch_size // shards, n)
     if which is not None:
         which = jnp.pad(which, (0, spare)).reshape(sets.shape[:3])
@@ -232,7 +220,7 @@ def score_sets(
             scores = jax.lax.dynamic_update_index_in_dim(scores, batch[None], i, axis=0)
             return scores, chain
 
-        chain = first_chain(network, question, sets.shape[2]) if chained else None
+        chain = None if changed is None else first_chain(network, question, sets.shape[2])
         room = jnp.zeros((*sets.shape[:3], targets), jnp.float32)
         wanted = (count + batch_size - 1) // batch_size
         return jax.lax.fori_loop(0, wanted, score_batch, (room, chain))[0]
@@ -249,4 +237,4 @@ def score_sets(
         )
     scores = score_batches(network, question, sets, which, changed, count)
     scores = scores.reshape(-1, targets)[:capacity]
-    return scores[jnp.argsort(order)] if chained else scores
+    return scores if order is None else scores[jnp.argsort(order)]

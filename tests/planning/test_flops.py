@@ -1,0 +1,44 @@
+"""Operations of masked images that reuse what they share."""
+
+import jax
+import numpy as np
+import pytest
+
+from eagle_jax.inputs.patches import plan_image
+from eagle_jax.inputs.processors import read_settings
+from eagle_jax.planning.estimate import published_models
+from eagle_jax.planning.flops import chained_flops, forward_flops
+from eagle_jax.scoring.model import abstract_network
+
+
+def test_what_an_image_shares_with_the_one_before_is_not_counted():
+    found = published_models()["OpenGVLab/InternVL3_5-4B-HF"]
+    config = abstract_network(found["config"], "config.json")[0].config
+    # 3 x 4 tiles of 160 source pixels; the middle of the seventh, of the last, and the rest.
+    labels = np.full((480, 640), 2, np.int32)
+    labels[200:280, 360:440], labels[360:440, 520:600] = 0, 1
+    image = np.zeros((480, 640, 3), np.uint8)
+    plan = jax.device_put(
+        plan_image(image, labels, read_settings(found["preprocessor_config"]))
+    )
+    rows = plan.tokens + np.arange(20, 28)
+    whole = forward_flops(config, plan.grid, rows)
+
+    def count(*sets):
+        padded = np.zeros((3, 3), bool)
+        padded[: len(sets)] = sets
+        return chained_flops(config, plan, rows, padded, len(sets))
+
+    assert count([1, 1, 1]) == pytest.approx(whole)
+    tile = whole - forward_flops(config, (0, 0), rows)
+    tile /= 13
+    first = count([0, 1, 1], [1, 1, 1]) - whole
+    late = count([1, 0, 1], [1, 1, 1]) - whole
+    # Two tiles each, one of them the thumbnail, and all tokens from the seventh or eleventh on.
+    decoder = whole - 13 * tile
+    for flops, share in ((first, 7 / 13), (late, 3 / 13)):
+        assert flops == pytest.approx(2 * tile + share * decoder, rel=0.1)
+    # The second image need not be the second that was asked for.
+    assert count([1, 1, 1], [0, 1, 1], [1, 0, 1]) == pytest.approx(
+        whole + first + late, rel=0.1
+    )
