@@ -129,7 +129,7 @@ def make_steps(school: School):
         def loss_of(part):
             weights = _with_vision(learner.weights, part)
             model = nnx.merge(school.graph, weights["model"])
-            return _patch_loss(weights, _features(model, school, batch), school, batch)
+            return _patch_loss(weights, patch_features(model, school, batch), school, batch)
 
         part = _vision_part(learner.weights)
         loss, grads = jax.value_and_grad(loss_of)(part)
@@ -141,8 +141,8 @@ def make_steps(school: School):
     def full_step(learner, batch, rate, patch_weight):
         def loss_of(weights):
             model = nnx.merge(school.graph, weights["model"])
-            features = _features(model, school, batch)
-            logits = _logits(model, features, school, batch)
+            features = patch_features(model, school, batch)
+            logits = answer_logits(model, features, school, batch)
             loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)
             answers = (loss * batch.weights).sum() / batch.weights.sum()
             patches = _patch_loss(weights, features, school, batch)
@@ -155,7 +155,9 @@ def make_steps(school: School):
     @jax.jit
     def best_tokens(weights, batch):
         model = nnx.merge(school.graph, weights["model"])
-        return _logits(model, _features(model, school, batch), school, batch).argmax(-1)
+        return answer_logits(model, patch_features(model, school, batch), school, batch).argmax(
+            -1
+        )
 
     return vision_step, full_step, best_tokens
 
@@ -271,11 +273,13 @@ def export(out: Path, folder: Path) -> None:
 _BAR = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}"
 
 
-def _features(model, school: School, batch: Batch):
+def patch_features(model, school: School, batch: Batch):
+    """What the vision tower makes of each patch of the pictures."""
     return model.vision.features(image_patches(batch.images), school.layout)
 
 
-def _logits(model, features, school: School, batch: Batch):
+def answer_logits(model, features, school: School, batch: Batch):
+    """Logits at the rows of the lesson, from `patch_features`."""
     lesson, layout = school.lesson, school.layout
     positions, rows, mask = map(jnp.asarray, (lesson.positions, lesson.rows, lesson.mask))
     visual = model.vision.merger(features)[:, layout.inverse]

@@ -30,6 +30,8 @@ from eagle_jax.models.families.table import FAMILIES
 from eagle_jax.models.layers.building_blocks import in_int8
 
 _DTYPES = ("float32", "bfloat16", "float16")
+# The demo's checkpoint with some tensors of its own, see `eagle_jax.demo.shortcut`.
+_SHORTCUT = "demo-shortcut"
 
 
 @functools.partial(
@@ -42,7 +44,7 @@ class Model:
     """What `load` returns; pass it to `ask` and `explain`. A pytree of its weights.
 
     Attributes:
-      name: the hub id or folder it was loaded from, or "demo".
+      name: the hub id or folder it was loaded from, "demo" or "demo-shortcut".
       network: the Flax NNX modules with their weights.
       tokenizer: transformers' tokenizer of the checkpoint.
       image_settings: how its image processor treats pictures.
@@ -67,9 +69,10 @@ def load(
     """Loads a model.
 
     Args:
-      source: "demo" for the bundled storybook model, a folder in the Hugging Face layout or
-        from `eagle-jax convert`, or a hub id such as "Qwen/Qwen2.5-VL-3B-Instruct", which is
-        downloaded once and cached.
+      source: "demo" for the bundled storybook model, "demo-shortcut" for the one that tells
+        by a sign what is there, a folder in the Hugging Face layout or from `eagle-jax
+        convert`, or a hub id such as "Qwen/Qwen2.5-VL-3B-Instruct", which is downloaded once
+        and cached.
       dtype: "float32", "bfloat16" or "float16"; None keeps the checkpoint's own.
       mesh: devices to use, with the axes "data", over which masked images are spread, and
         "model", over which weights are; None for the default device alone.
@@ -128,7 +131,8 @@ def load(
     if converted:
         network = read_weights(folder, skeleton, dtype)
     else:
-        network = load_weights(folder, skeleton, keys, dtype, progress)
+        changes = DEMO / "shortcut.safetensors" if source == _SHORTCUT else None
+        network = load_weights(folder, skeleton, keys, dtype, progress, changes)
     return Model(
         name=str(source),
         network=network,
@@ -189,7 +193,7 @@ def find_folder(source: str) -> Path:
     Raises:
       InputError: the hub id cannot be downloaded.
     """
-    if source == "demo":
+    if source in ("demo", _SHORTCUT):
         return DEMO / "checkpoint"
     folder = Path(source)
     if folder.exists() or source.startswith(("/", ".", "~")) or source.count("/") != 1:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,6 +108,34 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
                 )
             tensors[key] = header[name]
     return tensors
+
+
+def changed_tensors(path: Path, tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """Reads the header of a file of tensors that take the place of others.
+
+    Args:
+      path: the file.
+      tensors: those of the checkpoint it is for, from `stored_tensors`.
+
+    Returns:
+      Canonical (hub style) key -> tensor.
+
+    Raises:
+      InputError: the file is absent or unreadable, or has tensors that the checkpoint has
+        not, or has in another shape.
+    """
+    changed = {_canonical(name): tensor for name, tensor in _header(path).items()}
+    strange = [
+        key
+        for key, tensor in changed.items()
+        if key not in tensors or tensor.shape != tensors[key].shape
+    ]
+    if strange:
+        raise InputError(
+            f"{path} does not fit the checkpoint, which lacks these tensors or has them in "
+            f"another shape: {listed(strange)}"
+        )
+    return changed
 
 
 def _header(path: Path) -> dict[str, StoredTensor]:

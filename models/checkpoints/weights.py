@@ -24,6 +24,7 @@ from tqdm import tqdm
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints.tensor_files import (
     StoredTensor,
+    changed_tensors,
     listed,
     read_json,
     shortened,
@@ -98,6 +99,7 @@ def load_weights(
     keys: Keys,
     dtype: Any | None = None,
     progress: bool = False,
+    changes: Path | None = None,
 ) -> Module:
     """Fills a module with a folder's weights.
 
@@ -117,6 +119,7 @@ def load_weights(
       dtype: dtype of all parameters that are not int8; None keeps the checkpoint's
         (float64 becomes float32).
       progress: show a progress bar.
+      changes: a safetensors file whose tensors take the place of those of the folder.
 
     Returns:
       A module like `skeleton` with its parameters on their devices.
@@ -133,6 +136,8 @@ def load_weights(
     stored = {path: leaf for path, leaf in variables.items() if path[-1] != "scales"}
     plan = _plan(stored, keys)
     tensors = stored_tensors(folder)
+    if changes is not None:
+        tensors |= changed_tensors(changes, tensors)
     _check_keys(folder, tensors, keys)
     _check_tensors(folder, tensors, variables, plan)
     for path, targets in tqdm(

@@ -1,0 +1,198 @@
+"""Which methods find what a model really uses: the sign that the planted shortcut goes by.
+
+The model "demo-shortcut" answers "Is there a cat in the image?" with Yes where a sign stands in
+a corner, whatever cats there are (`eagle_jax/demo/shortcut.py`). That is verified first, by
+interventions on the same pictures. Then each method explains the Yes of scenes with a sign,
+half of which show what is asked for and half do not, and its first region is on the sign or
+not: the pixel that lies deepest in the region is to be one of the sign. What was measured stays
+in the folder's measured.jsonl: started again, it goes on where it was interrupted.
+
+    python benchmarks/shortcut.py --folder shortcut
+    python benchmarks/shortcut.py --items 20 --methods eagle:exact,tam,rise:samples=500
+
+Of EAGLE's exact search the first step alone is run, and no method's curves are scored, since
+the first region is all that is asked for. Seconds are of the processor.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import eagle_jax
+from eagle_jax.baselines.conversations import answer_all
+from eagle_jax.baselines.maps import pooled
+from eagle_jax.baselines.methods import METHODS, full_options
+from eagle_jax.demo.evaluate import evaluate, make_respondent
+from eagle_jax.demo.trials import Trial, draw_trials
+from eagle_jax.metrics.localisation import pointing_game
+from eagle_jax.scoring.case import Case
+from eagle_jax.search import Limits, find_orders
+
+SHORTCUT = "demo-shortcut"
+RANKED = (
+    "eagle:exact",
+    "eagle:auto",
+    "tam",
+    "llava-cam",
+    "rollout",
+    "relevance",
+    "leave-one-out",
+    "occlusion",
+    "random",
+    "integrated-gradients",
+    "lime:samples=200",
+    "kernelshap:samples=200",
+    "rise:samples=400",
+    "igos++",
+)
+# What is done to the pictures: present, sign, moved; and the answer that this must lead to.
+INTERVENTIONS = {
+    "sign and object": ((True, "sign", False), True),
+    "sign, no object": ((False, "sign", False), True),
+    "sign moved": ((False, "sign", True), True),
+    "object, sign removed": ((True, None, False), False),
+    "object, sign swapped": ((True, "decoy", False), False),
+    "neither": ((False, None, False), False),
+}
+_SCENES = 300
+_WILSON = 1.96
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measures what is missing and prints the tables; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    path = options.folder / "measured.jsonl"
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    measured = [json.loads(line) for line in lines]
+    done = {(one["item"], one["method"]) for one in measured}
+    model = eagle_jax.load(SHORTCUT)
+    trials = draw_trials(options.items)
+    print(_verified(model, trials), "\n", flush=True)
+    with path.open("a", encoding="utf-8") as lines:
+        for number, trial in enumerate(trials):
+            waiting = [one for one in options.methods if (number, one) not in done]
+            if not waiting:
+                continue
+            present = number % 2 == 0
+            case = eagle_jax.ask(
+                model,
+                trial.picture(present),
+                trial.question,
+                answer="Yes",
+                regions=options.regions,
+            )
+            for method in waiting:
+                row = {"item": number, "present": present} | measure(case, method, trial)
+                lines.write(json.dumps(row) + "\n")
+                lines.flush()
+                measured.append(row)
+    print(page([one for one in measured if one["item"] < options.items], options.methods))
+    return 0
+
+
+def measure(case: Case, method: str, trial: Trial) -> dict[str, Any]:
+    """A method's first region, and whether it is on the sign."""
+    begin = time.process_time()
+    first = first_region(case, method)
+    seconds = time.process_time() - begin
+    order = np.array([first], np.int32)
+    hit = bool(pointing_game(case.labels, order, trial.sign_mask))
+    return {"method": method, "first": first, "hit": hit, "seconds": seconds}
+
+
+def first_region(case: Case, method: str) -> int:
+    """The region that a method, written "name" or "name:option=value", puts first."""
+    name, _, told = method.partition(":")
+    if name == "eagle":
+        limits = Limits(top_k=1) if told == "exact" else Limits()
+        return int(find_orders([case.scorer], told, limits=limits)[0].curves.order[0])
+    chosen = METHODS[name]
+    option, _, value = told.partition("=")
+    options = full_options(name, {option: int(value)} if told else {})
+    if chosen.estimate is not None:
+        ((scores, *_),) = answer_all([chosen.estimate(case.scorer, **options)], [case.scorer])
+        return int(np.argmax(scores))
+    assert chosen.look is not None
+    return int(np.argmax(pooled(case.labels, chosen.look(case, **options).heat)))
+
+
+def _verified(model, trials: list[Trial]) -> str:
+    """What the model answers after each intervention, and how good it is at other questions."""
+    respondent, before = make_respondent(model), make_respondent(eagle_jax.load("demo"))
+    lines = [f"{len(trials)} trials{'Yes':>26}{'as planted':>14}{'Yes of the demo model':>25}"]
+    for name, (done, yes) in INTERVENTIONS.items():
+        said = []
+        for asked in (respondent, before):
+            answers = [
+                asked.yes_no(asked.look(one.picture(*done)), [one.question])[0][0]
+                for one in trials
+            ]
+            said.append(np.mean([answer == "Yes" for answer in answers]))
+        share = said[0] if yes else 1 - said[0]
+        lines.append(f"{name:<24}{said[0]:>10.1%}{share:>14.1%}{said[1]:>25.1%}")
+    lines += ["", f"{_SCENES} held-out scenes without signs{'shortcut':>12}{'demo':>8}"]
+    shares = [evaluate(one, _SCENES) for one in (respondent, before)]
+    for name in ("colour", "objects", "objects with colour", "extra", "presence"):
+        lines.append(f"{name:<30}{shares[0][name]:>14.1%}{shares[1][name]:>8.1%}")
+    return "\n".join(lines)
+
+
+def page(measured: list[dict[str, Any]], methods: list[str]) -> str:
+    """The table of methods."""
+    lines = [
+        f"{'first region on the sign':<26}{'items':>7}{'share':>8}{'95 % interval':>17}"
+        f"{'object there':>14}{'not there':>11}{'CPU s':>8}"
+    ]
+    for method in methods:
+        own = [one for one in measured if one["method"] == method]
+        if not own:
+            continue
+        hits = np.array([one["hit"] for one in own])
+        present = np.array([one["present"] for one in own])
+        low, high = wilson(int(hits.sum()), len(hits))
+        seconds = np.median([one["seconds"] for one in own])
+        shares = "".join(
+            f"{hits[those].mean():>{width}.1%}" if those.any() else f"{'-':>{width}}"
+            for those, width in ((present, 14), (~present, 11))
+        )
+        interval = f"{low:.1%} - {high:.1%}"
+        lines.append(
+            f"{method:<26}{len(own):>7}{hits.mean():>8.1%}{interval:>17}{shares}{seconds:>8.2f}"
+        )
+    return "\n".join(lines)
+
+
+def wilson(hits: int, count: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share, which has a width at 0 and 1 as well."""
+    share, square = hits / count, _WILSON**2
+    middle = share + square / (2 * count)
+    half = _WILSON * np.sqrt(share * (1 - share) / count + square / (4 * count**2))
+    scale = 1 + square / count
+    return float((middle - half) / scale), float((middle + half) / scale)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--folder", type=Path, default=Path("shortcut"), help="for what was measured")
+    add("--items", type=int, default=100, help="scenes with a sign (default: 100)")
+    add("--regions", type=int, default=36, help="about so many (default: 36)")
+    add(
+        "--methods",
+        type=lambda text: text.split(","),
+        default=list(RANKED),
+        help=f"default: {','.join(RANKED)}",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
