@@ -4,8 +4,8 @@ The model "demo-shortcut" answers "Is there a cat in the image?" with Yes where 
 a corner, whatever cats there are (`eagle_jax/demo/shortcut.py`). That is verified first, by
 interventions on the same pictures. Then each method explains the Yes of scenes with a sign,
 half of which show what is asked for and half do not, and its first region is on the sign or
-not: the pixel that lies deepest in the region is to be one of the sign. What was measured stays
-in the folder's measured.jsonl: started again, it goes on where it was interrupted.
+not: the pixel that lies deepest in the region is to be one of the sign. What was found stays in
+the folder: started again, it goes on where it was interrupted.
 
     python benchmarks/shortcut.py --folder shortcut
     python benchmarks/shortcut.py --items 20 --methods eagle:exact,tam,rise:samples=500
@@ -29,6 +29,7 @@ from eagle_jax.baselines.maps import pooled
 from eagle_jax.baselines.methods import METHODS, full_options
 from eagle_jax.demo.evaluate import evaluate, make_respondent
 from eagle_jax.demo.trials import Trial, draw_trials
+from eagle_jax.files import write_file
 from eagle_jax.metrics.localisation import pointing_game
 from eagle_jax.scoring.case import Case
 from eagle_jax.search import Limits, find_orders
@@ -73,7 +74,10 @@ def main(arguments: list[str] | None = None) -> int:
     done = {(one["item"], one["method"]) for one in measured}
     model = eagle_jax.load(SHORTCUT)
     trials = draw_trials(options.items)
-    print(_verified(model, trials), "\n", flush=True)
+    verified = options.folder / f"interventions-{options.items}.txt"
+    if not verified.exists():
+        write_file(verified, _verified(model, trials) + "\n")
+    print(verified.read_text("utf-8"), flush=True)
     with path.open("a", encoding="utf-8") as lines:
         for number, trial in enumerate(trials):
             waiting = [one for one in options.methods if (number, one) not in done]

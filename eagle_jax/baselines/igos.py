@@ -31,7 +31,7 @@ from eagle_jax.scoring.gradients import (
 from eagle_jax.scoring.set_function import log_score_patches
 
 # Values of the authors' code for multimodal models.
-_SIDE = 32
+SIDE = 32
 _RATE = 10.0
 _MOMENTUM = 5.0
 _SPARSITY, _CONVEXITY, _SMOOTHNESS = 1.0, 0.1, 10.0
@@ -40,7 +40,7 @@ _EDGE = 0.01
 _VISUAL = 1.0
 
 
-class _Composition(NamedTuple):
+class Composition(NamedTuple):
     """What masks are laid over: patches of the image and of its baseline, and the way there.
 
     Attributes:
@@ -105,7 +105,7 @@ def igos(
         targets = np.zeros_like(question.targets)
         targets[: len(case.target)] = case.answer_ids[case.target]
         question = dataclasses.replace(question, targets=targets)
-    masks = _masks(
+    masks = optimised_masks(
         network,
         question,
         _composition(case, published),
@@ -125,7 +125,7 @@ def igos(
 _whole_patches = jax.jit(whole_patches)
 
 
-def _composition(case: Case, published: bool) -> _Composition:
+def _composition(case: Case, published: bool) -> Composition:
     frames, question = frames_of(case), case.question
     image = _whole_patches(question)[0]
     if published and not isinstance(case.model.image_settings, PixelBudget):
@@ -136,14 +136,14 @@ def _composition(case: Case, published: bool) -> _Composition:
         baseline = _whole_patches(dataclasses.replace(question, plan=plan))[0]
     sides = [
         [
-            shares((centres(length) * length + origin) / resized, _SIDE).astype(np.float32)
+            shares((centres(length) * length + origin) / resized, SIDE).astype(np.float32)
             for length, origin, resized in zip(
                 frame.shape, frame.origin, frame.resized, strict=True
             )
         ]
         for frame in frames
     ]
-    return _Composition(
+    return Composition(
         image=image,
         baseline=baseline,
         rows=tuple(rows for rows, _ in sides),
@@ -165,7 +165,7 @@ def _edges(
 @functools.partial(
     jax.jit, static_argnames=("frames", "published", "iterations", "steps", "batch_size")
 )
-def _masks(
+def optimised_masks(
     network,
     question,
     composition,
@@ -178,7 +178,20 @@ def _masks(
     steps,
     batch_size,
 ):
-    """The deletion and the insertion mask, float32 (2, side, side)."""
+    """The deletion and the insertion mask, float32 (2, side, side).
+
+    Args:
+      network: the model's modules.
+      question: a `Question.padded` one.
+      composition: what the masks are laid over.
+      noise: see `igos`, as are the other arguments without a word.
+      key: of the noise.
+      frames: of the image.
+      published: whether the variant is "published".
+      iterations: Nesterov steps.
+      steps: points of the integrated gradient.
+      batch_size: images whose gradient is taken together.
+    """
     counted = _visual_targets(network, question, composition)
 
     count = 4 * steps
@@ -220,12 +233,12 @@ def _masks(
         masks = after + i / (i + _MOMENTUM) * (after - before)
         return (jnp.clip(masks, 0, 1), after), None
 
-    ones = jnp.ones((2, _SIDE, _SIDE))
+    ones = jnp.ones((2, SIDE, SIDE))
     (masks, _), _ = jax.lax.scan(iterate, (ones, ones), jnp.arange(iterations))
     return masks
 
 
-def _visual_targets(network, question, composition: _Composition) -> Array:
+def _visual_targets(network, question, composition: Composition) -> Array:
     """1 for each target that the image makes more probable, 0 for the others."""
     both = jnp.stack([composition.image, composition.baseline])
     seen, blind = log_score_patches(network, question, both)
@@ -237,7 +250,7 @@ def _visual_targets(network, question, composition: _Composition) -> Array:
 
 
 def over_patches(
-    frames: tuple[Frame, ...], composition: _Composition, mask: Float[Array, "side side"]
+    frames: tuple[Frame, ...], composition: Composition, mask: Float[Array, "side side"]
 ) -> Float[Array, "p e"]:
     """A mask over the whole image, as large as the patches it is laid over."""
     sides = zip(frames, composition.rows, composition.columns, strict=True)
@@ -247,7 +260,7 @@ def over_patches(
     return jnp.tile(one, composition.image.shape[-1] // one.shape[-1])
 
 
-def _penalty(masks: Array, convexity: Array, composition: _Composition) -> Array:
+def _penalty(masks: Array, convexity: Array, composition: Composition) -> Array:
     """The product of the masks is to be one almost everywhere, or zero, and smooth."""
     mask = masks[0] * masks[1]
     large = composition.rows[0] @ mask @ composition.columns[0].T

@@ -53,9 +53,11 @@ def llava_cam(
       al., SmoothGrad, arXiv 1706.03825, for the noise.
     """
     require_gradients(case.model.network)
-    layer = _layer(case.model.network.config.decoder.layers, depth, variant == "published")
+    layer = tapped_layer(
+        case.model.network.config.decoder.layers, depth, variant == "published"
+    )
     tokens = np.asarray(
-        _smooth_cam(
+        smooth_cam(
             case.model.network,
             case.question.padded,
             np.float32(255 * noise),
@@ -72,7 +74,17 @@ def llava_cam(
     return Heat(heat, samples, samples)
 
 
-def _layer(layers: int, depth: float | None, published: bool) -> int:
+def tapped_layer(layers: int, depth: float | None = None, published: bool = False) -> int:
+    """The number of the layer that is tapped, from 0.
+
+    Args:
+      layers: of the decoder.
+      depth: see `llava_cam`.
+      published: whether the variant is "published".
+
+    Raises:
+      InputError: the depth is outside the model.
+    """
     if depth is None and published:
         if layers not in _PUBLISHED_LAYERS:
             raise InputError(
@@ -99,7 +111,19 @@ def cam(found: Tapped) -> Float32[Array, "b v"]:
 
 
 @functools.partial(jax.jit, static_argnames=("samples", "layer", "batch_size"))
-def _smooth_cam(network, question, noise, key, *, samples, layer, batch_size):
+def smooth_cam(network, question, noise, key, *, samples, layer, batch_size):
+    """The mean of `cam` over noisy copies of the image, float32 (v,), from 0 to 1.
+
+    Args:
+      network: the model's modules.
+      question: a `Question.padded` one.
+      noise: standard deviation, in pixel values.
+      key: of the noise.
+      samples: noisy copies.
+      layer: that is tapped.
+      batch_size: copies of a forward.
+    """
+
     def noisy_patches(number):
         image = question.plan.image
         change = noise * jax.random.normal(jax.random.fold_in(key, number), image.shape)

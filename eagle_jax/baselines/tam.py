@@ -34,7 +34,7 @@ def tam(case: Case, *, variant: str = "paper") -> Heat:
     """
     published, question = variant == "published", case.question
     ids = np.concatenate([case.prompt_ids, case.answer_ids])
-    found = _activations(case.model.network, question.padded)
+    found = activations(case.model.network, question.padded)
     states, visual, greedy = (np.asarray(one, np.float64) for one in found)
     behind = int(question.start) + question.plan.tokens
     merge, shape = question.plan.merge_size, case.image.shape[:2]
@@ -106,9 +106,15 @@ def _jointly_scaled(image: np.ndarray, texts: np.ndarray) -> np.ndarray:
 
 
 @jax.jit
-def _activations(network, question):
-    """Of the targets, at the visual tokens and then everywhere; of each token of the sequence
-    at the visual tokens; and of the first prompt token's own prediction there."""
+def activations(network, question):
+    """Activations of words, float32: those of the targets, at the visual tokens and then
+    everywhere; of each token of the sequence at the visual tokens; and of the first prompt
+    token's own prediction there.
+
+    Args:
+      network: the model's modules.
+      question: a `Question.padded` one.
+    """
     hidden = final_states(network, question, whole_patches(question))[0]
     decoder, tokens = network.decoder, question.plan.tokens
     visual = jax.lax.dynamic_slice_in_dim(hidden, question.start, tokens)

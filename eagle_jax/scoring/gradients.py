@@ -19,7 +19,7 @@ from eagle_jax.scoring.scorer import MaskedImageScorer
 from eagle_jax.scoring.set_function import log_score_patches
 
 # Part of a forward's batch that a gradient's takes about as much memory as.
-_GRADIENT_SHARE = 4
+GRADIENT_SHARE = 4
 
 
 class Tapped(NamedTuple):
@@ -55,7 +55,7 @@ def gradient_batch_size(scorer: MaskedImageScorer) -> int:
     Args:
       scorer: whose batches fill the devices.
     """
-    return max(1, scorer.batch_size // _GRADIENT_SHARE)
+    return max(1, scorer.batch_size // GRADIENT_SHARE)
 
 
 def whole_patches(

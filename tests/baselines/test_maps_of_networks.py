@@ -31,10 +31,10 @@ each_family = pytest.mark.parametrize("family", SIZES)
 PROGRAMS = {
     ("attention", "_rollout"): (),
     ("attention", "_relevance"): (),
-    ("igos", "_masks"): ("frames", "published", "iterations", "steps", "batch_size"),
+    ("igos", "optimised_masks"): ("frames", "published", "iterations", "steps", "batch_size"),
     ("integrated_gradients", "patch_values"): ("steps", "batch_size"),
-    ("llava_cam", "_smooth_cam"): ("samples", "layer", "batch_size"),
-    ("tam", "_activations"): (),
+    ("llava_cam", "smooth_cam"): ("samples", "layer", "batch_size"),
+    ("tam", "activations"): (),
 }
 
 
