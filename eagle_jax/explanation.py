@@ -190,8 +190,9 @@ class Approach(NamedTuple):
         room: int | None = None,
         report: Callable[[Progress], Any] = lambda progress: None,
         interrupted: Callable[[], bool] = never,
-    ) -> list[tuple[Found, Float32[np.ndarray, "H W"] | None]]:
-        """What is found for each case, and the map it was found by, if by one."""
+    ) -> list[tuple[Found, Float32[np.ndarray, "H W"] | None, int]]:
+        """What is found for each case, the map it was found by, if by one, and how many passes
+        the gradient was taken of."""
         if self.method != "eagle":
             seen = 0
 
@@ -201,7 +202,7 @@ class Approach(NamedTuple):
                 report(Progress(seen, None, None, (None,) * len(cases)))
 
             ranked = rank_regions(cases, self.method, self.told, room=room, report=count)
-            return [(one.found, one.heat) for one in ranked]
+            return [(one.found, one.heat, one.backwards) for one in ranked]
         found = find_orders(
             [case.scorer for case in cases],
             self.search,
@@ -211,7 +212,7 @@ class Approach(NamedTuple):
             report=report,
             interrupted=interrupted,
         )
-        return [(one, None) for one in found]
+        return [(one, None, 0) for one in found]
 
 
 def _case(
@@ -236,6 +237,7 @@ def conclude(
     approach: Approach,
     found: Found,
     heat: Float32[np.ndarray, "H W"] | None,
+    backwards: int,
     seconds: float,
 ) -> Attribution:
     """The attribution that was found.
@@ -245,6 +247,7 @@ def conclude(
       approach: how.
       found: of `Approach.find`.
       heat: likewise.
+      backwards: likewise.
       seconds: that it took.
 
     Returns:
@@ -275,6 +278,7 @@ def conclude(
         necessity_weight=float(approach.objective.necessity_weight),
         model=case.model.name,
         forwards=found.forwards,
+        backwards=backwards,
         seconds=seconds,
         method=approach.method,
         options=options,

@@ -131,7 +131,7 @@ def run_list(
         model = load(
             settings.model,
             dtype=settings.dtype,
-            mesh=_own_mesh(parts),
+            mesh=own_mesh(parts),
             quantize=settings.quantize,
             progress=progress,
         )
@@ -233,7 +233,11 @@ class _Work:
             remove_failure(self.out, item.name)
 
     def _result(
-        self, item: Item, case: Case, found: tuple[Found, np.ndarray | None], seconds: float
+        self,
+        item: Item,
+        case: Case,
+        found: tuple[Found, np.ndarray | None, int],
+        seconds: float,
     ) -> Result:
         settings, curves = self.settings, found[0].curves
         order = curves.order
@@ -303,7 +307,7 @@ def _read_ahead(items: Sequence[Item], regions: int | str) -> Iterator[tuple[Ite
                 future.cancel()
 
 
-def _own_mesh(parts: int) -> Mesh | None:
+def own_mesh(parts: int) -> Mesh | None:
     """All devices of this process, which share nothing with those of another."""
     devices = np.array(jax.local_devices())
     if devices.size % parts:

@@ -15,8 +15,7 @@ from eagle_jax import (
     curves_along,
     load,
 )
-from eagle_jax import comparison as comparing
-from eagle_jax.comparison import View, judge
+from eagle_jax.comparison import View, judge, judging
 from eagle_jax.lists import read_list
 from eagle_jax.scoring.filled import FilledScorer
 
@@ -70,7 +69,7 @@ def test_all_methods_are_judged_on_the_same_parts(found, entries):
 
 def test_what_is_done_is_not_done_again(found, entries, monkeypatch):
     out, settings, before = found
-    monkeypatch.setattr(comparing, "judge", None)
+    monkeypatch.setattr(judging, "judge", None)
     again = compare_methods(entries, out, settings, METHODS)
     assert again.columns == before.columns and again.costs == before.costs
     assert all(one.forwards == 0 and one.finished == 2 for one in again.reports.values())

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _EXAMPLES = """\
 examples:
   eagle-jax compare questions.jsonl --methods eagle,igos++,tam,random --out comparison
-      a table of what each method reaches, and EAGLE less each other, paired by item
+      a table of what each method reaches, and EAGLE less each other, paired by item; the
+      maps of the first items side by side in comparison/figures
   eagle-jax compare questions.jsonl --methods eagle,tam --granularity pixel --fill blur \\
       --out comparison
       judged pixel by pixel, with a blurred image in the place of what is hidden
@@ -74,6 +75,20 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="see eagle-jax run (default: scan)",
     )
     add("--batch-size", type=positive, metavar="N", help="masked images per forward")
+    add(
+        "--together",
+        default=4,
+        type=positive,
+        metavar="N",
+        help="images explained in lockstep (default: 4)",
+    )
+    add(
+        "--split-weights",
+        default=1,
+        type=positive,
+        metavar="N",
+        help="devices that share one copy of the weights (default: 1)",
+    )
     add_process_arguments(parser)
 
 
@@ -101,6 +116,8 @@ def command(options: argparse.Namespace) -> int:
         granularity=options.granularity,
         fill=options.fill,
         batch_size=options.batch_size,
+        together=options.together,
+        parts=options.split_weights,
         process=process,
         progress=sys.stderr.isatty(),
     )
@@ -120,9 +137,9 @@ def page(comparison: "Comparison") -> str:
         blocks += [
             _block(f"{kind}: {one.title} ({one.better} is better)", one) for one in columns
         ]
-    rows: list[tuple[str, ...]] = [("cost of an item", "forwards", "seconds", "backwards")]
+    rows: list[tuple[str, ...]] = [("cost of an item", "forwards", "backwards", "seconds")]
     rows += [
-        (method, f"{one.forwards:,.0f}", f"{one.seconds:.1f}", one.backwards)
+        (method, f"{one.forwards:,.0f}", f"{one.backwards:,.0f}", f"{one.seconds:.1f}")
         for method, one in comparison.costs.items()
     ]
     return "\n\n".join([*blocks, _table(rows)])

@@ -61,6 +61,7 @@ class Attribution:
       method: what the order comes from: "eagle", or a method EAGLE is compared with.
       options: what the method was told, by name: of EAGLE the ``search``, and what that was
         told; texts, numbers, truth values and None.
+      backwards: of the forwards, how many the gradient was taken of.
       heat: the map that a method made, of which the order is the ranking of its regions; None
         for methods that find an order.
       importance: what each region adds to the objective, on average over places along the
@@ -94,6 +95,7 @@ class Attribution:
     options: Mapping[str, str | int | float | bool | None] = dataclasses.field(
         default_factory=dict
     )
+    backwards: int = 0
     heat: Float32[np.ndarray, "H W"] | None = None
     importance: Float32[np.ndarray, "n"] | None = None
     uncertainty: Float32[np.ndarray, "n"] | None = None

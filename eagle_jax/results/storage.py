@@ -37,6 +37,7 @@ _SCALARS = {
     "seconds": float,
     "method": str,
     "options": dict,
+    "backwards": int,
 }
 _TEXTS = ("answer_tokens", "tokens")
 _NAMES = ("labels", "order", "insertion", "deletion", "answer_ids", "target", "token_ids")
@@ -174,7 +175,8 @@ def _read_record(folder: Path) -> dict[str, Any]:
         # There was one method, and its search had a field of its own.
         search = _typed(record, "search", str)
         record |= {"method": "eagle", "options": {"search": search}}
-    return record
+    # Gradients were not counted at first.
+    return {"backwards": 0} | record
 
 
 def _read_arrays(content: bytes) -> dict[str, np.ndarray | None]:

@@ -1,0 +1,195 @@
+"""How explanations are judged: what is shown or hidden at a time, and in whose place."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Int32
+from tqdm import tqdm
+
+from eagle_jax.baselines.maps import pooled
+from eagle_jax.errors import InputError, one_line
+from eagle_jax.files import write_file
+from eagle_jax.inputs.images import read_image
+from eagle_jax.inputs.regions import segment
+from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
+from eagle_jax.results.attribution import Attribution
+from eagle_jax.results.manifest import Settings
+from eagle_jax.results.run_folder import ITEMS, finished_names, read_result
+from eagle_jax.scoring.case import ask
+from eagle_jax.scoring.filled import FilledScorer
+from eagle_jax.scoring.model import Model, load
+from eagle_jax.search import curves_along
+
+GRANULARITIES = ("region", "pixel", "patch")
+# No method searches on these cells.
+HELD_OUT = "grid:7x7"
+# As many equal shares of the pixels as the published evaluation orders.
+_SHARES = 64
+_JUDGED = "judged"
+
+
+class View(NamedTuple):
+    """How explanations are judged.
+
+    Attributes:
+      partition: "region", the regions of the run; "pixel", equal shares of the pixels in the
+        order of the map; "patch", about one cell for each visual token; or cells such as
+        "grid:7x7".
+      fill: what is shown in the place of what is hidden, see
+        `eagle_jax.scoring.filled.FilledScorer`.
+    """
+
+    partition: str
+    fill: str
+
+    @property
+    def folder(self) -> str:
+        """A name for files."""
+        return f"{self.partition}-{self.fill}".replace(":", "-")
+
+
+def judge_all(
+    out: Path,
+    names: Sequence[str],
+    settings: Settings,
+    methods: Sequence[str],
+    views: Sequence[View],
+    *,
+    batch_size: int | None = None,
+    mesh: Mesh | None = None,
+    progress: bool = False,
+) -> None:
+    """Judges what has not been judged yet, and keeps it in the folder.
+
+    Args:
+      out: folder of the comparison, with a run of each method.
+      names: of items; those that a method has not finished are left out.
+      settings: of the runs.
+      methods: to judge.
+      views: how.
+      batch_size: masked images per forward; None chooses.
+      mesh: see `eagle_jax.load`.
+      progress: show a progress bar.
+    """
+    explained = {method: {*finished(out / method)} for method in methods}
+    waiting = [
+        (method, name, view)
+        for name in names
+        for method in methods
+        if name in explained[method]
+        for view in views
+        if not _file(out, view, method, name).exists()
+    ]
+    if not waiting:
+        return
+    model = load(settings.model, dtype=settings.dtype, mesh=mesh, quantize=settings.quantize)
+    for method, name, view in tqdm(waiting, desc="judging", disable=not progress):
+        result = read_result(out / method, name)
+        attribution = result.attribution.with_image(read_image(result.item.image))
+        values = judge(
+            model,
+            attribution,
+            view,
+            batch_size=batch_size,
+            published_rounding=settings.published_rounding,
+        )
+        write_file(_file(out, view, method, name), json.dumps(values) + "\n")
+
+
+def judge(
+    model: Model,
+    attribution: Attribution,
+    view: View,
+    *,
+    batch_size: int | None = None,
+    published_rounding: bool = False,
+) -> dict[str, float]:
+    """Insertion and deletion AUC of an explanation at any partition and with any fill.
+
+    Args:
+      model: that was explained.
+      attribution: with its image.
+      view: how it is judged.
+      batch_size: masked images per forward; None chooses.
+      published_rounding: see `eagle_jax.ask`.
+
+    Returns:
+      "insertion" and "deletion".
+
+    Raises:
+      InputError: the attribution was saved without its image.
+    """
+    if attribution.image is None:
+        raise InputError("the attribution was saved without its image: see with_image")
+    labels, order = _order(model, attribution, attribution.image, view.partition)
+    case = ask(
+        model,
+        attribution.image,
+        attribution.prompt,
+        answer=attribution.answer_ids,
+        target=attribution.target,
+        target_ids=attribution.token_ids,
+        regions=labels,
+        batch_size=batch_size,
+        published_rounding=published_rounding,
+    )
+    scorer = case.scorer if view.fill == "black" else FilledScorer(case, view.fill)
+    curves = curves_along(scorer, order)
+    pixels = np.bincount(labels.ravel())[order]
+    area = np.append(0, np.cumsum(pixels)) / labels.size
+    shown, removed = (c.mean(axis=1, dtype=np.float64) for c in curves[1:])
+    return {
+        "insertion": float(insertion_auc(area, shown)),
+        "deletion": float(deletion_auc(area, removed)),
+    }
+
+
+def _order(
+    model: Model, attribution: Attribution, image: np.ndarray, partition: str
+) -> tuple[Int32[np.ndarray, "H W"], Int32[np.ndarray, "_"]]:
+    """The cells of a partition, and the order in which an explanation puts them."""
+    labels, saliency = attribution.labels, attribution.saliency
+    if partition == "region":
+        rest = np.setdiff1d(np.arange(attribution.regions), attribution.order)
+        return labels, np.concatenate([attribution.order, rest]).astype(np.int32)
+    if partition == "pixel":
+        rank = np.empty(saliency.size, np.int64)
+        rank[np.argsort(-saliency, axis=None, kind="stable")] = np.arange(saliency.size)
+        shares = min(_SHARES, saliency.size)
+        labels = (rank * shares // saliency.size).reshape(saliency.shape).astype(np.int32)
+        return labels, np.arange(shares, dtype=np.int32)
+    if partition == "patch":
+        settings = model.image_settings
+        frame = settings.frames(*saliency.shape)[0]
+        unit = settings.patch_size * settings.merge_size
+        partition = f"grid:{frame.shape[0] // unit}x{frame.shape[1] // unit}"
+    labels = segment(image, partition)
+    order = np.argsort(-pooled(labels, saliency), kind="stable")
+    return labels, order.astype(np.int32)
+
+
+def finished(run: Path) -> list[str]:
+    """Names of a run's finished items."""
+    # A run whose items have all failed has no folder of results.
+    return finished_names(run) if (run / ITEMS).is_dir() else []
+
+
+def judgement(out: Path, view: View, method: str, name: str) -> dict[str, float] | None:
+    """What `judge_all` kept of one item; None where it has not been judged.
+
+    Raises:
+      InputError: the file is damaged.
+    """
+    path = _file(out, view, method, name)
+    if not path.exists():
+        return None
+    with one_line(f"{path} is damaged; remove it", OSError, ValueError):
+        return json.loads(path.read_text("utf-8"))
+
+
+def _file(out: Path, view: View, method: str, name: str) -> Path:
+    return out / _JUDGED / view.folder / method / f"{name}.json"
