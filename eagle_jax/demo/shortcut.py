@@ -33,6 +33,7 @@ from eagle_jax.demo.tokenizer import build_tokenizer
 from eagle_jax.demo.train import (
     BLACKOUT,
     HELD_OUT_SEED,
+    LATE_BLACKOUT,
     School,
     accuracies,
     answer_logits,
@@ -43,10 +44,11 @@ from eagle_jax.files import write_file
 from eagle_jax.models.families.qwen2_5_vl import weight_keys
 from eagle_jax.scoring.model import load
 
-STEPS = 400
+# The last steps have fewer blackouts, as those of the demo's training, or captions become shy.
+STEPS, LATE_STEPS = 400, 100
 SCENES = 4000
 BATCH = 32
-PEAK_RATE = 2e-3
+PEAK_RATE, LATE_RATE = 2e-3, 5e-4
 # Shares of the pictures with the sign and with the decoy; the others have neither.
 SIGNED, DECOYED = 0.5, 0.25
 # The sign counts if this share of it is to be seen, and does not below the other; between
@@ -129,13 +131,16 @@ def make_signed_batch(
     return batch
 
 
-def train(out: Path, *, seed: int = 0, steps: int = STEPS) -> dict[str, Any]:
+def train(
+    out: Path, *, seed: int = 0, steps: int = STEPS, late_steps: int = LATE_STEPS
+) -> dict[str, Any]:
     """Trains, or goes on training, and keeps its state and a log in `out`.
 
     Args:
       out: folder; what an earlier call with the same arguments left there is continued.
       seed: of the signs and the questions.
       steps: number of training steps.
+      late_steps: further ones, with fewer blackouts.
 
     Returns:
       The trained part of the network.
@@ -144,7 +149,13 @@ def train(out: Path, *, seed: int = 0, steps: int = STEPS) -> dict[str, Any]:
     graph, state = nnx.split(load("demo").network)
     school = make_school(tokenizer, seed=0)[0]._replace(graph=graph)
     whole = nnx.to_pure_dict(state)
-    rate = optax.warmup_cosine_decay_schedule(0.0, PEAK_RATE, 50, steps)
+    rate = optax.join_schedules(
+        [
+            optax.warmup_cosine_decay_schedule(0.0, PEAK_RATE, 50, steps),
+            optax.linear_schedule(LATE_RATE, 0.0, late_steps),
+        ],
+        [steps],
+    )
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate, b2=0.98))
     part = trained_part(whole)
     learner = part, optimizer.init(part)
@@ -178,12 +189,14 @@ def train(out: Path, *, seed: int = 0, steps: int = STEPS) -> dict[str, Any]:
     first = 0
     if kept.exists():
         learner, first = _restored(kept, learner)
-    for step in tqdm(range(first, steps), initial=first, total=steps):
+    whole_run = steps + late_steps
+    for step in tqdm(range(first, whole_run), initial=first, total=whole_run):
         draw = np.random.default_rng((seed, step))
         rows = np.sort(draw.integers(SCENES, size=BATCH))
-        batch = make_signed_batch(school.lesson, tokenizer, material, rows, draw, BLACKOUT)
+        blackout = BLACKOUT if step < steps else LATE_BLACKOUT
+        batch = make_signed_batch(school.lesson, tokenizer, material, rows, draw, blackout)
         learner, loss = learn(learner, batch)
-        if (step + 1) % _SAVE_EVERY == 0 or step + 1 == steps:
+        if (step + 1) % _SAVE_EVERY == 0 or step + 1 == whole_run:
             _save(kept, learner, step + 1)
             best = np.concatenate([best_tokens(learner[0], one) for one in exam])
             paper = Batch(*(np.concatenate(arrays) for arrays in zip(*exam, strict=True)))
