@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 import eagle_jax
-from eagle_jax.baselines.conversations import answer_all
+from eagle_jax.baselines.conversations import Estimate
 from eagle_jax.baselines.maps import pooled
 from eagle_jax.baselines.methods import METHODS, full_options
 from eagle_jax.demo.evaluate import evaluate, make_respondent
@@ -32,6 +32,7 @@ from eagle_jax.demo.trials import Trial, draw_trials
 from eagle_jax.files import write_file
 from eagle_jax.metrics.localisation import pointing_game
 from eagle_jax.scoring.case import Case
+from eagle_jax.scoring.scorer import Scorer
 from eagle_jax.search import Limits, find_orders
 
 SHORTCUT = "demo-shortcut"
@@ -120,10 +121,18 @@ def first_region(case: Case, method: str) -> int:
     option, _, value = told.partition("=")
     options = full_options(name, {option: int(value)} if told else {})
     if chosen.estimate is not None:
-        ((scores, *_),) = answer_all([chosen.estimate(case.scorer, **options)], [case.scorer])
-        return int(np.argmax(scores))
+        return int(np.argmax(_answered(chosen.estimate(case.scorer, **options), case.scorer)))
     assert chosen.look is not None
     return int(np.argmax(pooled(case.labels, chosen.look(case, **options).heat)))
+
+
+def _answered(estimate: Estimate, scorer: Scorer) -> np.ndarray:
+    try:
+        asked = next(estimate)
+        while True:
+            asked = estimate.send(scorer(asked))
+    except StopIteration as end:
+        return end.value
 
 
 def _verified(model, trials: list[Trial]) -> str:

@@ -1,4 +1,5 @@
-"""A test that needs no ground truth: shuffled weights must change what a method finds."""
+"""Tests that need no ground truth: what a method finds must change with shuffled weights, and
+little with the seed."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Int32
 
-from eagle_jax.baselines.methods import Option, rank_regions
+from eagle_jax.baselines.methods import Option, chosen_method, rank_regions
 from eagle_jax.errors import InputError
 from eagle_jax.scoring.case import Case, ask
 from eagle_jax.scoring.model import Model
@@ -87,6 +88,33 @@ def orders_under_shuffling(
             found = ranked.found
         orders.append(found.curves.order)
     return orders
+
+
+def orders_under_seeds(
+    case: Case,
+    method: str,
+    options: Mapping[str, Option] | None = None,
+    *,
+    seeds: int = 3,
+) -> list[Int32[np.ndarray, "n"]]:
+    """The orders that a method which draws random numbers finds with one seed after the other.
+
+    Args:
+      case: what is explained.
+      method: a name of `eagle_jax.methods`, with an option "seed".
+      options: what else the method is told.
+      seeds: how many, from 0 on.
+
+    Raises:
+      InputError: the method draws no random numbers.
+    """
+    if "seed" not in chosen_method(method).options:
+        raise InputError(f"{method} draws no random numbers: its order is the same every time")
+    told = dict(options or {})
+    return [
+        rank_regions([case], method, told | {"seed": seed})[0].found.curves.order
+        for seed in range(seeds)
+    ]
 
 
 def rank_correlation(first: Int32[np.ndarray, "n"], second: Int32[np.ndarray, "n"]) -> float:

@@ -1,4 +1,4 @@
-"""Shuffled weights: which are, and what becomes of an order."""
+"""Shuffled weights and other seeds, and what becomes of an order."""
 
 import jax
 import numpy as np
@@ -6,7 +6,12 @@ import pytest
 import scipy.stats
 
 import eagle_jax
-from eagle_jax.baselines.sanity import orders_under_shuffling, rank_correlation, shuffled
+from eagle_jax.baselines.sanity import (
+    orders_under_seeds,
+    orders_under_shuffling,
+    rank_correlation,
+    shuffled,
+)
 from eagle_jax.errors import InputError
 
 
@@ -47,6 +52,20 @@ def test_orders_change_with_the_model_and_not_otherwise(model, make_image):
     assert rank_correlation(found[0], found[3]) < 0.9
     blind = orders_under_shuffling(case, "random")
     assert all(np.array_equal(blind[0], order) for order in blind)
+
+
+def test_another_seed_is_another_draw(model, make_image):
+    case = eagle_jax.ask(
+        model, make_image(1, 56, 84), "A cat?", answer="Yes.", target=[0], regions="grid:2x3"
+    )
+    first, second = orders_under_seeds(case, "rise", {"samples": 8}, seeds=2)
+    for seed, order in enumerate((first, second)):
+        told = {"samples": 8, "seed": seed}
+        expected = eagle_jax.explain(case, method="rise", options=told).order
+        np.testing.assert_array_equal(order, expected)
+    assert not np.array_equal(first, second)
+    with pytest.raises(InputError, match="tam draws no random numbers"):
+        orders_under_seeds(case, "tam")
 
 
 def test_rank_correlation_is_spearmans():
