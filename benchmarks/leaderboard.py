@@ -2,15 +2,17 @@
 
 The lists are those of `benchmarks/storybook.py`, so that what should be found is known. Started
 again with the same --folder it goes on where it was interrupted. Besides the comparison, each
-method is put to a test that needs no ground truth: on some items the decoder's weights are
-shuffled from the last layer on, and the order of the regions is compared with the one before.
-A method whose order stays does not explain the model.
+method is put to tests that need no ground truth, on some items: the decoder's weights are
+shuffled from the last layer on, and the order of the regions is compared with the one before
+(a method whose order stays does not explain the model); and methods that draw random numbers
+are run with other seeds. The tables are Markdown.
 
     python benchmarks/leaderboard.py --folder leaderboard
     python benchmarks/leaderboard.py --items 2 --regions grid:3x3 --methods eagle,tam
 """
 
 import argparse
+import itertools
 import sys
 import tempfile
 from pathlib import Path
@@ -18,16 +20,22 @@ from pathlib import Path
 import numpy as np
 
 import eagle_jax
-from eagle_jax.baselines.sanity import orders_under_shuffling, rank_correlation
-from eagle_jax.commands.compare import page
-from eagle_jax.comparison import compare_methods
+from eagle_jax.baselines.methods import METHODS
+from eagle_jax.baselines.sanity import (
+    orders_under_seeds,
+    orders_under_shuffling,
+    rank_correlation,
+)
+from eagle_jax.comparison import Comparison, compare_methods
 from eagle_jax.demo.lists import write_storybook
 from eagle_jax.errors import InputError
 from eagle_jax.lists import Item, read_list
+from eagle_jax.metrics.statistics import Interval
 from eagle_jax.results.manifest import Settings
+from eagle_jax.scoring.case import Case
 
-# Items on which the weights are shuffled.
-_SHUFFLED = 4
+# Items on which weights are shuffled and seeds changed.
+_EXAMINED = 4
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,34 +57,103 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
     book = write_storybook(folder, model, options.items, options.items, options.items)
     failed = False
     for name, path in book.lists.items():
-        comparison = compare_methods(
-            read_list(path),
-            folder / "comparisons" / name,
-            Settings(regions=options.regions, search=options.search),
-            methods,
-            progress=sys.stderr.isatty(),
-        )
-        failed |= any(report.failures for report in comparison.reports.values())
-        print(f"{name}\n\n{page(comparison)}\n")
+        entries = read_list(path)
+        found = {}
+        for search, chosen in (("exact", methods), ("auto", ["eagle"])):
+            settings = Settings(regions=options.regions, search=search)
+            where = folder / "comparisons" / search / name
+            bar = sys.stderr.isatty()
+            found[search] = compare_methods(entries, where, settings, chosen, progress=bar)
+            failed |= any(report.failures for report in found[search].reports.values())
+        print(f"## {name}\n\n{markdown(found['exact'], found['auto'])}\n", flush=True)
     items = [one for one in read_list(book.lists["words"]) if isinstance(one, Item)]
-    print(_sanity(model, items[:_SHUFFLED], methods, options.regions))
+    cases = [
+        eagle_jax.ask(model, one.image, one.prompt, target=one.target, regions=options.regions)
+        for one in items[: min(options.items, _EXAMINED)]
+    ]
+    print(_shuffled(cases, methods), "\n")
+    print(_reseeded(cases, [one for one in methods if "seed" in METHODS[one].options]))
     return int(failed)
 
 
-def _sanity(model, items: list[Item], methods: list[str], regions: str) -> str:
+def markdown(exact: Comparison, default: Comparison) -> str:
+    """The tables of a list, EAGLE by its default search in a row of its own.
+
+    Args:
+      exact: of all methods, EAGLE by its exact search.
+      default: of EAGLE by its default search.
+    """
+    lines = []
+    for kind, columns in exact.columns.items():
+        titles = [f"{one.title} ({one.better})" for one in columns]
+        head = [f"{kind}", "items", *titles]
+        lines += ["", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+        others = {one.title: one for one in default.columns.get(kind, ())}
+        for method in columns[0].values:
+            lines.append(_row(method, [one.values[method] for one in columns]))
+            if method == "eagle" and others:
+                own = [others[one.title].values["eagle"] for one in columns]
+                lines.append(_row("eagle, default search", own))
+        ahead = [
+            f"- {method} in {one.title}: EAGLE less it, paired by item, is {paired.mean:+.4f} "
+            f"[{paired.low:+.4f}, {paired.high:+.4f}]"
+            for one in columns
+            for method, paired in one.differences.items()
+            if (paired.high < 0 if one.better == "higher" else paired.low > 0)
+        ]
+        lines += ["", "Ahead of EAGLE's exact search:", "", *(ahead or ["- none"])]
+    lines += ["", "| cost of an item | forwards | backwards | s |", "|---|---|---|---|"]
+    costs = exact.costs | {"eagle, default search": default.costs["eagle"]}
+    lines += [
+        f"| {method} | {one.forwards:,.0f} | {one.backwards:,.0f} | {one.seconds:.1f} |"
+        for method, one in costs.items()
+    ]
+    return "\n".join(lines).strip()
+
+
+def _row(method: str, values: list[Interval]) -> str:
+    # One item has no interval.
+    cells = [
+        f"{one.mean:.3f}" + (f" [{one.low:.3f}, {one.high:.3f}]" if one.count > 1 else "")
+        for one in values
+    ]
+    return f"| {' | '.join([method, str(values[0].count), *cells])} |"
+
+
+def _shuffled(cases: list[Case], methods: list[str]) -> str:
     """Rank correlation with the true order, as more and more layers are shuffled."""
-    lines = ["rank correlation of the order with that of the trained model, layers shuffled:"]
+    lines = [
+        "## Layers shuffled",
+        "",
+        "Rank correlation with the order of the trained model.",
+    ]
+    rows = {}
     for method in methods:
         found = []
-        for item in items:
-            case = eagle_jax.ask(
-                model, item.image, item.prompt, target=item.target, regions=regions
-            )
+        for case in cases:
             first, *others = orders_under_shuffling(case, method)
             found.append([rank_correlation(first, other) for other in others])
-        means = np.mean(found, axis=0)
-        shown = "  ".join(f"{i + 1}: {value:+.2f}" for i, value in enumerate(means))
-        lines.append(f"{method:<22}{shown}")
+        rows[method] = np.mean(found, axis=0)
+    layers = [str(i + 1) for i in range(len(next(iter(rows.values()))))]
+    lines += ["", f"| method | {' | '.join(layers)} |", "|---" * (1 + len(layers)) + "|"]
+    for method, means in rows.items():
+        lines.append(f"| {method} | {' | '.join(f'{one:+.2f}' for one in means)} |")
+    return "\n".join(lines)
+
+
+def _reseeded(cases: list[Case], methods: list[str]) -> str:
+    """How much each method's order changes with the seed."""
+    lines = ["## Other seeds", "", "| method | rank correlation | lowest | same first region |"]
+    lines.append("|---|---|---|---|")
+    for method in methods:
+        pairs = [
+            pair
+            for case in cases
+            for pair in itertools.combinations(orders_under_seeds(case, method), 2)
+        ]
+        found = [rank_correlation(*pair) for pair in pairs]
+        same = np.mean([one[0] == other[0] for one, other in pairs])
+        lines.append(f"| {method} | {np.mean(found):+.2f} | {min(found):+.2f} | {same:.0%} |")
     return "\n".join(lines)
 
 
@@ -88,7 +165,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--folder", type=Path, help="where everything is kept (default: nowhere)")
     add("--items", type=int, default=100, help="of each list (default: 100)")
     add("--regions", default="36", help="as of eagle-jax run (default: 36)")
-    add("--search", default="exact", help="of EAGLE (default: exact)")
     add("--methods", default=",".join(eagle_jax.methods()), help="default: all")
     return parser
 

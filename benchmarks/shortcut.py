@@ -5,7 +5,8 @@ a corner, whatever cats there are (`eagle_jax/demo/shortcut.py`). That is verifi
 interventions on the same pictures. Then each method explains the Yes of scenes with a sign,
 half of which show what is asked for and half do not, and its first region is on the sign or
 not: the pixel that lies deepest in the region is to be one of the sign. What was found stays in
-the folder: started again, it goes on where it was interrupted.
+the folder: started again, it goes on where it was interrupted. The maps of one item are drawn
+into shortcut.png.
 
     python benchmarks/shortcut.py --folder shortcut
     python benchmarks/shortcut.py --items 20 --methods eagle:exact,tam,rise:samples=500
@@ -31,6 +32,7 @@ from eagle_jax.demo.evaluate import evaluate, make_respondent
 from eagle_jax.demo.trials import Trial, draw_trials
 from eagle_jax.files import write_file
 from eagle_jax.metrics.localisation import pointing_game
+from eagle_jax.reports.comparison_figure import draw_comparison
 from eagle_jax.scoring.case import Case
 from eagle_jax.scoring.scorer import Scorer
 from eagle_jax.search import Limits, find_orders
@@ -62,6 +64,7 @@ INTERVENTIONS = {
     "neither": ((False, None, False), False),
 }
 _SCENES = 300
+_DRAWN = ("eagle", "tam", "llava-cam", "relevance")
 _WILSON = 1.96
 
 
@@ -90,6 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
                 trial.picture(present),
                 trial.question,
                 answer="Yes",
+                target="Yes",
                 regions=options.regions,
             )
             for method in waiting:
@@ -98,7 +102,17 @@ def main(arguments: list[str] | None = None) -> int:
                 lines.flush()
                 measured.append(row)
     print(page([one for one in measured if one["item"] < options.items], options.methods))
+    draw(model, trials[1], options.regions, options.folder / "shortcut.png")
     return 0
+
+
+def draw(model: eagle_jax.Model, trial: Trial, regions: int, path: Path) -> None:
+    """The maps of some methods for a scene with the sign and without what is asked for."""
+    case = eagle_jax.ask(
+        model, trial.picture(False), trial.question, answer="Yes", target="Yes", regions=regions
+    )
+    found = {method: eagle_jax.explain(case, method=method) for method in _DRAWN}
+    draw_comparison(found).savefig(path, dpi=100)
 
 
 def measure(case: Case, method: str, trial: Trial) -> dict[str, Any]:

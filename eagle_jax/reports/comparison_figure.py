@@ -23,7 +23,7 @@ from eagle_jax.reports.look import (
 from eagle_jax.results.attribution import Attribution
 
 _COLUMNS = 5
-_GAP, _TITLE, _LINE = 0.15, 0.42, 0.2
+_GAP, _TITLE, _LINE = 0.15, 0.5, 0.2
 
 
 def draw_comparison(attributions: Mapping[str, Attribution]) -> Figure:

@@ -56,7 +56,7 @@ def test_orders_change_with_the_model_and_not_otherwise(model, make_image):
 
 def test_another_seed_is_another_draw(model, make_image):
     case = eagle_jax.ask(
-        model, make_image(1, 56, 84), "A cat?", answer="Yes.", target=[0], regions="grid:2x3"
+        model, make_image(1, 56, 84), "A cat?", answer="Yes.", target=[0], regions="grid:3x3"
     )
     first, second = orders_under_seeds(case, "rise", {"samples": 8}, seeds=2)
     for seed, order in enumerate((first, second)):

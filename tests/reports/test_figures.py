@@ -11,7 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import FancyBboxPatch
 
 from eagle_jax.reports.chips import reliance_scale
+from eagle_jax.reports.comparison_figure import draw_comparison
 from eagle_jax.reports.explanation_figure import draw_explanation, overlay
+from eagle_jax.reports.look import short_number
 
 LONG = tuple(f" word{i % 37}" for i in range(127)) + ("</s>",)
 ODD = ("$x_1$", " 图像", " 😀👍", "\n\n", "long" * 60, "  ", "%s{}", "▁piece", "\x00\ud800")
@@ -54,6 +56,22 @@ def test_no_text_is_clipped_and_no_chips_overlap(name):
     for i, box in enumerate(boxes):
         assert box.x0 >= 0 and box.x1 <= page.x1
         assert not any(box.overlaps(other) for other in boxes[:i])
+
+
+def test_methods_stand_side_by_side():
+    found = {f"method-{i}": made_attribution(**CASES["odd texts"]) for i in range(6)}
+    drawing = draw_comparison(found)
+    drawing.draw(renderer := FigureCanvasAgg(drawing).get_renderer())
+    assert len(drawing.axes) == 7
+    boxes = [axes.get_window_extent(renderer) for axes in drawing.axes]
+    page, texts = drawing.bbox, drawing.findobj(matplotlib.text.Text)
+    shown = [text for text in texts if text.get_visible() and text.get_text()]
+    for text in shown:
+        box = text.get_window_extent(renderer)
+        assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0, text
+        assert box.y1 <= page.y1 and not any(box.overlaps(other) for other in boxes), text
+    auc = short_number(found["method-0"].insertion_auc)
+    assert sum(f"insertion {auc}" in text.get_text() for text in shown) == 6
 
 
 def words(drawing):
