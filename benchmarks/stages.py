@@ -7,7 +7,8 @@ cycles, which are summed by the scopes in the names of its instructions. A batch
 all that the program does once a step, and the branches of a switch count equally often. Kernels
 carry no estimate: their time is their stated operations and bytes at half the chip's peak and
 bandwidth. Share of peak: of the whole, by the operations that are needed; of a stage, by those
-that the program does. "silent": GB written by gathers, of whose time the compiler says nothing.
+that the program does. "silent": GB written by gathers and between chips, of whose time the
+compiler says nothing.
 
     python -m pip install --no-deps --target /tmp/libtpu "libtpu==0.0.42.*"
     PYTHONPATH=/tmp/libtpu python benchmarks/stages.py --topology v6e:1x1 --json stages.json

@@ -104,6 +104,7 @@ class Plan:
                 f"({self.padding:.0%} of the work only fills up batches)",
             ),
             ("share", self.basis),
+            *([("", "what the chips send each other is not in it")] if model > 1 else []),
             ("figures", self.note),
         ]
         return "\n".join(f"{name:<12}{text}".rstrip() for name, text in rows)

@@ -40,8 +40,8 @@ class Stage(NamedTuple):
       operations: of its products, as the program does them, superfluous ones included.
       bytes: between main memory and the core; None where that is not known.
       kernels: milliseconds of these that are counted at `KERNEL_SHARE`, for kernels.
-      silent: bytes written by gathers, and by kernels that state no cost: nothing is known of
-        their time, but for what the bytes of a kernel take.
+      silent: bytes written by gathers, between chips, and by kernels that state no cost:
+        nothing is known of their time, but for what the bytes of a kernel take.
     """
 
     name: str
@@ -172,9 +172,10 @@ def predict(step: Step, compiled: Compiled) -> Profile:
 def predicted_stages(program: hlo.Program, chip: Chip, peak: float) -> tuple[Stage, ...]:
     """What the compiler for a TPU expects of a program that it has optimised.
 
-    Each fusion carries an estimate in cycles, but for gathers. What runs beside them, such as
-    copies into the core's memory, has none, and neither has waiting for it. The program's loop
-    over batches runs once here: what it does once for all batches counts in full.
+    Each fusion carries an estimate in cycles, but for gathers; what chips send each other and
+    what runs beside the rest, such as copies into the core's memory, has none, and neither has
+    waiting for it. The program's loop over batches runs once here: what it does once for all
+    batches counts in full.
 
     Args:
       program: of `hlo.parse`, compiled with the effort of a real run.
