@@ -19,9 +19,16 @@ os.environ["XLA_FLAGS"] = (
     + os.environ.get("XLA_FLAGS", "")
 )
 
+# No more than that: the process that starts the others needs none of the rest.
 import numpy as np
 import pytest
-import tiny_checkpoints
+
+# Begun last, one of these would keep one process busy when the other has nothing left.
+_LONG = ("test_compilation", "test_sharding", "test_world", "test_families", "test_run")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in _LONG)
 
 
 def pytest_collection_finish():
@@ -41,6 +48,8 @@ def _one_torch_thread():
 @pytest.fixture(scope="session")
 def untied(tmp_path_factory):
     """A tiny untied Qwen2.5-VL folder: one file, the published key layout."""
+    import tiny_checkpoints
+
     folder = tmp_path_factory.mktemp("checkpoints") / "untied"
     return tiny_checkpoints.make_qwen2_5_vl(folder, seed=1)
 
@@ -48,6 +57,8 @@ def untied(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tied(tmp_path_factory):
     """A tiny tied Qwen2.5-VL folder: three shards, the nested key layout, wide windows."""
+    import tiny_checkpoints
+
     folder = tmp_path_factory.mktemp("checkpoints") / "tied"
     return tiny_checkpoints.make_qwen2_5_vl(
         folder, seed=2, tied=True, shards=3, layout="nested", window_size=112

@@ -48,6 +48,12 @@ def tiny(tokenizer):
     return config
 
 
+@pytest.fixture(scope="module")
+def enrolled(tokenizer, tiny):
+    """A school and its learner, not to be changed."""
+    return make_school(tokenizer, 0, tiny)
+
+
 def test_a_seed_draws_the_same_scene_every_time(scenes):
     for seed in (0, 7, 149):
         again, once = draw_scene(seed), scenes[seed]
@@ -167,8 +173,8 @@ def test_the_saved_tokenizer_renders_the_conversation(tokenizer, tmp_path):
     assert config["text_config"]["vocab_size"] == len(loaded)
 
 
-def test_a_slot_of_a_lesson_is_a_conversation_of_its_own(tokenizer, tiny):
-    school, learner = make_school(tokenizer, 0, tiny)
+def test_a_slot_of_a_lesson_is_a_conversation_of_its_own(tokenizer, enrolled):
+    school, learner = enrolled
     lesson = school.lesson
     batch = make_batch(
         lesson, tokenizer, draw_scenes(5, 1), np.arange(1), np.random.default_rng(0)
@@ -212,8 +218,8 @@ def test_visible_shares_are_in_the_order_of_the_patches():
     assert shares[4 + 2] == 0.5 and shares.sum() == 0.5
 
 
-def test_a_blackout_takes_objects_out_of_the_answers(tokenizer, tiny):
-    school, _ = make_school(tokenizer, 0, tiny)
+def test_a_blackout_takes_objects_out_of_the_answers(tokenizer, enrolled):
+    school, _ = enrolled
     drawn = draw_scenes(5, 40)
     rng = np.random.default_rng(0)
     batch = make_batch(school.lesson, tokenizer, drawn, np.arange(40), rng, blackout=1.0)
@@ -231,8 +237,9 @@ def test_a_blackout_takes_objects_out_of_the_answers(tokenizer, tiny):
 
 
 @pytest.mark.slow
-def test_training_steps_lower_the_loss(tokenizer, tiny):
-    school, learner = make_school(tokenizer, 0, tiny)
+def test_training_steps_lower_the_loss(tokenizer, enrolled):
+    school, learner = enrolled
+    learner = jax.tree.map(jnp.copy, learner)  # training steps overwrite theirs
     vision_step, full_step, best_tokens = make_steps(school)
     rng = np.random.default_rng(0)
     batch = make_batch(school.lesson, tokenizer, draw_scenes(0, 4), np.arange(4), rng)
