@@ -12,7 +12,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         default="demo",
-        help='"demo", a Hugging Face folder, or a hub id (default: demo)',
+        help='"demo", "demo-shortcut", a Hugging Face folder, or a hub id (default: demo)',
     )
     parser.add_argument(
         "--dtype", choices=DTYPES, help="of the weights (default: the checkpoint's)"

@@ -250,14 +250,19 @@ def _restored(path: Path, learner: Any) -> tuple[Any, int]:
 def export(part: dict[str, Any], path: Path) -> None:
     """Writes what was trained with the hub's names, to be read over the demo's weights."""
     config = load("demo").network.config
+    values = {
+        f"decoder.{place}.attention.{name}.{kind}": np.asarray(value)
+        for place, attention in part.items()
+        for name, linear in attention.items()
+        for kind, value in linear.items()
+    }
     tensors = {}
     for key, target in weight_keys(config).items():
-        place = target.path.split(".") if target else []
-        if place[:1] + place[2:3] != ["decoder", "attention"]:
+        if target is None or target.path not in values:
             continue
-        if place[1] == "last" or target.index == config.decoder.layers - 2:
-            value = np.asarray(part[place[1]][place[3]][place[4]])
-            tensors[key] = np.ascontiguousarray(target.layout.to_checkpoint(value))
+        if target.index in (None, config.decoder.layers - 2):
+            value = target.layout.to_checkpoint(values[target.path])
+            tensors[key] = np.ascontiguousarray(value)
     write_file(path, save(tensors))
 
 
