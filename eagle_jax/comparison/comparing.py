@@ -15,7 +15,6 @@ from eagle_jax.evaluation import evaluate
 from eagle_jax.files import write_file
 from eagle_jax.inputs.images import read_image
 from eagle_jax.lists import Broken, Item
-from eagle_jax.reports.comparison_figure import draw_comparison
 from eagle_jax.results.manifest import Settings
 from eagle_jax.results.measures import Kind
 from eagle_jax.results.run_folder import read_result
@@ -130,6 +129,9 @@ def compare_methods(
 
 
 def _draw(out: Path, names: Sequence[str], methods: Sequence[str]) -> None:
+    # matplotlib is slow to import, and this module is imported with the package's names.
+    from eagle_jax.reports.comparison_figure import draw_comparison
+
     explained = {method: {*finished(out / method)} for method in methods}
     for name in names:
         path = out / "figures" / f"{name}.png"

@@ -267,6 +267,7 @@ def export(part: dict[str, Any], path: Path) -> None:
 
 
 def main() -> None:
+    """Command line of the training."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
