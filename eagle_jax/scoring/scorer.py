@@ -177,6 +177,8 @@ def filling_batch_size(tokens: int, devices: int, platform: str) -> int:
       platform: JAX's name for their kind, "cpu", "gpu" or "tpu".
     """
     if platform == "cpu":
-        return devices * max(1, _TOKENS_IN_FLIGHT["cpu"] // tokens)
+        # A power of two, so that what searches ask for in sixteens leaves no batch half empty.
+        own = max(1, _TOKENS_IN_FLIGHT["cpu"] // tokens)
+        return devices * 2 ** (own.bit_length() - 1)
     own = min(_TOKENS_IN_FLIGHT["accelerator"] // tokens, _MOST_SPREAD // devices)
     return devices * max(1, own)

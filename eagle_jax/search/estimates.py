@@ -7,8 +7,9 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import expit
 
 from eagle_jax.search.gaussian_process import SetProcess, to_signs
+from eagle_jax.search.paths import Surface
 from eagle_jax.search.rounds import Estimates, Objective
-from eagle_jax.search.sets import both_ways, prefixes
+from eagle_jax.search.sets import prefixes
 
 # Places along the order at which regions are added and taken out, regions that are compared in
 # pairs, and pairs that are told.
@@ -30,44 +31,52 @@ def estimate(
       that a score of every set would give, to first order in what is not known of the logits.
     """
     n = len(order)
+    surface = Surface(process, objective)
     base = prefixes(order)[np.unique(np.linspace(0, n, _PLACES).round().astype(int))]
-    alone = [_contrast(base, (region,)) for region in range(n)]
-    importance = np.array([_effect(process, objective, *one) for one in alone])
-    error = np.array([_error(process, objective, *one) for one in alone])
+    importance = _added(surface, base).mean(0)
     leading = np.sort(np.argsort(-np.abs(importance), kind="stable")[:_LEADING])
-    pairs = [*itertools.combinations(leading.tolist(), 2)]
-    strength = np.array([_effect(process, objective, *_contrast(base, pair)) for pair in pairs])
+    pairs = np.array([*itertools.combinations(leading.tolist(), 2)], np.int32).reshape(-1, 2)
+    together = {one: _together(surface, base, one)[leading] for one in leading.tolist()}
+    places = {one: place for place, one in enumerate(leading.tolist())}
+    strength = np.array([together[a][places[b]] for a, b in pairs.tolist()])
     strongest = np.argsort(-np.abs(strength), kind="stable")[:_PAIRS]
     return Estimates(
         importance.astype(np.float32),
-        error.astype(np.float32),
-        np.array(pairs, np.int32).reshape(-1, 2)[strongest],
+        _errors(process, objective, base).astype(np.float32),
+        pairs[strongest],
         strength[strongest].astype(np.float32),
     )
 
 
-def _contrast(
-    base: Bool[np.ndarray, "p n"], regions: tuple[int, ...]
-) -> tuple[Bool[np.ndarray, "b n"], Float[np.ndarray, " b"]]:
-    """Sets with regions added and taken out, and the share of each in their mean difference."""
-    sets, signs = [], []
-    for visible in itertools.product((True, False), repeat=len(regions)):
-        one = base.copy()
-        one[:, regions] = visible
-        sets.append(one)
-        signs += [(-1) ** visible.count(False) / len(base)] * len(base)
-    return np.concatenate(sets), np.array(signs)
+def _added(surface: Surface, sets: Bool[np.ndarray, "b n"]) -> Float[np.ndarray, "b n"]:
+    """What F is more with each region in sets than without it."""
+    value, toggled = surface.around(sets)
+    return np.where(sets, value[:, None] - toggled, toggled - value[:, None])
 
 
-def _effect(process: SetProcess, objective: Objective, sets, signs) -> float:
-    scores = expit(process.logits(to_signs(both_ways(sets))))
-    return float(signs @ objective.value(*np.split(scores, 2)))
+def _together(
+    surface: Surface, base: Bool[np.ndarray, "p n"], region: int
+) -> Float[np.ndarray, " n"]:
+    """What each region adds more beside a region than without it."""
+    beside = np.arange(base.shape[1]) == region
+    return (_added(surface, base | beside) - _added(surface, base & ~beside)).mean(0)
 
 
-def _error(process: SetProcess, objective: Objective, sets, signs) -> float:
-    all_signs = to_signs(both_ways(sets))
-    p = expit(process.logits(all_signs))
-    weights = objective.insight_weight * signs, -objective.necessity_weight * signs
-    share = np.concatenate(weights)[:, None] * p * (1 - p) / p.shape[1]
-    variance = np.einsum("bt,bc,ct->t", share, process.covariance(all_signs), share)
-    return float(np.sqrt(max(variance @ process.variance, 0.0)))
+def _errors(
+    process: SetProcess, objective: Objective, base: Bool[np.ndarray, "p n"]
+) -> Float[np.ndarray, " n"]:
+    """Standard errors of what each region adds."""
+    places, n = base.shape
+    # Of each region the sets with it and without it, shown and hidden.
+    alone = np.eye(n, dtype=bool)[:, None]
+    sets = np.stack([base | alone, base & ~alone], 1).reshape(n, -1, n)
+    signs = to_signs(np.concatenate([sets, ~sets], 1).reshape(-1, n))
+    weights = objective.insight_weight, -objective.necessity_weight
+    sides = np.repeat(np.outer(weights, [1, -1]).ravel(), places) / places
+    p = expit(process.logits(signs)).reshape(n, len(sides), -1)
+    share = sides[:, None] * p * (1 - p) / p.shape[2]
+    known = process.known(signs).reshape(-1, n, len(sides))
+    prior = np.stack([process.kernel(one, one) for one in signs.reshape(sets.shape[0], -1, n)])
+    unknown = prior - np.einsum("mra,mrb->rab", known, known, optimize=True)
+    variance = np.einsum("rat,rab,rbt->rt", share, unknown, share, optimize=True)
+    return np.sqrt(np.maximum(variance @ process.variance, 0.0))

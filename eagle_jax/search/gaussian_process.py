@@ -21,12 +21,16 @@ from scipy.optimize import minimize
 _CONSTANT = 2.0
 # Beyond it a logit says little of the probability and much of its rounding.
 _CLIP = 1e-3
+# A region of this relevance leaves sets without it nothing to say.
+_MOST = 8.0
 # Where learning begins, and what it is drawn to while little is known: similarity, slope and
 # noise, of regions of relevance 1.
 _SCALES = np.log([1 / 8, 1 / 16, 0.02])
-# Learning takes the time of a Cholesky factor of its sets at each step.
+# Learning takes the time of a Cholesky factor of its sets at each step, and says something new
+# once this much more is known.
 _LEARN_FROM = 400
 _FIRST_STEPS, _STEPS = 15, 3
+_MORE = 1.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +47,7 @@ class SetProcess:
       variance: scale of each token's process.
       factor: lower Cholesky factor of the scored sets' kernel.
       scales: logarithms from which learning goes on when more is known.
+      learnt: number of sets that were known when they were learnt.
     """
 
     signs: Float[np.ndarray, "m n"]
@@ -54,6 +59,7 @@ class SetProcess:
     variance: Float[np.ndarray, " t"]
     factor: Float[np.ndarray, "m m"]
     scales: Float[np.ndarray, "n+3"]
+    learnt: int
 
     def similarity(
         self, signs: Float[np.ndarray, "b n"], others: Float[np.ndarray, "c n"]
@@ -71,11 +77,21 @@ class SetProcess:
         """The expected logit of each token for some sets."""
         return self.kernel(signs, self.signs) @ self.weights + self.mean
 
+    @property
+    def linear(self) -> tuple[Float[np.ndarray, " t"], Float[np.ndarray, "n t"]]:
+        """Of the expected logits, what all sets share and what each region does alone."""
+        constant = _CONSTANT * self.weights.sum(0) + self.mean
+        return constant, self.slope[:, None] * (self.signs.T @ self.weights)
+
     def covariance(self, signs: Float[np.ndarray, "b n"]) -> Float[np.ndarray, "b b"]:
         """Covariance of what is not known of some sets, of a token of variance 1."""
-        known = self.kernel(self.signs, signs)
-        known = solve_triangular(self.factor, known, lower=True, check_finite=False)
+        known = self.known(signs)
         return self.kernel(signs, signs) - known.T @ known
+
+    def known(self, signs: Float[np.ndarray, "b n"]) -> Float[np.ndarray, "m b"]:
+        """What the scored sets say of some sets: its square is taken from their covariance."""
+        known = self.kernel(self.signs, signs)
+        return solve_triangular(self.factor, known, lower=True, check_finite=False)
 
 
 def to_signs(sets: Bool[np.ndarray, "b n"]) -> Float[np.ndarray, "b n"]:
@@ -105,22 +121,42 @@ def fit(
     # A token whose probability hardly moves has little say in what matters.
     say = scores.var(0, dtype=np.float64) + 1e-9
     say /= say.sum()
-    some = np.arange(len(sets))
-    if len(sets) > _LEARN_FROM:
-        some = np.random.default_rng(0).choice(len(sets), _LEARN_FROM, replace=False)
-    start = _ridge_scales(signs, logits, say) if before is None else before.scales
-    scales = _learn(
-        signs[some], logits[some], say, start, _FIRST_STEPS if before is None else _STEPS
-    )
+    if before is None or len(sets) >= _MORE * before.learnt:
+        some = np.arange(len(sets))
+        if len(sets) > _LEARN_FROM:
+            some = np.random.default_rng(0).choice(len(sets), _LEARN_FROM, replace=False)
+        start = _ridge_scales(signs, logits, say) if before is None else before.scales
+        steps = _FIRST_STEPS if before is None else _STEPS
+        scales, learnt = _learn(signs[some], logits[some], say, start, steps), len(sets)
+        known = np.zeros((0, 0))
+    else:
+        scales, learnt, known = before.scales, before.learnt, before.factor
+        if not np.array_equal(before.signs, signs[: len(known)]):
+            known = np.zeros((0, 0))
     relevance, slope, noise = _parameters(scales)
-    kernel = _CONSTANT + (signs * slope) @ signs.T + _similarity(signs, signs, relevance)
-    kernel[np.diag_indices_from(kernel)] += noise
-    factor, _ = cho_factor(kernel, lower=True, check_finite=False)
+    factor = _factor(signs, relevance, slope, noise, known)
     weights = cho_solve((factor, True), logits, check_finite=False)
     variance = np.maximum((logits * weights).mean(0), 1e-12)
     return SetProcess(
-        signs, relevance, slope, noise, mean, weights, variance, np.tril(factor), scales
+        signs, relevance, slope, noise, mean, weights, variance, factor, scales, learnt
     )
+
+
+def _factor(signs, relevance, slope, noise, known) -> np.ndarray:
+    """The Cholesky factor of the kernel of sets, from that of the first of them."""
+    m = len(known)
+    fresh = signs[m:]
+    rows = _CONSTANT + (fresh * slope) @ signs.T + _similarity(fresh, signs, relevance)
+    corner = rows[:, m:]
+    corner[np.diag_indices_from(corner)] += noise
+    factor = np.zeros((len(signs), len(signs)))
+    factor[:m, :m] = known
+    if m:
+        side = solve_triangular(known, rows[:, :m].T, lower=True, check_finite=False).T
+        factor[m:, :m] = side
+        corner = corner - side @ side.T
+    factor[m:, m:] = np.tril(cho_factor(corner, lower=True, check_finite=False)[0])
+    return factor
 
 
 def _similarity(signs, others, relevance) -> np.ndarray:
@@ -130,7 +166,7 @@ def _similarity(signs, others, relevance) -> np.ndarray:
 def _parameters(scales) -> tuple[np.ndarray, np.ndarray, float]:
     region = np.exp(np.clip(scales[:-3], -6, 4))
     similarity, slope, noise = np.exp(np.clip(scales[-3:], -9, 4))
-    return similarity * region, slope * region, float(noise)
+    return np.minimum(similarity * region, _MOST), slope * region, float(noise)
 
 
 def _ridge_scales(signs, logits, say) -> np.ndarray:

@@ -1,22 +1,26 @@
 """Orders of regions that a Gaussian process thinks good, found without scoring anything."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import expit
 
 from eagle_jax.search.gaussian_process import SetProcess, to_signs
 from eagle_jax.search.rounds import Objective
-from eagle_jax.search.sets import prefixes
+from eagle_jax.search.sets import both_ways, prefixes
 
-# Changes of the area that are rounding.
-_LEAST = 1e-7
+# Changes of the area that are not worth a move.
+_LEAST = 1e-5
 
 
 class Surface:
     """The objective as a process expects it, quickly for sets that differ in one region.
 
-    One region more or less multiplies the similarity to each scored set by one of two numbers,
-    and adds its own effect to the rest: a thousand neighbours of a set cost one matrix product.
+    With one region more or less the similarity of a set to a scored one is multiplied by
+    exp(-r) or exp(r), as the scored set agrees with the region or not: cosh(r) -+ sinh(r). So
+    one product of a set's similarities with all scored sets tells of all its neighbours.
     """
 
     def __init__(self, process: SetProcess, objective: Objective):
@@ -27,9 +31,41 @@ class Surface:
           objective: what is sought.
         """
         self.process, self.objective = process, objective
-        self._alone = 2 * process.slope[:, None] * (process.signs.T @ process.weights)
-        self._shown = np.exp(process.relevance[:, None] * process.signs.T)
-        self._hidden = 1 / self._shown
+        # Single precision, which is exact to far less than what is worth a move.
+        self._mean, self._alone = map(np.float32, process.linear)
+        self._weights = process.weights.T.astype(np.float32)
+        # The last column sums what the others weight.
+        ones = np.ones((len(process.signs), 1))
+        self._scored = np.hstack([process.signs, ones]).astype(np.float32)
+        self._relevance = process.relevance.astype(np.float32)
+
+    def around(
+        self, sets: Bool[np.ndarray, "b n"]
+    ) -> tuple[Float[np.ndarray, " b"], Float[np.ndarray, "b n"]]:
+        """F of sets, and of each with one region taken out or, if not in, added.
+
+        Args:
+          sets: True for a region that is in.
+
+        Returns:
+          F of the sets, and for each region of its neighbour that differs in that region.
+        """
+        scores = self._scores(to_signs(both_ways(sets)).astype(np.float32))
+        value = self.objective.value(*np.split(scores, 2))
+        return value[:, -1], value[:, :-1]
+
+    def _scores(self, signs) -> np.ndarray:
+        """Of sets with each region changed, and last of the sets themselves."""
+        (b, n), tokens = signs.shape, len(self._weights)
+        relevance = self._relevance
+        alike = (signs * relevance) @ self._scored[:, :n].T - relevance.sum()
+        weighted = (np.exp(alike / 2)[:, None] * self._weights).reshape(b * tokens, -1)
+        parts = (weighted @ self._scored).reshape(b, tokens, n + 1)
+        same, agreeing = parts[:, :, -1:], parts[:, :, :-1]
+        linear = (signs @ self._alone + self._mean)[:, :, None]
+        turned = np.sinh(relevance) * agreeing + 2 * self._alone.T
+        changed = np.cosh(relevance) * same - signs[:, None] * turned + linear
+        return expit(np.concatenate([changed, same + linear], 2)).swapaxes(1, 2)
 
     def greedy(self, first: tuple[int, ...] = ()) -> Int[np.ndarray, " n"]:
         """The order that takes the best region at each step.
@@ -37,106 +73,73 @@ class Surface:
         Args:
           first: regions it has to begin with.
         """
-        n = len(self._alone)
-        ends = np.stack([-np.ones(n), np.ones(n)])
-        similar = self.process.similarity(ends, self.process.signs)
-        linear = self.process.logits(ends) - similar @ self.process.weights
-        order, left = [], np.arange(n)
-        for step in range(n):
-            if step < len(first):
-                best = first[step]
-            else:
-                shown = self._shown[left] @ (similar[0, :, None] * self.process.weights)
-                hidden = self._hidden[left] @ (similar[1, :, None] * self.process.weights)
-                shown += linear[0] + self._alone[left]
-                hidden += linear[1] - self._alone[left]
-                value = self.objective.value(expit(shown), expit(hidden))
-                best = int(left[np.argmax(value)])
+        chosen = np.zeros(len(self._alone), bool)
+        chosen[[*first]] = True
+        order = [*first]
+        while len(order) < len(chosen):
+            _, added = self.around(chosen[None])
+            best = int(np.argmax(np.where(chosen, -np.inf, added[0])))
+            chosen[best] = True
             order.append(best)
-            left = left[left != best]
-            similar *= np.stack([self._shown[best], self._hidden[best]])
-            linear += np.stack([self._alone[best], -self._alone[best]])
         return np.array(order)
-
-    def values(self, order: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n+1"]:
-        """F of the first k regions of an order, k = 0 to n."""
-        signs = to_signs(prefixes(order))
-        scores = expit(self.process.logits(np.concatenate([signs, -signs])))
-        return self.objective.value(*np.split(scores, 2))
-
-    def toggled(self, order: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n+1 n"]:
-        """F of the first k regions with region order[i] taken out or, if not in, added."""
-        signs = to_signs(prefixes(order))
-        inside = np.arange(len(order)) < np.arange(len(order) + 1)[:, None]
-        shown = self._with_one_changed(signs, inside, order)
-        hidden = self._with_one_changed(-signs, ~inside, order)
-        return self.objective.value(shown, hidden)
-
-    def _with_one_changed(self, signs, visible, order) -> np.ndarray:
-        process = self.process
-        similar = process.similarity(signs, process.signs)
-        linear = process.logits(signs) - similar @ process.weights
-        # Tokens first, so that each is one product of matrices.
-        similar = similar * process.weights.T[:, None, :]
-        alone = self._alone[order].T[:, None, :]
-        linear = linear.T[:, :, None]
-        added = similar @ self._shown[order].T + linear + alone
-        removed = similar @ self._hidden[order].T + linear - alone
-        return expit(np.where(visible, removed, added)).transpose(1, 2, 0)
 
     def improved(
         self,
-        order: Int[np.ndarray, " n"],
+        orders: Sequence[Int[np.ndarray, " n"]],
         area: Float[np.ndarray, " n"],
         passes: int,
         fixed: int = 0,
-    ) -> Int[np.ndarray, " n"]:
-        """Moves regions to other places of an order while the area under F grows.
+    ) -> tuple[Int[np.ndarray, " n"], float]:
+        """Moves regions of the best of some orders while the area under F grows.
 
         A greedy order is myopic: it takes what is best now. Here all moves of one region are
         compared by the whole area, and the best ones that do not overlap are made together.
 
         Args:
-          order: where to begin.
+          orders: where to begin.
           area: share of the image in each region.
           passes: most rounds of moves.
           fixed: number of leading regions that stay.
+
+        Returns:
+          The order, and the area under F along it.
         """
+        begins = [_Along(one, prefixes(one), *self.around(prefixes(one))) for one in orders]
+        known = max(begins, key=lambda one: one.area(area))
         for _ in range(passes):
-            gain = self._move_gains(order, area)
+            gain = _move_gains(known, area[known.order])
             gain[:fixed], gain[:, :fixed] = -np.inf, -np.inf
             moves = _apart(gain)
             if not moves:
                 break
-            moved = order
-            for move in moves:
-                moved = _moved(moved, *move)
+            moved = self._moved(known, moves)
             if len(moves) > 1:
                 # Together they may do less than the best of them alone.
-                before, after = (
-                    area_under(self.values(one), area[one]) for one in (order, moved)
-                )
-                if after < before + gain[moves[0]]:
-                    moved = _moved(order, *moves[0])
-            order = moved
-        return order
+                if moved.area(area) < known.area(area) + gain[moves[0]]:
+                    moved = self._moved(known, moves[:1])
+            known = moved
+        return known.order, known.area(area)
 
-    def _move_gains(self, order, area) -> np.ndarray:
-        """What the area under F gains when region i of an order goes to place j."""
-        n, share = len(order), area[order]
-        value, toggled = self.values(order), self.toggled(order)
-        i, j = np.arange(n)[:, None], np.arange(n)[None, :]
-        # Areas up to a place: of the order, and of the order with region i toggled.
-        before = _running(value[:, None], share)[:, 0]
-        changed = _running(toggled, share).T
-        toggled = toggled.T
-        later = changed[:, 1:] - changed[i, i + 1]
-        later += (toggled[:, 1:] + value[1:]) / 2 * share[:, None]
-        later -= before[1:] - before[:-1, None]
-        earlier = changed[i, i] - changed[:, :-1]
-        earlier += (toggled[:, :-1] + value[:-1]) / 2 * share[:, None]
-        earlier -= before[1:, None] - before[:-1]
-        return np.where(j > i, later, np.where(j < i, earlier, -np.inf))
+    def _moved(self, known: "_Along", moves) -> "_Along":
+        order = known.order
+        for i, j in moves:
+            order = np.insert(np.delete(order, i), j, order[i])
+        sets, value, toggled = prefixes(order), known.value.copy(), known.toggled.copy()
+        other = (sets != known.sets).any(1)
+        value[other], toggled[other] = self.around(sets[other])
+        return _Along(order, sets, value, toggled)
+
+
+class _Along(NamedTuple):
+    """An order, and F of its prefixes and of their neighbours, by region."""
+
+    order: np.ndarray
+    sets: np.ndarray
+    value: np.ndarray
+    toggled: np.ndarray
+
+    def area(self, area) -> float:
+        return area_under(self.value, area[self.order])
 
 
 def least_certain(
@@ -178,6 +181,23 @@ def area_under(value: Float[np.ndarray, " k"], share: Float[np.ndarray, " n"]) -
     return float(((value[1:] + value[:-1]) / 2) @ share)
 
 
+def _move_gains(known: _Along, share) -> np.ndarray:
+    """What the area under F gains when region i of an order goes to place j."""
+    n, value, toggled = len(share), known.value, known.toggled[:, known.order]
+    i, j = np.arange(n)[:, None], np.arange(n)[None, :]
+    # Areas up to a place: of the order, and of the order with region i toggled.
+    before = _running(value[:, None], share)[:, 0]
+    changed = _running(toggled, share).T
+    toggled = toggled.T
+    later = changed[:, 1:] - changed[i, i + 1]
+    later += (toggled[:, 1:] + value[1:]) / 2 * share[:, None]
+    later -= before[1:] - before[:-1, None]
+    earlier = changed[i, i] - changed[:, :-1]
+    earlier += (toggled[:, :-1] + value[:-1]) / 2 * share[:, None]
+    earlier -= before[1:, None] - before[:-1]
+    return np.where(j > i, later, np.where(j < i, earlier, -np.inf))
+
+
 def _running(values, share) -> np.ndarray:
     parts = (values[1:] + values[:-1]) / 2 * share[:, None]
     return np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(parts, 0)])
@@ -185,18 +205,11 @@ def _running(values, share) -> np.ndarray:
 
 def _apart(gain) -> list[tuple[int, int]]:
     """The best moves that do not touch each other's places."""
-    n = len(gain)
-    taken, moves = np.zeros(n, bool), []
-    for place in np.argsort(-gain, axis=None)[: 4 * n]:
-        i, j = divmod(int(place), n)
-        if gain[i, j] <= _LEAST:
-            break
-        between = slice(min(i, j), max(i, j) + 1)
-        if not taken[between].any():
-            taken[between] = True
-            moves.append((i, j))
+    places = np.arange(len(gain))
+    first, last = np.minimum.outer(places, places), np.maximum.outer(places, places)
+    moves = []
+    while gain.max() > _LEAST:
+        i, j = divmod(int(np.argmax(gain)), len(gain))
+        moves.append((i, j))
+        gain = np.where((first <= max(i, j)) & (last >= min(i, j)), -np.inf, gain)
     return moves
-
-
-def _moved(order, i: int, j: int) -> np.ndarray:
-    return np.insert(np.delete(order, i), j, order[i])

@@ -23,20 +23,26 @@ from eagle_jax.search.steps import Steps, ends
 
 # Masked images for each region that the search may take when nobody says how many.
 _BUDGET = 6.5
-# For each region: random sets to begin with, and sets that are looked at along a path.
-_RANDOM, _LOOK = 1 / 2, 1 / 4
+# Sets are asked for in such numbers, so that whole batches are scored whatever their size.
+_BATCH = 16
+# For each region: random sets to begin with, sets that are looked at along a path, and sets
+# that are known before a whole path is scored.
+_RANDOM, _LOOK, _FIRST = 1 / 2, 1 / 4, 4
 # The more is known, the more has to be seen to change it.
 _GROWTH = 1 / 16
-# Looks before the first whole path, and between one and the next.
-_LOOKS, _MORE_LOOKS = 10, 3
+# Looks between one whole path and the next.
+_LOOKS = 3
 # Share of the area between the curves that counts as little.
 _LITTLE = 0.005
+# Paths in a row that may be in vain.
+_VAIN = 2
 # Rounds of moves by which an order is improved.
 _PASSES = 10
 # Share of the range of the most moved token under which another stands still.
 _STILL = 0.01
-# Sets a process is made of; the oldest are forgotten.
-_MEMORY = 2048
+# Sets a process is made of. The first of them, random ones, know what all orders have in
+# common, the last what the order at hand is like; those between are forgotten.
+_FIRST_SETS, _LAST_SETS = 512, 1536
 # With so few regions the exact search takes hardly more than a surrogate would.
 _FEW = 16
 
@@ -45,7 +51,7 @@ def surrogate(problem: Problem) -> Rounds:
     """Orders the regions with at most 6.5 forwards for each, or with the budget that is given.
 
     Regions that are wanted exactly come on top of that. Ends earlier when a path was scored as
-    the process expected it, and is no better than the one before.
+    the process expected it, and no other is thought better.
 
     Args:
       problem: the regions, and what is sought.
@@ -61,8 +67,9 @@ def surrogate(problem: Problem) -> Rounds:
 def auto(problem: Problem) -> Rounds:
     """The exact search for few regions, and for more the surrogate until it can be trusted.
 
-    That is when a path was scored as the process expected it, and is no better than the one
-    before. What is easily modelled takes little, what is not as much as the exact search.
+    That is when a path was scored as the process expected it, and no other is thought better;
+    or when two paths in a row are in vain. What is easily modelled takes little, what is not
+    may take as much as the exact search.
 
     Args:
       problem: the regions, and what is sought.
@@ -85,40 +92,42 @@ def _search(problem: Problem, budget: int) -> Rounds:
     scored = ScoredSets(sets, (yield Round(sets, None, budget)))
     fixed, over = yield from _leading(problem, scored, budget - curves)
     process, order, best = None, None, None
-    looks = _LOOKS
+    trusted, vain, due = False, 0, _FIRST * n
     while True:
         moving = _moving(scored.scores)
-        known = scored.scores[-_MEMORY:, moving]
-        process = fit(scored.sets[-_MEMORY:], known, process)
+        kept = _kept(len(scored))
+        process = fit(scored.sets[kept], scored.scores[kept][:, moving], process)
         surface = Surface(process, objective)
         order, expected = _promising(problem, surface, order, fixed)
         unseen = scored.missing(both_ways(prefixes(order)))
         room = budget - len(scored)
-        if over or len(unseen) > room:
+        reached = -np.inf if best is None else _true_area(problem, best, moving)
+        little = _LITTLE * abs(reached)
+        settled = trusted and expected - reached <= little
+        if over or len(unseen) > room or settled or vain >= _VAIN:
             break
-        look = int(np.ceil(max(_LOOK * n, _GROWTH * len(scored))))
+        look = _full(max(_LOOK * n, _GROWTH * len(scored)))
         # A path in between is worth its price only if another can follow.
-        due = looks <= 0 and room >= 2 * len(unseen) + _MORE_LOOKS * look
+        whole = len(scored) >= due and room >= 2 * len(unseen) + _LOOKS * look
         last = look + (curves if best is None else len(unseen)) > room
-        whole = due or last or look >= len(unseen)
+        whole = whole or last or look >= len(unseen)
         asked = unseen if whole else unseen[least_certain(process, unseen, look)]
         if len(asked):
-            planned = len(scored) + max(looks, 0) * look + len(unseen)
+            planned = max(due, len(scored)) + len(unseen)
             scores = yield Round(asked, best, min(planned, budget))
             if scores is None:
                 break
             scored.add(asked, scores)
-        looks -= 1
         if whole:
-            path, before = scored.curves(order), best
-            if before is None or _true_area(problem, path) > _true_area(problem, before):
-                best = path
-            seen = [_true_area(problem, one, moving) for one in (path, before or path)]
-            little = _LITTLE * abs(seen[0])
-            settled = abs(seen[0] - expected) <= little and seen[0] - seen[1] <= little
-            if before is not None and (settled or not len(asked)):
+            path = scored.curves(order)
+            seen = _true_area(problem, path, moving)
+            trusted = abs(seen - expected) <= _LITTLE * abs(seen)
+            vain = 0 if best is None or seen - reached > little else vain + 1
+            if best is not None and not len(asked):
                 break
-            looks = _MORE_LOOKS
+            if seen > reached:
+                best = path
+            due = len(scored) + _LOOKS * look
     if best is None:
         if len(unseen):
             scored.add(unseen, (yield Round(unseen)))
@@ -140,14 +149,25 @@ def _moving(scores: Float32[np.ndarray, "m t"]) -> Bool[np.ndarray, " t"]:
     return moved >= _STILL * moved.max()
 
 
+def _kept(known: int) -> Int[np.ndarray, " m"]:
+    """Numbers of the scored sets that a process is made of."""
+    first = min(_FIRST_SETS, known)
+    return np.r_[:first, max(first, known - _LAST_SETS) : known]
+
+
+def _full(sets: float) -> int:
+    """About so many sets that fill their batches."""
+    return _BATCH * max(1, round(sets / _BATCH))
+
+
 def _random_sets(n: int, room: int) -> Bool[np.ndarray, "_ n"]:
     """The ends, and sets of any size with their complements."""
     rng = np.random.default_rng(n)
-    pairs = min(int(np.ceil(_RANDOM * n / 2)), room // 2)
-    half = rng.random((pairs, n)) < rng.random((pairs, 1))
+    count = min(_BATCH * int(np.ceil(_RANDOM * n / _BATCH)), room + 2)
+    half = rng.random((count, n)) < rng.random((count, 1))
     sets = np.concatenate([ends(n), *(np.stack([one, ~one]) for one in half)])
     _, first = np.unique(sets, axis=0, return_index=True)
-    return sets[np.sort(first)]
+    return sets[np.sort(first)[:count]]
 
 
 def _leading(
@@ -177,14 +197,9 @@ def _promising(
     problem: Problem, surface: Surface, before: Int[np.ndarray, " n"] | None, fixed
 ) -> tuple[Int[np.ndarray, " n"], float]:
     """A good order by what the process knows, and the area it expects between the curves."""
-
-    def area(order):
-        whole = area_under(surface.values(order), problem.area[order])
-        return whole - problem.objective.necessity_weight
-
     begins = [surface.greedy(fixed)] + ([] if before is None else [before])
-    order = surface.improved(max(begins, key=area), problem.area, _PASSES, len(fixed))
-    return order, area(order)
+    order, whole = surface.improved(begins, problem.area, _PASSES, len(fixed))
+    return order, whole - problem.objective.necessity_weight
 
 
 def _true_area(

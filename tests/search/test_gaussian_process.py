@@ -9,7 +9,7 @@ from scipy.stats import multivariate_normal
 
 from eagle_jax.search import Objective, gaussian_process
 from eagle_jax.search.gaussian_process import fit, to_signs
-from eagle_jax.search.paths import Surface, area_under, least_certain
+from eagle_jax.search.paths import Surface, _Along, _move_gains, area_under, least_certain
 from eagle_jax.search.sets import prefixes
 
 N = 7
@@ -108,35 +108,44 @@ def test_greedy_takes_the_best_region_at_each_step(surface):
 
 def test_values_of_prefixes_and_of_their_neighbours(surface):
     order = np.random.default_rng(3).permutation(N)
-    values, toggled = surface.values(order), surface.toggled(order)
+    values, toggled = surface.around(prefixes(order))
     for k in range(N + 1):
         members = set(order[:k].tolist())
-        np.testing.assert_allclose(values[k], value(surface, members), rtol=1e-9)
-        for i, region in enumerate(order.tolist()):
-            np.testing.assert_allclose(
-                toggled[k, i], value(surface, members ^ {region}), rtol=1e-9
-            )
+        np.testing.assert_allclose(values[k], value(surface, members), rtol=1e-5)
+        for region in range(N):
+            neighbour = value(surface, members ^ {region})
+            np.testing.assert_allclose(toggled[k, region], neighbour, rtol=1e-5)
+
+
+def area(surface, order):
+    """The area under F along an order, from the process alone."""
+    values = [value(surface, order[:k]) for k in range(N + 1)]
+    return area_under(np.array(values), AREA[order])
 
 
 def test_moves_gain_what_the_area_of_the_moved_order_says(surface):
     order = np.random.default_rng(4).permutation(N)
-    gains = surface._move_gains(order, AREA)
-    before = area_under(surface.values(order), AREA[order])
+    gains = _move_gains(_Along(order, None, *surface.around(prefixes(order))), AREA[order])
     for i in range(N):
         for j in range(N):
             moved = np.insert(np.delete(order, i), j, order[i])
-            after = area_under(surface.values(moved), AREA[moved])
             if i != j:
-                np.testing.assert_allclose(gains[i, j], after - before, atol=1e-9)
+                gained = area(surface, moved) - area(surface, order)
+                np.testing.assert_allclose(gains[i, j], gained, atol=1e-6)
     assert (np.diag(gains) == -np.inf).all()
 
 
 def test_an_improved_order_cannot_be_improved_by_a_move(surface):
-    order = np.random.default_rng(4).permutation(N)
-    improved = surface.improved(order, AREA, 50)
-    before, after = (area_under(surface.values(one), AREA[one]) for one in (order, improved))
-    assert after > before and surface._move_gains(improved, AREA).max() <= 1e-7
-    kept = surface.improved(order, AREA, 50, fixed=3)
+    worse, order = (np.random.default_rng(seed).permutation(N) for seed in (6, 4))
+    assert area(surface, worse) < area(surface, order)
+    improved, expected = surface.improved([worse, order], AREA, 50)
+    np.testing.assert_allclose(expected, area(surface, improved), rtol=1e-5)
+    assert expected > area(surface, order)
+    for i in range(N):
+        for j in range(N):
+            moved = np.insert(np.delete(improved, i), j, improved[i])
+            assert area(surface, moved) < expected + 2e-5
+    kept, _ = surface.improved([order], AREA, 50, fixed=3)
     assert kept[:3].tolist() == order[:3].tolist() and sorted(kept) == list(range(N))
 
 
