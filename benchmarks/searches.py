@@ -51,7 +51,7 @@ class Question(NamedTuple):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measures what is missing and prints the table; returns the exit code."""
+    """Measures what is missing, prints tables and draws them; returns the exit code."""
     options = _parser().parse_args(arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
     path = options.folder / "measured.jsonl"
@@ -68,8 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
                     lines.write(json.dumps(row) + "\n")
                     lines.flush()
                     measured.append(row)
-    for regions in sorted({one["regions"] for one in measured}):
-        print(page([one for one in measured if one["regions"] == regions]), "\n")
+    print("\n\n".join(page(one) for one in _parts(measured)))
     draw(measured, options.folder / "searches.png")
     return 0
 
@@ -113,53 +112,41 @@ def measure(question: Question, search: str) -> dict[str, Any]:
 
 
 def page(measured: list[dict[str, Any]]) -> str:
-    """The table of one number of regions."""
-    exact = {one["name"]: one for one in measured if one["search"] == "exact"}
-    kinds = [*dict.fromkeys(one["kind"] for one in exact.values())]
-    head = (
-        "search",
-        "items",
-        "forwards",
-        "of exact",
-        "rounds",
-        "seconds",
-        "loss in %",
-        "worst",
-    )
-    head += ("first 5", "pointing", "AMCR", "CSR@10%", *kinds)
-    rows = [head]
-    for search in dict.fromkeys(one["search"] for one in measured):
-        own = [one for one in measured if one["search"] == search and one["name"] in exact]
-        pairs = [(one, exact[one["name"]]) for one in own]
-        if not pairs:
-            continue
-        corrected = [one["correction"] for one in own if "correction" in one]
+    """The Markdown tables of one kind of pictures with one number of regions."""
+    pairs = _pairs(measured)
+    kinds = [*dict.fromkeys(one["kind"] for one in measured)]
+    head = ("search", "items", "forwards", "of exact's", "rounds", "seconds", "loss in %")
+    head += ("worst item", "of the first five", "pointing", "AMCR", "CSR@10%")
+    rows = []
+    for search, both in pairs.items():
+        own = [one for one, _ in both]
+        alike = [len({*one["first"]} & {*other["first"]}) for one, other in both]
+        corrected = [one["correction"] <= 0.1 for one in own if "correction" in one]
         rows.append(
             (
-                search,
+                f"`{search}`",
                 str(len(own)),
                 f"{_mean(own, 'forwards'):,.0f}",
                 f"{_share(own):.1%}",
                 f"{_mean(own, 'rounds'):.1f}",
                 f"{_mean(own, 'seconds'):.1f}",
-                _with_interval(pairs),
-                f"{max(loss([pair]) for pair in pairs):.1f}",
-                f"{np.mean([len({*a['first']} & {*b['first']}) for a, b in pairs]):.2f}",
-                f"{_mean(own, 'pointing'):.3f}",
-                f"{_mean(own, 'correction'):.3f}",
-                f"{np.mean(np.array(corrected) <= 0.1) if corrected else np.nan:.2f}",
-                *(_with_interval([p for p in pairs if p[0]["kind"] == one]) for one in kinds),
+                _with_interval(both),
+                f"{max(loss([pair]) for pair in both):.1f}",
+                f"{np.mean(alike):.1f}",
+                _number(_mean(own, "pointing")),
+                _number(_mean(own, "correction")),
+                _number(float(np.mean(corrected)) if corrected else np.nan),
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if place == 0 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    return "\n".join([f"{measured[0]['regions']} regions", *lines])
+    parts = [_title(measured), _markdown(head, rows)]
+    if len(kinds) > 1 and len(pairs) > 1:
+        by_kind = [
+            (f"`{search}`", *(_with_interval(_of_kind(both, kind)) for kind in kinds))
+            for search, both in pairs.items()
+            if search != "exact"
+        ]
+        parts.append(_markdown(("loss in %", *kinds), by_kind))
+    return "\n\n".join(parts)
 
 
 def loss(pairs: list[tuple[dict, dict]]) -> float:
@@ -177,32 +164,81 @@ def interval(pairs: list[tuple[dict, dict]]) -> tuple[float, float]:
 
 
 def draw(measured: list[dict[str, Any]], path: Path) -> None:
-    """Loss over share of the forwards, one panel for each number of regions."""
+    """Loss over share of the forwards, a panel for each part of what was measured."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    sizes = sorted({one["regions"] for one in measured})
-    figure, axes = plt.subplots(1, len(sizes), figsize=(5 * len(sizes), 4), squeeze=False)
-    for axis, regions in zip(axes[0], sizes, strict=True):
-        rows = [one for one in measured if one["regions"] == regions]
-        exact = {one["name"]: one for one in rows if one["search"] == "exact"}
-        for search in dict.fromkeys(one["search"] for one in rows):
-            own = [one for one in rows if one["search"] == search and one["name"] in exact]
-            pairs = [(one, exact[one["name"]]) for one in own]
-            if not pairs:
-                continue
-            middle, (low, high) = loss(pairs), interval(pairs)
+    parts = _parts(measured)
+    figure, axes = plt.subplots(
+        1, len(parts), figsize=(3.6 * len(parts), 3.6), squeeze=False, layout="constrained"
+    )
+    for axis, rows in zip(axes[0], parts, strict=True):
+        for number, (search, pairs) in enumerate(_pairs(rows).items()):
+            share, middle = 100 * _share([one for one, _ in pairs]), loss(pairs)
+            low, high = interval(pairs)
             spread = [[max(middle - low, 0)], [max(high - middle, 0)]]
-            axis.errorbar(
-                100 * _share(own), middle, yerr=spread, fmt="o", capsize=3, label=search
+            colour = f"C{number}"
+            axis.errorbar(share, middle, yerr=spread, fmt="o", capsize=3, color=colour)
+            above = search in ("exact", "surrogate@0.17", "lazy")
+            axis.annotate(
+                search,
+                (share, high if above else low),
+                (0, 4 if above else -4),
+                textcoords="offset points",
+                ha="center",
+                va="bottom" if above else "top",
+                color=colour,
+                fontsize=8,
             )
-        axis.axhline(0, color="0.8", zorder=0)
-        axis.set(xscale="log", xlabel="forwards, % of exact's", title=f"{regions} regions")
-    axes[0, 0].set_ylabel("loss of insertion - deletion, %")
-    axes[0, 0].legend(frameon=False)
-    figure.savefig(path, dpi=150, bbox_inches="tight")
+        axis.margins(y=0.12)
+        axis.axhline(0, color="0.6", linewidth=0.8, zorder=0)
+        axis.set(xscale="log", xlim=(2, 200), xlabel="forwards, % of exact's")
+        axis.set_xticks([2, 5, 10, 20, 50, 100], [2, 5, 10, 20, 50, 100])
+        axis.minorticks_off()
+        axis.set_title(_title(rows), fontsize=10)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].set_ylabel("loss of insertion - deletion AUC, %")
+    figure.savefig(path, dpi=110)
+
+
+def _parts(measured) -> list[list[dict[str, Any]]]:
+    keys = [(one["kind"] == "random", one["regions"]) for one in measured]
+    parts = [
+        [row for row, own in zip(measured, keys, strict=True) if own == key]
+        for key in sorted(set(keys))
+    ]
+    return [rows for rows in parts if _pairs(rows)]
+
+
+def _pairs(measured) -> dict[str, list[tuple[dict, dict]]]:
+    """What each search measured on the items that exact explained too, beside exact."""
+    exact = {one["name"]: one for one in measured if one["search"] == "exact"}
+    pairs: dict[str, list[tuple[dict, dict]]] = {}
+    for search in SEARCHES:
+        own = [one for one in measured if one["search"] == search and one["name"] in exact]
+        if own:
+            pairs[search] = [(one, exact[one["name"]]) for one in own]
+    return pairs
+
+
+def _title(rows) -> str:
+    what = "random checkpoints" if rows[0]["kind"] == "random" else "storybook"
+    return f"{what}, {rows[0]['regions']} regions"
+
+
+def _markdown(head, rows) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(one)} |" for one in lines)
+
+
+def _of_kind(pairs, kind: str) -> list[tuple[dict, dict]]:
+    return [pair for pair in pairs if pair[0]["kind"] == kind]
+
+
+def _number(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.3f}"
 
 
 def _with_interval(pairs) -> str:

@@ -1,0 +1,44 @@
+"""The comparison of searches on one tiny checkpoint: tables, plot, and going on."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+
+_SPEC = importlib.util.spec_from_file_location(
+    "searches_benchmark", Path(__file__).parents[2] / "benchmarks" / "searches.py"
+)
+searches = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(searches)
+
+
+def test_tables_and_plot_of_what_was_measured_and_no_search_twice(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(searches, "FAMILIES", ("llava",))
+    ask = ["--folder", str(tmp_path), "--items", "0", "--random", "1", "--regions", "9"]
+    assert searches.main([*ask, "--searches", "exact", "surrogate@0.5"]) == 0
+    path = tmp_path / "measured.jsonl"
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert [one["search"] for one in rows] == ["exact", "surrogate@0.5"]
+    assert rows[0]["forwards"] == 90 and rows[1]["forwards"] <= 45
+    assert searches.loss([(rows[1], rows[0])]) == pytest.approx(
+        100 * (1 - rows[1]["area"] / rows[0]["area"])
+    )
+
+    def measure(question, search):
+        assert search == "lazy", "measured before"
+        return rows[0] | {"search": search}
+
+    question = searches.Question("random", "llava-0", None)
+    monkeypatch.setattr(searches, "_random", lambda *_: question)
+    monkeypatch.setattr(searches, "measure", measure)
+    monkeypatch.setattr(searches, "SEARCHES", ("exact", "lazy"))
+    capsys.readouterr()
+    assert searches.main([*ask, "--searches", "exact", "lazy"]) == 0
+    title, _, head, _, exact, lazy = capsys.readouterr().out.strip().splitlines()
+    assert title == "random checkpoints, 9 regions" and head.startswith("| search | items |")
+    assert exact.startswith("| `exact` | 1 | 90 | 100.0% |") and "| 0.00 [0.00, 0.00] |" in lazy
+    assert matplotlib.image.imread(tmp_path / "searches.png").std() > 0
