@@ -32,7 +32,8 @@ class Surface:
         """
         self.process, self.objective = process, objective
         # Single precision, which is exact to far less than what is worth a move.
-        self._mean, self._alone = map(np.float32, process.linear)
+        mean, alone = process.linear
+        self._mean, self._alone = mean.astype(np.float32), alone.astype(np.float32)
         self._weights = process.weights.T.astype(np.float32)
         # The last column sums what the others weight.
         ones = np.ones((len(process.signs), 1))
