@@ -19,7 +19,7 @@ from eagle_jax.comparison import View, judge, judging
 from eagle_jax.lists import read_list
 from eagle_jax.scoring.filled import FilledScorer
 
-METHODS = ("eagle", "leave-one-out", "random")
+METHODS = ("eagle", "leave-one-out", "random", "relevance")
 PROMPT = "Is there a cat in the image?"
 
 
@@ -60,11 +60,19 @@ def test_all_methods_are_judged_on_the_same_parts(found, entries):
             assert interval.mean == pytest.approx(np.mean(values), abs=1e-6)
             assert interval.count == 2
         assert comparison.costs[method].forwards == np.mean([one.forwards for one in runs])
+        # One for each token of "cat".
+        assert comparison.costs[method].backwards == (2 if method == "relevance" else 0)
     held_out = own["insertion, grid:7x7, blur"]
     eagle, random = held_out.values["eagle"].mean, held_out.values["random"].mean
     assert held_out.differences["random"].mean == pytest.approx(eagle - random, abs=1e-9)
     assert held_out.gains["random"] == pytest.approx((eagle - random) / random, rel=1e-9)
     assert "eagle" not in held_out.differences
+
+
+def test_maps_of_an_item_are_drawn(found, entries):
+    for one in entries:
+        with Image.open(found[0] / "figures" / f"{one.name}.png") as drawn:
+            assert drawn.width == 2200 and len(np.unique(np.asarray(drawn))) > 50
 
 
 def test_what_is_done_is_not_done_again(found, entries, monkeypatch):
