@@ -271,7 +271,8 @@ class Decoder(nnx.Module):
 
         (x, kept), _ = jax.lax.scan(run, (x, kept), (self._numbers, self.layers))
         x, kept = self.last.resume(x, rotation, kept, self.config.layers - 1, rows)
-        return self.norm(x), kept
+        with jax.named_scope("head"):
+            return self.norm(x), kept
 
     def layer_inputs(
         self, x: Float[Array, "b s c"], positions: Int[Array, "3 s"]
