@@ -1,13 +1,37 @@
 """One attention function, and the backends that compute it."""
 
+import contextlib
+import contextvars
 import functools
 import logging
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from eagle_jax.kernels.fused_tpu import fused_attention, suits
+from eagle_jax.kernels.plain import in_windows, plain_attention, rms_norm, rotate
+
 logger = logging.getLogger(__name__)
+
+_unsplit = contextvars.ContextVar("unsplit", default=False)
+
+
+@contextlib.contextmanager
+def unsplit(holds: bool) -> Iterator[None]:
+    """Where whether every array is whole on its device is known: kernels are then allowed.
+
+    The compiler splits plain operations over devices as the weights are, but no kernel.
+
+    Args:
+      holds: no array that is traced in the context is split, unless by `jax.shard_map`.
+    """
+    token = _unsplit.set(holds)
+    try:
+        yield
+    finally:
+        _unsplit.reset(token)
 
 
 @jax.named_scope("attention")
@@ -19,11 +43,20 @@ def attention(
     causal: bool = False,
     lengths: Int[Array, " b"] | None = None,
     mask: Bool[Array, "s u"] | None = None,
+    windows: tuple[int, ...] | None = None,
+    norms: tuple[Float[Array, " d"], Float[Array, " d"], float] | None = None,
+    rotation: tuple[Float[Array, "s f"], Float[Array, "s f"]] | None = None,
 ) -> Float[Array, "b s h d"]:
     """Scaled dot-product attention with grouped key/value heads.
 
-    Scores and softmax are float32 whatever the inputs are. On a GPU, cuDNN computes
-    half-precision calls that need no explicit mask; everything else is plain XLA.
+    Scores and softmax are float32 whatever the inputs are. What computes it follows from the
+    platform the program is compiled for:
+
+    | platform | |
+    |---|---|
+    | TPU | `fused_attention` for bfloat16 where nothing is masked apart, where `unsplit` |
+    | GPU | cuDNN for half precision without an explicit mask, if it works here |
+    | any | `plain_attention` for everything else |
 
     Args:
       query: queries; ``h`` is a multiple of ``k``, and query head ``i`` reads
@@ -34,35 +67,43 @@ def attention(
         own: query ``i`` keys ``0..u - s + i``.
       lengths: only the first ``lengths[i]`` keys of batch row ``i`` exist.
       mask: True where a query may see a key; the same for every batch row.
+      windows: lengths of consecutive parts of the sequence, ``s == u`` in all, each of which
+        sees itself alone; without the three above.
+      norms: the scales of the queries' and the keys' `rms_norm` and its ``eps``, which come
+        first; None for queries and keys as they are.
+      rotation: cosines and sines by which queries and keys are then turned, see `rotate`;
+        needs ``s == u``. None for no rotation.
 
     Returns:
       The attended values, in the dtype of ``query``.
     """
+
+    def elsewhere(query, key, value):
+        if norms is not None:
+            query_scale, key_scale, eps = norms
+            query, key = rms_norm(query, query_scale, eps), rms_norm(key, key_scale, eps)
+        if rotation is not None:
+            query, key = rotate(query, rotation), rotate(key, rotation)
+        attend = functools.partial(_dense, causal=causal, lengths=lengths, mask=mask)
+        if windows is None:
+            return attend(query, key, value)
+        return in_windows(attend, query, key, value, windows)
+
+    plain = lengths is None and mask is None
+    if not (_unsplit.get() and plain and suits(query, key, windows)):
+        return elsewhere(query, key, value)
+    fused = functools.partial(
+        fused_attention, causal=causal, windows=windows, norms=norms, rotation=rotation
+    )
+    return jax.lax.platform_dependent(query, key, value, tpu=fused, default=elsewhere)
+
+
+def _dense(query, key, value, *, causal, lengths, mask):
     # cuDNN counts causal keys from the first query on.
     aligned = mask is None and not (causal and query.shape[1] != key.shape[1])
     if aligned and query.dtype in (jnp.bfloat16, jnp.float16) and _cudnn_works():
         return _cudnn(query, key, value, causal=causal, lengths=lengths)
-    return _xla(query, key, value, causal=causal, lengths=lengths, mask=mask)
-
-
-def _xla(query, key, value, *, causal, lengths, mask):
-    # Heads first, and the query heads of a group as one longer sequence: plain batched
-    # matrix products, which a CPU runs about twice as fast as the same sums as an einsum.
-    b, s, h, d = query.shape
-    u, k = key.shape[1:3]
-    query = (query * d**-0.5).reshape(b, s, k, h // k, d).transpose(0, 2, 3, 1, 4)
-    query = query.reshape(b, k, -1, d)
-    key, value = key.transpose(0, 2, 3, 1), value.transpose(0, 2, 1, 3)
-    scores = jnp.matmul(query, key, preferred_element_type=jnp.float32)
-    if causal:
-        mask = jnp.arange(u) <= jnp.arange(u - s, u)[:, None]
-    if mask is not None:
-        scores = jnp.where(jnp.tile(mask, (h // k, 1)), scores, -jnp.inf)
-    if lengths is not None:
-        exists = jnp.arange(u) < lengths[:, None]
-        scores = jnp.where(exists[:, None, None, :], scores, -jnp.inf)
-    attended = jax.nn.softmax(scores, axis=-1).astype(value.dtype) @ value
-    return attended.reshape(b, h, s, d).transpose(0, 2, 1, 3)
+    return plain_attention(query, key, value, causal=causal, lengths=lengths, mask=mask)
 
 
 def _cudnn(query, key, value, *, causal, lengths):

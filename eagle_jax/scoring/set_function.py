@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Float32, Int
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.patches import images_at_once, masked_patches
+from eagle_jax.kernels import unsplit
 from eagle_jax.models.layers.precision import full_precision
 from eagle_jax.scoring.question import Question, pick
 from eagle_jax.scoring.reuse import Chain, first_chain, follow, in_chains, reuses
@@ -225,16 +226,19 @@ def score_sets(
         wanted = (count + batch_size - 1) // batch_size
         return jax.lax.fori_loop(0, wanted, score_batch, (room, chain))[0]
 
+    # A "model" axis that splits no weight may be taken as read, as kernels want it.
+    axes = {"data"} if mesh is None or mesh.shape["model"] > 1 else {"data", "model"}
     if mesh is not None:
         everywhere, own = PartitionSpec(), PartitionSpec(None, "data")
         score_batches = jax.shard_map(
             score_batches,
             mesh=mesh,
-            axis_names={"data"},
+            axis_names=axes,
             in_specs=(everywhere, everywhere, own, own, own, everywhere),
             out_specs=own,
             check_vma=False,
         )
-    scores = score_batches(network, question, sets, which, changed, count)
+    with unsplit(mesh is None or axes == set(mesh.axis_names)):
+        scores = score_batches(network, question, sets, which, changed, count)
     scores = scores.reshape(-1, targets)[:capacity]
     return scores if order is None else scores[jnp.argsort(order)]

@@ -1,4 +1,4 @@
-"""The layers the models share: linear, norms, MLPs, rotary rotation, stacks for scan."""
+"""The layers the models share: linear, norms, MLPs, stacks for scan."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from eagle_jax.kernels import rms_norm
 from eagle_jax.models.layers.int8 import int8_matmul
 
 ACTIVATIONS = {
@@ -33,6 +34,18 @@ class Linear(nnx.Linear):
             return super().__call__(x)
         product = int8_matmul(x, self.kernel[...], self.scales[...])
         return product if self.bias is None else product + self.bias[...]
+
+    def parts(self, x: Float[Array, "*b e"], count: int) -> list[Float[Array, "*b g"]]:
+        """The outputs in ``count`` equal parts, each the product of its own columns."""
+        # Of one product the parts would be cut out, copies of half its time on a TPU.
+        size = self.out_features // count
+        leaves, structure = jax.tree.flatten(self)
+        return [
+            jax.tree.unflatten(
+                structure, [leaf[..., i * size : (i + 1) * size] for leaf in leaves]
+            )(x)
+            for i in range(count)
+        ]
 
 
 def in_int8(skeleton: Module) -> Module:
@@ -64,9 +77,7 @@ class RMSNorm(nnx.Module):
         self.eps = eps
 
     def __call__(self, x: Float[Array, "*b e"]) -> Float[Array, "*b e"]:
-        wide = x.astype(jnp.float32)
-        wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + self.eps)
-        return wide.astype(x.dtype) * self.scale[...].astype(x.dtype)
+        return rms_norm(x, self.scale[...], self.eps)
 
 
 def layer_norm(size: int, eps: float, rngs: nnx.Rngs) -> nnx.LayerNorm:
@@ -96,27 +107,10 @@ class GatedMLP(nnx.Module):
         self.down = Linear(hidden, size, use_bias=use_bias, rngs=rngs)
 
     def __call__(self, x: Float[Array, "*b e"]) -> Float[Array, "*b e"]:
-        return self.down(nnx.silu(self.gate(x)) * self.up(x))
-
-
-@jax.named_scope("attention")
-def rotate(
-    x: Float[Array, "b s h d"],
-    rotation: tuple[Float[Array, "s f"], Float[Array, "s f"]],
-) -> Float[Array, "b s h d"]:
-    """Rotates each head's vector by position-dependent angles (rotary embedding).
-
-    Element ``i`` of the first half and element ``i`` of the second half form a pair.
-    The arithmetic is float32 whatever the dtype of ``x``.
-
-    Args:
-      x: queries or keys.
-      rotation: cosines and sines of the angles, ``f = d / 2``.
-    """
-    cos, sin = (table[:, None, :] for table in rotation)
-    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
-    return turned.astype(x.dtype)
+        # Fused into the product that reads it, the gating would be repeated for every block of
+        # outputs; behind the barrier it ends the product that makes it.
+        gated = jax.lax.optimization_barrier(nnx.silu(self.gate(x)) * self.up(x))
+        return self.down(gated)
 
 
 def stack(layer: Callable[[nnx.Rngs], Any], count: int, rngs: nnx.Rngs) -> Any:

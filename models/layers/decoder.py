@@ -10,8 +10,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from eagle_jax.kernels import attention
-from eagle_jax.models.layers.building_blocks import GatedMLP, Linear, RMSNorm, rotate, stack
+from eagle_jax.kernels import attention, rotate
+from eagle_jax.models.layers.building_blocks import GatedMLP, Linear, RMSNorm, stack
 
 Rotation = tuple[Float[Array, "s f"], Float[Array, "s f"]]
 
@@ -83,6 +83,16 @@ class Attention(nnx.Module):
             self.query_norm = RMSNorm(config.head_size, config.norm_eps)
             self.key_norm = RMSNorm(config.head_size, config.norm_eps)
 
+    def __call__(self, x, rotation: Rotation):
+        """Causal attention over a whole sequence."""
+        query, key, value = (self._heads(f(x)) for f in (self.query, self.key, self.value))
+        norms = None
+        if self.qk_norm:
+            scales = self.query_norm.scale[...], self.key_norm.scale[...]
+            norms = *scales, self.query_norm.eps
+        attended = attention(query, key, value, causal=True, norms=norms, rotation=rotation)
+        return self.close(attended)
+
     def queries(self, x, rotation: Rotation):
         query = self._heads(self.query(x))
         return rotate(self.query_norm(query) if self.qk_norm else query, rotation)
@@ -116,6 +126,8 @@ class DecoderLayer(nnx.Module):
         """The first half of the layer: what its MLP is added to."""
         normed = self.attention_norm(x)
         kept = self.attention.keys_values(normed, rotation)
+        if rows is None and mask is None:
+            return x + self.attention(normed, rotation), kept
         return self._look_back(x, normed, rotation, *kept, mask, rows), kept
 
     def resume(self, x, rotation: Rotation, kept: Kept, number: int | Array, rows=None):

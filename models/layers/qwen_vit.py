@@ -18,7 +18,6 @@ from eagle_jax.models.layers.building_blocks import (
     Linear,
     RMSNorm,
     layer_norm,
-    rotate,
     stack,
 )
 
@@ -87,7 +86,7 @@ class VisionConfig:
     def flops(self, grid: tuple[int, int]) -> float:
         """Operations of tower and mergers for a grid of patches."""
         patches, embed = grid[0] * grid[1], self.embed
-        windows = np.asarray(vision_layout(self, grid).lengths, dtype=np.float64)
+        windows = np.asarray(vision_layout(self, grid).windows, dtype=np.float64)
         windowed, full = (len(layers) for layers in self.kinds)
         matrices = 3 if self.activation is None else 2
         linear = 2 * patches * embed * (4 * embed + matrices * self.mlp)
@@ -101,26 +100,24 @@ class VisionConfig:
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["order", "inverse", "cos", "sin", "members", "places", "lengths"]
-    + ["corners", "nearness"],
-    meta_fields=[],
+    data_fields=["order", "inverse", "cos", "sin", "corners", "nearness"],
+    meta_fields=["windows"],
 )
 @dataclasses.dataclass(frozen=True)
 class VisionLayout:
     """Where the patches of one image grid go: data, so that equal shapes share a program.
 
-    The tower works in window order: all patches of window 0, then of window 1, ...
+    The tower works in window order: all patches of one window, then of the next, the largest
+    windows first, so that those of one size stand together.
 
     Attributes:
       order: int (p,), the processor's patches in window order.
       inverse: int (v,), the merged tokens back in raster order.
       cos: float (p, f), rotary cosines in window order.
       sin: float (p, f), rotary sines.
-      members: int (w, m), gathers each window into equal slots; None when all are full.
-      places: int (p,), brings the patches back from their slots; None likewise.
-      lengths: int (w,), how many slots of each window exist.
       corners: int (p, 4), the learned positions around each patch; None without such.
       nearness: float (p, 4), how much each of them counts; None likewise.
+      windows: how many patches each window has.
     """
 
     # Any: JAX also rebuilds layouts that hold placeholders, shardings or axis numbers.
@@ -128,11 +125,9 @@ class VisionLayout:
     inverse: Any
     cos: Any
     sin: Any
-    members: Any
-    places: Any
-    lengths: Any
     corners: Any
     nearness: Any
+    windows: tuple[int, ...]
 
 
 def vision_layout(config: VisionConfig, grid: tuple[int, int]) -> VisionLayout:
@@ -150,20 +145,10 @@ def vision_layout(config: VisionConfig, grid: tuple[int, int]) -> VisionLayout:
     window = config.window or max(rows, columns)
     unit_row, unit_column = np.divmod(np.arange(rows * columns), columns)
     windows = unit_row // window * -(-columns // window) + unit_column // window
-    units = np.argsort(windows, kind="stable")
+    sizes = np.bincount(windows)
+    units = np.lexsort((windows, -sizes[windows]))
     cell = merge * merge
     order = (units[:, None] * cell + np.arange(cell)).ravel()
-
-    lengths = np.bincount(windows) * cell
-    slots = lengths.max()
-    members = places = None
-    if not np.all(lengths == slots):
-        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-        slot = np.arange(slots)
-        members = np.where(slot < lengths[:, None], starts[:, None] + slot, 0).astype(np.int32)
-        places = np.concatenate(
-            [w * slots + np.arange(length) for w, length in enumerate(lengths)]
-        ).astype(np.int32)
 
     # Patches arrive as merge x merge blocks; a patch's own row and column steer its rotation.
     inner_row, inner_column = np.divmod(np.arange(cell), merge)
@@ -184,11 +169,9 @@ def vision_layout(config: VisionConfig, grid: tuple[int, int]) -> VisionLayout:
         inverse=np.argsort(units).astype(np.int32),
         cos=np.cos(angles),
         sin=np.sin(angles),
-        members=members,
-        places=places,
-        lengths=lengths.astype(np.int32),
         corners=corners,
         nearness=nearness,
+        windows=tuple(sorted((sizes * cell).tolist(), reverse=True)),
     )
 
 
@@ -210,22 +193,16 @@ class VisionAttention(nnx.Module):
         self.heads = config.heads
 
     def __call__(self, x, layout: VisionLayout, full: bool):
-        b, p, e = x.shape
-        q, k, v = jnp.split(self.qkv(x).reshape(b, p, 3 * self.heads, -1), 3, axis=2)
-        rotation = (jnp.asarray(layout.cos), jnp.asarray(layout.sin))
-        q, k = rotate(q, rotation), rotate(k, rotation)
-        attended = attention(q, k, v) if full else self._windowed(q, k, v, layout)
-        return self.output(attended.reshape(b, p, e))
-
-    def _windowed(self, q, k, v, layout: VisionLayout):
-        b, p, h, d = q.shape
-        count = layout.lengths.shape[0]
-        if layout.members is None:
-            q, k, v = (a.reshape(b * count, -1, h, d) for a in (q, k, v))
-            return attention(q, k, v).reshape(b, p, h, d)
-        q, k, v = (a[:, layout.members].reshape(b * count, -1, h, d) for a in (q, k, v))
-        attended = attention(q, k, v, lengths=jnp.tile(layout.lengths, b))
-        return attended.reshape(b, -1, h, d)[:, layout.places]
+        heads = *x.shape[:2], self.heads, -1
+        query, key, value = (part.reshape(heads) for part in self.qkv.parts(x, 3))
+        attended = attention(
+            query,
+            key,
+            value,
+            windows=None if full else layout.windows,
+            rotation=(jnp.asarray(layout.cos), jnp.asarray(layout.sin)),
+        )
+        return self.output(attended.reshape(x.shape))
 
 
 class VisionBlock(nnx.Module):
