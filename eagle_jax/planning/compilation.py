@@ -127,7 +127,7 @@ def compile_step(
     mesh: Mesh,
     effort: float = REAL,
 ) -> Compiled:
-    """Compiles one greedy step without weights.
+    """Compiles one greedy step without weights, every image read by itself.
 
     Args:
       skeleton: abstract modules, of `in_bfloat16`.
@@ -152,7 +152,12 @@ def compile_step(
     )
     begin = time.perf_counter()
     lowered = score_sets.lower(
-        network, *arguments, batch_size=batch_size, mesh=mesh if mesh.size > 1 else None
+        network,
+        *arguments,
+        batch_size=batch_size,
+        mesh=mesh if mesh.size > 1 else None,
+        # How often the loops of reuse turn is known from the picture alone.
+        reuse=False,
     )
     options: Any = {"exec_time_optimization_effort": effort}  # declared without floats
     program = lowered.compile(options)
