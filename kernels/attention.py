@@ -89,13 +89,26 @@ def attention(
             return attend(query, key, value)
         return in_windows(attend, query, key, value, windows)
 
-    plain = lengths is None and mask is None
-    if not (_unsplit.get() and plain and suits(query, key, windows)):
+    why = None
+    if lengths is not None or mask is not None:
+        why = "some keys are masked"
+    elif not _unsplit.get():
+        why = "arrays may be split over chips"
+    elif not suits(query, key, windows):
+        why = "not a dtype or shape of the kernel"
+    if why is not None:
+        if jax.default_backend() == "tpu":
+            _say_plain(f"{query.dtype}{query.shape} over {key.shape[1]} keys", why)
         return elsewhere(query, key, value)
     fused = functools.partial(
         fused_attention, causal=causal, windows=windows, norms=norms, rotation=rotation
     )
     return jax.lax.platform_dependent(query, key, value, tpu=fused, default=elsewhere)
+
+
+@functools.cache
+def _say_plain(what: str, why: str) -> None:
+    logger.info("attention of %s is plain on this TPU: %s", what, why)
 
 
 def _dense(query, key, value, *, causal, lengths, mask):

@@ -201,7 +201,9 @@ def _program(
     chip: Chip,
 ) -> float:
     own = batch_size // mesh[0]
-    return program_bytes(skeleton.config, layout, rows, own, mesh[1], not chip.tpu)
+    # The kernel for TPUs wants whole heads on each chip, see `eagle_jax.kernels.unsplit`.
+    fused = not chip.tpu or mesh[1] == 1
+    return program_bytes(skeleton.config, layout, rows, own, mesh[1], fused)
 
 
 def _parse_image(image: str) -> tuple[int, int]:

@@ -90,7 +90,7 @@ def test_int8_weights_on_a_mesh(untied, tmp_path):
     # in the scores of that mask; the whole numbers themselves are added up exactly.
     for spread in (masks, both):
         apart = np.abs(np.subtract(spread["scores"], alone["scores"])).max(axis=1)
-        assert np.sum(apart > 1e-5) <= 2 and apart.max() < 0.01, apart
+        assert np.sum(apart > 1e-5) <= 2 and apart.max() < 0.03, apart
         assert spread["order"] == alone["order"] and spread["answer"] == alone["answer"]
     assert masks["collectives"] == [] and masks["split"] == []
     for name in ("query.kernel", "query.scales", "down.kernel", "gate.scales"):
