@@ -103,7 +103,9 @@ def test_a_linear_layer_with_and_without_bias():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_family(family, tmp_path):
+def test_every_family(family, tmp_path, monkeypatch):
+    # Where a decoder may begin with what is kept is compiled again for each place.
+    monkeypatch.setattr("eagle_jax.scoring.reuse._MOST_BEGINNINGS", 1)
     folder = FAMILIES[family](tmp_path / family)
     model, rounded = eagle_jax.load(folder), eagle_jax.load(folder, quantize="int8")
     whole, rest = kernels(rounded.network)

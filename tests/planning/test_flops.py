@@ -6,8 +6,8 @@ import pytest
 
 from eagle_jax.inputs.patches import plan_image
 from eagle_jax.inputs.processors import read_settings
-from eagle_jax.planning.estimate import published_models
 from eagle_jax.planning.flops import chained_flops, forward_flops
+from eagle_jax.planning.published import published_models
 from eagle_jax.scoring.model import abstract_network
 
 
