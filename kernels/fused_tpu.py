@@ -149,7 +149,7 @@ def _kernel(spans, causal, d, eps, rotates, query, key, value, *refs):
     before = key.shape[1] - out.shape[1]
 
     def prepared(x, which, rows):
-        if scales:
+        if eps is not None:
             x = rms_norm(x, scales[which], eps)
         if tables:
             cos, sin = (table[rows, :] for table in tables)
