@@ -215,9 +215,12 @@ class Attribution:
             chosen = self.options.get("chosen_by")
             by = f", chosen by {chosen}" if chosen else ""
             lines["search"] = self.search + by
+            limited = self.options.keys() & {"budget", "seconds", "top_k", "stop", "ended"}
             if self.search != "exact":
                 share = self.forwards / (self.regions * (self.regions + 1))
                 lines["search"] += f": {share:.0%} of the forwards of the exact one"
+                if not limited:
+                    lines["search"] += _usual_loss(str(chosen or self.search))
         lines["cost"] = f"{self.forwards:,} forwards in {self.seconds:.1f} s"
         return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
 
@@ -325,3 +328,14 @@ class Attribution:
 
 def _auc(metric, area: np.ndarray, curves: np.ndarray) -> float:
     return float(metric(area.astype(np.float64), curves.mean(axis=1, dtype=np.float64)))
+
+
+def _usual_loss(search: str) -> str:
+    # The table of searches is slow to import, and nothing else here wants it.
+    from eagle_jax.search.methods import SEARCHES
+
+    loss = SEARCHES[search].loss if search in SEARCHES else None
+    if loss is None:
+        return ""
+    than = "worse" if loss > 0 else "better"
+    return f", {abs(loss):.1f}% {than} than it on the storybook benchmark"

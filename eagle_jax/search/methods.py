@@ -18,10 +18,13 @@ class Search(NamedTuple):
     Attributes:
       begin: from a problem to its rounds.
       summary: what it does and costs, for `--help`.
+      loss: per cent of insertion less deletion AUC that it loses against exact on the storybook
+        benchmark, see docs/searches.md; below 0 it is better. None where nothing was measured.
     """
 
     begin: Callable[[Problem], Rounds]
     summary: str
+    loss: float | None = None
 
 
 # SciPy is slow to import, and most of what knows this table never searches.
@@ -38,16 +41,20 @@ def _auto(problem: Problem) -> Rounds:
 
 
 SEARCHES = {
-    "exact": Search(exact, "every region at every step: n (n + 1) forwards"),
+    "exact": Search(exact, "every region at every step: n (n + 1) forwards", 0.0),
     "bidirectional": Search(
-        bidirectional, "the published shortcut, from both ends: about a third of exact's"
+        bidirectional, "the published shortcut, from both ends: about a third of exact's", 1.3
     ),
-    "lazy": Search(lazy, "only regions that may be the best, by what they gained before"),
+    "lazy": Search(lazy, "only regions that may be the best, by what they gained before", 1.8),
     "surrogate": Search(
-        _surrogate, "a model of the model, corrected where it is wrong: 6.5 n forwards at most"
+        _surrogate,
+        "a model of the model, corrected where it is wrong: 6.5 n forwards at most",
+        0.5,
     ),
     "auto": Search(
-        _auto, "exact for few regions, else the surrogate until what it foresees comes true"
+        _auto,
+        "exact for few regions, else the surrogate until what it foresees comes true",
+        -1.2,
     ),
 }
 

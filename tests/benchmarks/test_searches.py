@@ -7,6 +7,8 @@ from pathlib import Path
 import matplotlib.image
 import pytest
 
+from eagle_jax.search import SEARCHES
+
 _SPEC = importlib.util.spec_from_file_location(
     "searches_benchmark", Path(__file__).parents[2] / "benchmarks" / "searches.py"
 )
@@ -42,3 +44,12 @@ def test_tables_and_plot_of_what_was_measured_and_no_search_twice(
     assert title == "random checkpoints, 9 regions" and head.startswith("| search | items |")
     assert exact.startswith("| `exact` | 1 | 90 | 100.0% |") and "| 0.00 [0.00, 0.00] |" in lazy
     assert matplotlib.image.imread(tmp_path / "searches.png").std() > 0
+
+
+def test_searches_say_of_themselves_what_the_page_says():
+    page = (Path(__file__).parents[2] / "docs" / "searches.md").read_text("utf-8")
+    table = page.split("### Storybook, 64 regions")[1].split("\n\n")[1]
+    rows = [[cell.strip() for cell in line.split("|")] for line in table.splitlines()]
+    measured = {row[1].strip("`"): float(row[7].split(" ")[0]) for row in rows[2:]}
+    for name, search in SEARCHES.items():
+        assert search.loss == pytest.approx(measured[name], abs=0.05)
