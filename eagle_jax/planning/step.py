@@ -97,9 +97,9 @@ class Step(NamedTuple):
     @property
     def program_bytes(self) -> float:
         """Of the program besides the weights, per chip, by the analytic model."""
-        return _program(
-            self.network, self.image, self.rows, self.batch_size, self.mesh, self.chip
-        )
+        # The kernel for TPUs wants whole heads on each chip, see `eagle_jax.kernels.unsplit`.
+        fused = not self.chip.tpu or self.mesh[1] == 1
+        return _program(self.network, self.image, self.rows, self.batch_size, self.mesh, fused)
 
     def compile(self, effort: float) -> Compiled:
         """Compiles it for the TPUs of its topology, which need not be there.
@@ -181,7 +181,9 @@ def _choose(
         data = chips // parts
         own = filling_batch_size(tokens, data, "tpu" if chip.tpu else "gpu") // data
         while True:
-            need = _program(skeleton, layout, rows, own * data, (data, parts), chip)
+            # As if scores were written on TPUs: weights that leave a chip no room for that
+            # leave none for batches of a good size.
+            need = _program(skeleton, layout, rows, own * data, (data, parts), not chip.tpu)
             if weight_bytes(skeleton, parts) + need <= chip.memory:
                 return (data, parts), own * data
             if own == 1:
@@ -198,12 +200,10 @@ def _program(
     rows: np.ndarray,
     batch_size: int,
     mesh: tuple[int, int],
-    chip: Chip,
+    fused_attention: bool,
 ) -> float:
     own = batch_size // mesh[0]
-    # The kernel for TPUs wants whole heads on each chip, see `eagle_jax.kernels.unsplit`.
-    fused = not chip.tpu or mesh[1] == 1
-    return program_bytes(skeleton.config, layout, rows, own, mesh[1], fused)
+    return program_bytes(skeleton.config, layout, rows, own, mesh[1], fused_attention)
 
 
 def _parse_image(image: str) -> tuple[int, int]:

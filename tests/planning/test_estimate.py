@@ -71,7 +71,7 @@ def test_weights_are_split_where_they_do_not_fit():
     found = plan("Qwen/Qwen2.5-VL-7B-Instruct", topology="v5e:2x4")
     assert found.mesh == (4, 2) and found.fits
     assert found.weights == pytest.approx(0.5 * 2e9 * 8.29, rel=0.02)
-    alone = plan("Qwen/Qwen2.5-VL-7B-Instruct", topology="v5e:1x1")
+    alone = plan("Qwen/Qwen2.5-VL-7B-Instruct", image="1280x960", topology="v5e:1x1")
     assert alone.mesh == (1, 1) and not alone.fits
     assert "send each other" in found.page() and "send each other" not in alone.page()
     assert "DOES NOT FIT" in alone.page() and ": fits" in found.page()
