@@ -2,7 +2,7 @@
 
 const about = JSON.parse(document.getElementById("data").textContent);
 const main = document.querySelector("main");
-const live = { picture: null, question: null, answered: null, asked: null, running: null };
+const live = { picture: null, reading: null, question: null, answered: null, asked: null, running: null };
 const panels = [];
 const history = new Map();
 
@@ -38,11 +38,12 @@ function tell(text, busy = false, wrong = false) {
 
 async function take(file) {
   if (!file) return;
-  await trying("Reading the picture \u2026", async () => {
+  live.reading = trying("Reading the picture \u2026", async () => {
     live.picture = (await post("/pictures", file)).picture;
     seeThumbnail(URL.createObjectURL(file), file.name);
     question.focus();
   });
+  await live.reading;
 }
 
 function seeThumbnail(url, name) {
@@ -60,6 +61,8 @@ async function useDemo() {
 }
 
 async function ask() {
+  // A question may be asked while its picture is still on its way.
+  await live.reading;
   if (live.picture === null) return tell("Drop a picture first.", false, true);
   if (!question.value.trim()) return tell("Ask something about it.", false, true);
   cancel();
