@@ -84,28 +84,30 @@ class Attention(nnx.Module):
             self.key_norm = RMSNorm(config.head_size, config.norm_eps)
 
     def __call__(self, x, rotation: Rotation):
-        """Causal attention over a whole sequence."""
+        """Causal attention over a whole sequence, and its keys and values."""
         query, key, value = (self._heads(f(x)) for f in (self.query, self.key, self.value))
         norms = None
         if self.qk_norm:
             scales = self.query_norm.scale[...], self.key_norm.scale[...]
             norms = *scales, self.query_norm.eps
         attended = attention(query, key, value, causal=True, norms=norms, rotation=rotation)
-        return self.close(attended)
+        return self.close(attended), (self._turned(key, rotation), value)
 
     def queries(self, x, rotation: Rotation):
         query = self._heads(self.query(x))
         return rotate(self.query_norm(query) if self.qk_norm else query, rotation)
 
     def keys_values(self, x, rotation: Rotation):
-        key, value = self._heads(self.key(x)), self._heads(self.value(x))
-        return rotate(self.key_norm(key) if self.qk_norm else key, rotation), value
+        return self._turned(self._heads(self.key(x)), rotation), self._heads(self.value(x))
 
     def close(self, attended):
         return self.output(attended.reshape(*attended.shape[:2], -1))
 
     def _heads(self, x):
         return x.reshape(*x.shape[:2], -1, self.head_size)
+
+    def _turned(self, key, rotation: Rotation):
+        return rotate(self.key_norm(key) if self.qk_norm else key, rotation)
 
 
 class DecoderLayer(nnx.Module):
@@ -125,9 +127,10 @@ class DecoderLayer(nnx.Module):
     def attend(self, x, rotation: Rotation, mask=None, rows=None):
         """The first half of the layer: what its MLP is added to."""
         normed = self.attention_norm(x)
-        kept = self.attention.keys_values(normed, rotation)
         if rows is None and mask is None:
-            return x + self.attention(normed, rotation), kept
+            attended, kept = self.attention(normed, rotation)
+            return x + attended, kept
+        kept = self.attention.keys_values(normed, rotation)
         return self._look_back(x, normed, rotation, *kept, mask, rows), kept
 
     def resume(self, x, rotation: Rotation, kept: Kept, number: int | Array, rows=None):
