@@ -32,6 +32,24 @@ def add_list_arguments(parser: argparse.ArgumentParser) -> None:
     add("--kind", metavar="NAME", help="format of the list (default: recognised)")
 
 
+def add_device_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --together and --split-weights."""
+    parser.add_argument(
+        "--together",
+        default=4,
+        type=positive,
+        metavar="N",
+        help="images explained in lockstep (default: 4)",
+    )
+    parser.add_argument(
+        "--split-weights",
+        default=1,
+        type=positive,
+        metavar="N",
+        help="devices that share one copy of the weights (default: 1)",
+    )
+
+
 def add_regions_argument(parser: argparse.ArgumentParser) -> None:
     """Adds --regions."""
     parser.add_argument(

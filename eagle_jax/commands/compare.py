@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eagle_jax.commands.arguments import (
+    add_device_arguments,
     add_list_arguments,
     add_model_arguments,
     add_regions_argument,
@@ -75,20 +76,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="see eagle-jax run (default: scan)",
     )
     add("--batch-size", type=positive, metavar="N", help="masked images per forward")
-    add(
-        "--together",
-        default=4,
-        type=positive,
-        metavar="N",
-        help="images explained in lockstep (default: 4)",
-    )
-    add(
-        "--split-weights",
-        default=1,
-        type=positive,
-        metavar="N",
-        help="devices that share one copy of the weights (default: 1)",
-    )
+    add_device_arguments(parser)
     add_process_arguments(parser)
 
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from eagle_jax.commands.arguments import (
+    add_device_arguments,
     add_list_arguments,
     add_method_arguments,
     add_model_arguments,
@@ -96,20 +97,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="N",
         help="masked images per forward (default: what fills the devices)",
     )
-    add(
-        "--together",
-        default=4,
-        type=positive,
-        metavar="N",
-        help="images searched in lockstep (default: 4)",
-    )
-    add(
-        "--split-weights",
-        default=1,
-        type=positive,
-        metavar="N",
-        help="devices that share one copy of the weights (default: 1)",
-    )
+    add_device_arguments(parser)
     add_process_arguments(parser)
 
 
