@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import binomtest
 
 import eagle_jax
 from eagle_jax.baselines.conversations import Estimate
@@ -65,7 +66,6 @@ INTERVENTIONS = {
 }
 _SCENES = 300
 _DRAWN = ("eagle", "tam", "llava-cam", "relevance")
-_WILSON = 1.96
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -182,7 +182,7 @@ def page(measured: list[dict[str, Any]], methods: list[str]) -> str:
             continue
         hits = np.array([one["hit"] for one in own])
         present = np.array([one["present"] for one in own])
-        low, high = wilson(int(hits.sum()), len(hits))
+        low, high = binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
         seconds = np.median([one["seconds"] for one in own])
         shares = "".join(
             f"{hits[those].mean():>{width}.1%}" if those.any() else f"{'-':>{width}}"
@@ -193,15 +193,6 @@ def page(measured: list[dict[str, Any]], methods: list[str]) -> str:
             f"{method:<26}{len(own):>7}{hits.mean():>8.1%}{interval:>17}{shares}{seconds:>8.2f}"
         )
     return "\n".join(lines)
-
-
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share, which has a width at 0 and 1 as well."""
-    share, square = hits / count, _WILSON**2
-    middle = share + square / (2 * count)
-    half = _WILSON * np.sqrt(share * (1 - share) / count + square / (4 * count**2))
-    scale = 1 + square / count
-    return float((middle - half) / scale), float((middle + half) / scale)
 
 
 def _parser() -> argparse.ArgumentParser:
