@@ -1,8 +1,10 @@
 """Weights as an Orbax checkpoint: written once, restored straight to any devices."""
 
+import asyncio
 import contextlib
 import errno
 import gc
+import inspect
 import json
 import logging
 import os
@@ -213,7 +215,8 @@ def _quiet() -> Iterator[Callable[[], None]]:
 
     def settle():
         nonlocal last
-        gc.collect()  # tasks that nobody waited for complain when they are collected
+        _forget_tasks()
+        gc.collect()
         last = time.monotonic()
         while time.monotonic() < last + _SETTLED_SECONDS:
             time.sleep(0.05)
@@ -229,6 +232,17 @@ def _quiet() -> Iterator[Callable[[], None]]:
         sys.unraisablehook = report
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def _forget_tasks() -> None:
+    # Tasks that nobody waited for complain when they are collected, which can be any time
+    # later: TensorStore may still hold them. Of a closed event loop nobody waits for any.
+    for future in gc.get_objects():
+        if not issubclass(type(future), asyncio.Future) or not future.get_loop().is_closed():
+            continue
+        future.get_loop().set_exception_handler(lambda *_: None)
+        if isinstance(future, asyncio.Task) and inspect.iscoroutine(future.get_coro()):
+            future.get_coro().close()
 
 
 def _checkpointer(tree: Any):

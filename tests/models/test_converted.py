@@ -1,6 +1,8 @@
 """Writing converted weights disturbs nobody: hooks and loggers are as they were."""
 
+import asyncio
 import contextlib
+import gc
 import logging
 import sys
 import threading
@@ -55,3 +57,30 @@ def test_a_write_leaves_hooks_and_loggers_as_it_found_them(error, tmp_path, monk
             converted.write_weights(tmp_path, _Module())
     assert state() == before
     assert [str(one.exc_value) for one in reports] == ["another"]
+
+
+def test_tasks_of_a_failed_write_complain_at_no_time(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(converted, "_SETTLED_SECONDS", 0.01)
+    held = []  # as TensorStore holds them
+
+    async def fail():
+        raise ValueError("lost")
+
+    class Checkpointer:
+        @staticmethod
+        def save(*_, **__):
+            loop = asyncio.new_event_loop()
+            held.append(loop.create_task(fail()))
+            loop.run_until_complete(asyncio.sleep(0))
+            held.append(loop.create_task(asyncio.sleep(1)))  # never started
+            loop.close()
+            raise ValueError("OUT_OF_RANGE: No space left on device")
+
+    monkeypatch.setattr(
+        converted, "_checkpointer", lambda _: contextlib.nullcontext(Checkpointer)
+    )
+    with pytest.raises(InputError, match="No space left"):
+        converted.write_weights(tmp_path, _Module())
+    held.clear()
+    gc.collect()
+    assert caplog.records == []
