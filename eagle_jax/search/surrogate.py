@@ -29,11 +29,13 @@ _BATCH = 16
 # that are known before a whole path is scored.
 _RANDOM, _LOOK, _FIRST = 1 / 2, 1 / 4, 4
 # The more is known, the more has to be seen to change it.
-_GROWTH = 1 / 16
-# Looks between one whole path and the next.
-_LOOKS = 3
-# Share of the area between the curves that counts as little.
-_LITTLE = 0.005
+_GROWTH = 1 / 32
+# Share of the area between the curves that counts as little; of more regions, for which a
+# path costs more, a larger one in proportion.
+_LITTLE, _MANY = 0.005, 64
+# A whole path is scored when so many looks in a row changed little of what is expected, or
+# after so many looks.
+_STEADY, _LOOKS = 2, 8
 # Paths in a row that may be in vain.
 _VAIN = 2
 # Rounds of moves by which an order is improved.
@@ -92,7 +94,9 @@ def _search(problem: Problem, budget: int) -> Rounds:
     scored = ScoredSets(sets, (yield Round(sets, None, budget)))
     fixed, over = yield from _leading(problem, scored, budget - curves)
     process, order, best = None, None, None
-    trusted, vain, due = False, 0, _FIRST * n
+    trusted, vain, enough = False, 0, _FIRST * n
+    steady, looks, before = 0, 0, np.inf
+    tolerance = _LITTLE * max(1, n / _MANY)
     while True:
         moving = _moving(scored.scores)
         kept = _kept(len(scored))
@@ -100,20 +104,23 @@ def _search(problem: Problem, budget: int) -> Rounds:
         surface = Surface(process, objective)
         order, expected = _promising(problem, surface, order, fixed)
         unseen = scored.missing(both_ways(prefixes(order)))
+        steady = steady + 1 if abs(expected - before) <= tolerance * abs(expected) else 0
+        before = expected
         room = budget - len(scored)
         reached = -np.inf if best is None else _true_area(problem, best, moving)
-        little = _LITTLE * abs(reached)
+        little = tolerance * abs(reached)
         settled = trusted and expected - reached <= little
         if over or len(unseen) > room or settled or vain >= _VAIN:
             break
         look = _full(max(_LOOK * n, _GROWTH * len(scored)))
+        whole = len(scored) >= enough and (steady >= _STEADY or looks >= _LOOKS)
         # A path in between is worth its price only if another can follow.
-        whole = len(scored) >= due and room >= 2 * len(unseen) + _LOOKS * look
+        whole &= room >= 2 * len(unseen) + _STEADY * look
         last = look + (curves if best is None else len(unseen)) > room
         whole = whole or last or look >= len(unseen)
         asked = unseen if whole else unseen[least_certain(process, unseen, look)]
         if len(asked):
-            planned = max(due, len(scored)) + len(unseen)
+            planned = max(enough, len(scored)) + len(unseen)
             scores = yield Round(asked, best, min(planned, budget))
             if scores is None:
                 break
@@ -121,13 +128,15 @@ def _search(problem: Problem, budget: int) -> Rounds:
         if whole:
             path = scored.curves(order)
             seen = _true_area(problem, path, moving)
-            trusted = abs(seen - expected) <= _LITTLE * abs(seen)
+            trusted = abs(seen - expected) <= tolerance * abs(seen)
             vain = 0 if best is None or seen - reached > little else vain + 1
             if best is not None and not len(asked):
                 break
             if seen > reached:
                 best = path
-            due = len(scored) + _LOOKS * look
+            steady, looks, before = 0, 0, np.inf
+        else:
+            looks += len(scored) >= enough
     if best is None:
         if len(unseen):
             scored.add(unseen, (yield Round(unseen)))
