@@ -2,10 +2,10 @@
 
 Storybook scenes that no model was trained on are explained by the exact search, always with
 the float32 model's own answer. Printed for each precision: Kendall's tau between its order of
-the regions and that of float32, the mean over scenes and the lowest; the change of the areas
-under the insertion and the deletion curve, each run's own order scored by the run itself, the
-mean and the largest; the largest change of a token's probability where both score the same
-sets.
+the regions and that of float32, the mean over scenes and the lowest; in how many scenes both
+name the same first region; the change of the areas under the insertion and the deletion curve,
+each run's own order scored by the run itself, the mean and the largest; the largest change of a
+token's probability where both score the same sets.
 
     python benchmarks/int8.py                 # minutes on two cores
     python benchmarks/int8.py --scenes 20
@@ -50,7 +50,7 @@ def main() -> int:
     for seed in tqdm(seeds, desc="explaining", unit="scene"):
         image = draw_scene(seed).image
         first = eagle_jax.explain(
-            models["float32"], image, demo.PROMPT, regions=options.regions
+            models["float32"], image, demo.PROMPT, regions=options.regions, search="exact"
         )
         regions.append(first.order.size)
         asked = {"answer": first.answer_ids, "regions": first.labels}
@@ -58,13 +58,14 @@ def main() -> int:
         for name, model in models.items():
             found = first
             if name != "float32":
-                found = eagle_jax.explain(model, image, demo.PROMPT, **asked)
+                found = eagle_jax.explain(model, image, demo.PROMPT, **asked, search="exact")
             scorers[name] = eagle_jax.ask(model, image, demo.PROMPT, **asked).scorer
             scores = scorers[name](sets)
             exact = scores if exact is None else exact
             rows[name].append(
                 (
                     kendalltau(_ranks(found.order), _ranks(first.order)).statistic,
+                    found.order[0] == first.order[0],
                     _area(insertion_auc, found) - _area(insertion_auc, first),
                     _area(deletion_auc, found) - _area(deletion_auc, first),
                     np.abs(scores - exact).max(),
@@ -76,15 +77,15 @@ def main() -> int:
     print(f"{os.cpu_count()} CPU cores, load {load:.1f} when this began")
     print(f"{options.scenes} scenes of {min(regions)} to {max(regions)} regions")
     print(
-        f"{'':<15}{'weights':>9}{'tau':>8}{'lowest':>8}{'insertion':>11}{'largest':>9}"
+        f"{'':<15}{'weights':>9}{'tau':>8}{'lowest':>8}{'first':>7}{'insertion':>11}{'largest':>9}"
         f"{'deletion':>10}{'largest':>9}{'p':>8}{'forwards/s':>12}"
     )
     for name, model in models.items():
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(model.network))
-        tau, insertion, deletion, change = np.array(rows[name]).T
+        tau, first, insertion, deletion, change = np.array(rows[name]).T
         print(
             f"{name:<15}{size / 1e6:>6.1f} MB{tau.mean():>8.3f}{tau.min():>8.3f}"
-            f"{insertion.mean():>+11.4f}{np.abs(insertion).max():>9.4f}"
+            f"{first.mean():>7.0%}{insertion.mean():>+11.4f}{np.abs(insertion).max():>9.4f}"
             f"{deletion.mean():>+10.4f}{np.abs(deletion).max():>9.4f}{change.max():>8.4f}"
             f"{rates[name]:>12.1f}"
         )
