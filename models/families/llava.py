@@ -15,7 +15,7 @@ from eagle_jax.models.checkpoints.hugging_face import (
 )
 from eagle_jax.models.checkpoints.weights import Layout, Target
 from eagle_jax.models.families.vision_language import Family, VisionLanguageModel
-from eagle_jax.models.layers.building_blocks import ACTIVATIONS
+from eagle_jax.models.layers.building_blocks import ACTIVATIONS, gelu
 from eagle_jax.models.layers.clip_vit import ClipConfig, ClipTower
 from eagle_jax.models.layers.decoder import Decoder, DecoderConfig
 
@@ -134,7 +134,7 @@ class Projector(nnx.Module):
         self.outer = nnx.Linear(embed, embed, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b v e"]) -> Float[Array, "b v o"]:
-        return self.outer(nnx.gelu(self.inner(x), approximate=False))
+        return self.outer(gelu(self.inner(x)))
 
 
 class Llava(VisionLanguageModel):

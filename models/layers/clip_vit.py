@@ -8,7 +8,13 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from eagle_jax.kernels import attention
-from eagle_jax.models.layers.building_blocks import ACTIVATIONS, Linear, layer_norm, stack
+from eagle_jax.models.layers.building_blocks import (
+    ACTIVATIONS,
+    Linear,
+    layer_norm,
+    made_once,
+    stack,
+)
 from eagle_jax.models.layers.flops import plain_tower_flops
 
 
@@ -71,7 +77,7 @@ class ClipLayer(nnx.Module):
 
     def __call__(self, x: Float[Array, "b s e"]) -> Float[Array, "b s e"]:
         x = x + self.attention(self.attention_norm(x))
-        inner = ACTIVATIONS[self.activation](self.inner(self.mlp_norm(x)))
+        inner = made_once(ACTIVATIONS[self.activation](self.inner(self.mlp_norm(x))))
         return x + self.outer(inner)
 
 

@@ -8,7 +8,14 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from eagle_jax.kernels import attention
-from eagle_jax.models.layers.building_blocks import Linear, RMSNorm, layer_norm, stack
+from eagle_jax.models.layers.building_blocks import (
+    Linear,
+    RMSNorm,
+    gelu,
+    layer_norm,
+    made_once,
+    stack,
+)
 from eagle_jax.models.layers.flops import plain_tower_flops
 
 # Fixed in the published code, absent from its configuration files.
@@ -89,7 +96,7 @@ class VisionLayer(nnx.Module):
 
     def __call__(self, x: Float[Array, "m p e"]) -> Float[Array, "m p e"]:
         x = x + self.attention_scale[...] * self.attention(self.attention_norm(x))
-        hidden = nnx.gelu(self.up(self.mlp_norm(x)), approximate=False)
+        hidden = made_once(gelu(self.up(self.mlp_norm(x))))
         return x + self.mlp_scale[...] * self.down(hidden)
 
 
@@ -109,7 +116,7 @@ class Projector(nnx.Module):
         rest = self.side // self.merge
         blocks = x.reshape(m, rest, self.merge, rest, self.merge, e).transpose(0, 1, 3, 2, 4, 5)
         joined = self.norm(blocks.reshape(m, rest * rest, -1))
-        return self.outer(nnx.gelu(self.inner(joined), approximate=False))
+        return self.outer(gelu(self.inner(joined)))
 
 
 class InternVisionTower(nnx.Module):

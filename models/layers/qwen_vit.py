@@ -17,6 +17,7 @@ from eagle_jax.models.layers.building_blocks import (
     GatedMLP,
     Linear,
     RMSNorm,
+    gelu,
     layer_norm,
     stack,
 )
@@ -254,7 +255,7 @@ class Merger(nnx.Module):
         joined = (
             self.norm(x.reshape(shape)) if self.norm_joined else self.norm(x).reshape(shape)
         )
-        return self.outer(nnx.gelu(self.inner(joined), approximate=False))
+        return self.outer(gelu(self.inner(joined)))
 
 
 class QwenVisionTower(nnx.Module):
