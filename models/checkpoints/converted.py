@@ -1,16 +1,10 @@
 """Weights as an Orbax checkpoint: written once, restored straight to any devices."""
 
-import asyncio
 import contextlib
 import errno
-import gc
-import inspect
 import json
-import logging
 import os
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +15,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from tqdm import tqdm
 
 from eagle_jax.errors import InputError
+from eagle_jax.models.checkpoints.quiet_writes import quiet_writes
 from eagle_jax.models.checkpoints.tensor_files import listed, read_json, shortened
 
 Module = TypeVar("Module", bound=nnx.Module)
@@ -31,8 +26,6 @@ _SCHEMA = 1
 # go back to the system at once (glibc).
 _CHUNK_BYTES = 2**26
 _GROUP_BYTES = 2**28
-# After so long without a report, the threads of a failed write have ended.
-_SETTLED_SECONDS = 0.5
 
 
 def is_converted(folder: Path) -> bool:
@@ -55,7 +48,7 @@ def write_weights(folder: Path, module: nnx.Module) -> None:
     tree = _tree({path: leaf.get_value() for path, leaf in _variables(module).items()})
     chunks = jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=_CHUNK_BYTES), tree)
     failure = None
-    with _quiet() as settle:
+    with quiet_writes() as settle:
         try:
             with _checkpointer(tree) as checkpointer:
                 checkpointer.save(
@@ -193,56 +186,6 @@ def read_weights(folder: str | Path, skeleton: Module, dtype: Any | None = None)
 def _restored_dtype(stored: dict[tuple, Any], names: tuple[str, ...], dtype: Any) -> np.dtype:
     rounded = names[-1] == "scales" or stored[names].dtype == np.int8
     return stored[names].dtype if dtype is None or rounded else jax.numpy.dtype(dtype)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[Callable[[], None]]:
-    """What fails in one of the threads that write is raised; the others keep quiet about it.
-
-    Loggers and the hook are as they were found when this ends. Gives a function that waits,
-    after a failure, until those threads have ended.
-    """
-    last = 0.0
-    report = sys.unraisablehook
-
-    def hook(unraisable):
-        # Threads that still write after a failure report to an event loop that is gone.
-        nonlocal last
-        if str(unraisable.exc_value) == "Event loop is closed":
-            last = time.monotonic()
-        else:
-            report(unraisable)
-
-    def settle():
-        nonlocal last
-        _forget_tasks()
-        gc.collect()
-        last = time.monotonic()
-        while time.monotonic() < last + _SETTLED_SECONDS:
-            time.sleep(0.05)
-
-    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
-    levels = [logger.level for logger in loggers]
-    try:
-        sys.unraisablehook = hook
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        yield settle
-    finally:
-        sys.unraisablehook = report
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-def _forget_tasks() -> None:
-    # Tasks that nobody waited for complain when they are collected, which can be any time
-    # later: TensorStore may still hold them. Of a closed event loop nobody waits for any.
-    for future in gc.get_objects():
-        if not issubclass(type(future), asyncio.Future) or not future.get_loop().is_closed():
-            continue
-        future.get_loop().set_exception_handler(lambda *_: None)
-        if isinstance(future, asyncio.Task) and inspect.iscoroutine(future.get_coro()):
-            future.get_coro().close()
 
 
 def _checkpointer(tree: Any):

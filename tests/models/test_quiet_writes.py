@@ -13,7 +13,7 @@ import pytest
 from flax import nnx
 
 from eagle_jax.errors import InputError
-from eagle_jax.models.checkpoints import converted
+from eagle_jax.models.checkpoints import converted, quiet_writes
 
 
 class _Module(nnx.Module):
@@ -35,7 +35,7 @@ def late(words: str) -> SimpleNamespace:
 def test_a_write_leaves_hooks_and_loggers_as_it_found_them(error, tmp_path, monkeypatch):
     reports = []
     monkeypatch.setattr(sys, "unraisablehook", reports.append)
-    monkeypatch.setattr(converted, "_SETTLED_SECONDS", 0.01)
+    monkeypatch.setattr(quiet_writes, "_SETTLED_SECONDS", 0.01)
     before = state()
 
     class Checkpointer:
@@ -60,7 +60,7 @@ def test_a_write_leaves_hooks_and_loggers_as_it_found_them(error, tmp_path, monk
 
 
 def test_tasks_of_a_failed_write_complain_at_no_time(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(converted, "_SETTLED_SECONDS", 0.01)
+    monkeypatch.setattr(quiet_writes, "_SETTLED_SECONDS", 0.01)
     held = []  # as TensorStore holds them
 
     async def fail():
