@@ -131,7 +131,7 @@ def _measure(wanted: str) -> int:
         # Sized as for a GPU; the batch is that of the device that is here.
         step = size_step(
             name,
-            image="336x336" if name == "demo" else _IMAGE,
+            image="168x168" if name == "demo" else _IMAGE,
             regions=_REGIONS,
             topology="h100",
             targets=_TARGETS,

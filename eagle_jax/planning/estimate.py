@@ -11,6 +11,7 @@ from eagle_jax.planning.compilation import REAL, compiler_missing
 from eagle_jax.planning.predictions import Share, known_share
 from eagle_jax.planning.stages import predict
 from eagle_jax.planning.step import PROMPT_TOKENS, size_step
+from eagle_jax.search.methods import usual_forwards
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +31,14 @@ class Plan:
       program: bytes per chip besides the weights.
       estimate: the same by the analytic model alone.
       memory: bytes a program can use per chip.
-      forwards: masked images of one explanation, n(n + 1).
+      forwards: masked images of one explanation by the exact search, n(n + 1).
       padding: share of the work that only fills up batches.
       flops: operations of one forward.
       share: of the chips' peak.
       basis: how the share is known.
-      seconds: one explanation takes.
+      seconds: one explanation takes by the exact search.
+      usual_forwards: masked images of one explanation by the default search, about.
+      usual_seconds: it takes.
       compile_seconds: compilation took; None where memory is computed, not compiled.
       note: where the figures come from.
     """
@@ -58,6 +61,8 @@ class Plan:
     share: float
     basis: str
     seconds: float
+    usual_forwards: int
+    usual_seconds: float
     compile_seconds: float | None
     note: str
 
@@ -102,6 +107,11 @@ class Plan:
                 "time",
                 f"{_duration(self.seconds)} per explanation at {self.share:.0%} of peak "
                 f"({self.padding:.0%} of the work only fills up batches)",
+            ),
+            (
+                "search",
+                f"exact; the default takes about {self.usual_forwards} forwards, "
+                f"{_duration(self.usual_seconds)}",
             ),
             ("share", self.basis),
             *([("", "what the chips send each other is not in it")] if model > 1 else []),
@@ -181,6 +191,8 @@ def plan(
         expected = Share(share, "as given")
     forwards = regions * (regions + 1)
     batch = step.batch_size
+    usual = usual_forwards(regions)
+    rate = math.prod(step.mesh) * expected.value * step.peak / step.flops
     scored = sum(-(-2 * left // batch) * batch for left in range(1, regions + 1))
     return Plan(
         model=step.model,
@@ -200,7 +212,9 @@ def plan(
         flops=step.flops,
         share=expected.value,
         basis=expected.basis,
-        seconds=scored * step.flops / (math.prod(step.mesh) * expected.value * step.peak),
+        seconds=scored / rate,
+        usual_forwards=usual,
+        usual_seconds=usual / rate,
         compile_seconds=compiled_in,
         note=note,
     )

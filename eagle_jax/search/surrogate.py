@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int
 
 from eagle_jax.search.estimates import estimate
-from eagle_jax.search.exact import exact
 from eagle_jax.search.gaussian_process import fit
 from eagle_jax.search.paths import Surface, area_under, least_certain
 from eagle_jax.search.rounds import Problem, Round, Rounds, Solution
@@ -45,8 +44,6 @@ _STILL = 0.01
 # Sets a process is made of. The first of them, random ones, know what all orders have in
 # common, the last what the order at hand is like; those between are forgotten.
 _FIRST_SETS, _LAST_SETS = 512, 1536
-# With so few regions the exact search takes hardly more than a surrogate would.
-_FEW = 16
 
 
 def surrogate(problem: Problem) -> Rounds:
@@ -66,8 +63,8 @@ def surrogate(problem: Problem) -> Rounds:
     return (yield from _search(problem, problem.limits.budget or usual))
 
 
-def auto(problem: Problem) -> Rounds:
-    """The exact search for few regions, and for more the surrogate until it can be trusted.
+def until_trusted(problem: Problem) -> Rounds:
+    """Orders the regions with as many forwards as it takes to be trusted, or with the budget.
 
     That is when a path was scored as the process expected it, and no other is thought better;
     or when two paths in a row are in vain. What is easily modelled takes little, what is not
@@ -77,13 +74,10 @@ def auto(problem: Problem) -> Rounds:
       problem: the regions, and what is sought.
 
     Returns:
-      What the search that was chosen returns.
+      The curves of the best path that was scored, and the process's estimates.
     """
     n = problem.regions
-    if n <= _FEW:
-        return (yield from exact(problem))._replace(search="exact")
-    solution = yield from _search(problem, problem.limits.budget or n * (n + 1))
-    return solution._replace(search="surrogate")
+    return (yield from _search(problem, problem.limits.budget or n * (n + 1)))
 
 
 def _search(problem: Problem, budget: int) -> Rounds:

@@ -8,6 +8,7 @@ import matplotlib.image
 import pytest
 
 from eagle_jax.search import SEARCHES
+from eagle_jax.search.methods import usual_forwards
 
 _SPEC = importlib.util.spec_from_file_location(
     "searches_benchmark", Path(__file__).parents[2] / "benchmarks" / "searches.py"
@@ -47,9 +48,20 @@ def test_tables_and_plot_of_what_was_measured_and_no_search_twice(
 
 
 def test_searches_say_of_themselves_what_the_page_says():
-    page = (Path(__file__).parents[2] / "docs" / "searches.md").read_text("utf-8")
-    table = page.split("### Storybook, 64 regions")[1].split("\n\n")[1]
-    rows = [[cell.strip() for cell in line.split("|")] for line in table.splitlines()]
-    measured = {row[1].strip("`"): float(row[7].split(" ")[0]) for row in rows[2:]}
     for name, search in SEARCHES.items():
-        assert search.loss == pytest.approx(measured[name], abs=0.05)
+        _, loss = _on_the_page(64)[name]
+        assert search.loss == pytest.approx(loss, abs=0.05)
+    for regions in (36, 64, 144):
+        forwards, _ = _on_the_page(regions)["auto"]
+        assert usual_forwards(regions) == pytest.approx(forwards, rel=0.15)
+
+
+def _on_the_page(regions: int) -> dict[str, tuple[float, float]]:
+    """Forwards and loss of each search in docs/searches.md."""
+    page = (Path(__file__).parents[2] / "docs" / "searches.md").read_text("utf-8")
+    table = page.split(f"### Storybook, {regions} regions")[1].split("\n\n")[1]
+    rows = [[cell.strip() for cell in line.split("|")] for line in table.splitlines()]
+    return {
+        row[1].strip("`"): (float(row[3].replace(",", "")), float(row[7].split(" ")[0]))
+        for row in rows[2:]
+    }

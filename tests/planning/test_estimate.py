@@ -62,6 +62,8 @@ def test_time_is_operations_over_rate():
     scored = sum(math.ceil(2 * k / found.batch_size) * found.batch_size for k in range(1, 11))
     assert found.seconds == pytest.approx(scored * found.flops / (0.4 * 989e12))
     assert found.padding == pytest.approx(1 - 110 / scored)
+    assert found.usual_forwards == found.forwards == 110
+    assert found.usual_seconds == pytest.approx(110 * found.flops / (0.4 * 989e12))
     eight = plan("Qwen/Qwen2.5-VL-3B-Instruct", topology="h200:8", share=0.4, regions=10)
     assert eight.mesh == (8, 1) and eight.batch_size % 8 == 0
     assert found.seconds / 8 <= eight.seconds < found.seconds
@@ -95,6 +97,7 @@ def test_a_folder(untied):
 def test_the_page_says_how_the_time_is_known():
     name = "OpenGVLab/InternVL3_5-4B-HF"
     page = plan(name, topology="v6e:2x2").page()
+    assert "default takes about 512 forwards" in page
     assert "the compiler's prediction of 20" in page and "for v6e:1x1 and 640x480" in page
     assert "an assumption" in plan(name, topology="h100").page()
     given = plan(name, topology="v6e:2x2", share=0.3)
