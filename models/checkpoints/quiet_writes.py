@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 # After so long without a report, the threads of a failed write have ended.
-_SETTLED_SECONDS = 0.5
+_SETTLED_SECONDS = 2
 
 
 @contextlib.contextmanager
