@@ -51,9 +51,9 @@ def _auto(problem: Problem) -> Rounds:
 SEARCHES = {
     "exact": Search(exact, "every region at every step: n (n + 1) forwards", 0.0),
     "bidirectional": Search(
-        bidirectional, "the published shortcut, from both ends: about a third of exact's", 1.3
+        bidirectional, "the published shortcut, from both ends: about a third of exact's", 1.5
     ),
-    "lazy": Search(lazy, "only regions that may be the best, by what they gained before", 1.8),
+    "lazy": Search(lazy, "only regions that may be the best, by what they gained before", 1.6),
     "surrogate": Search(
         _surrogate,
         "a model of the model, corrected where it is wrong: 6.5 n forwards at most",
@@ -62,7 +62,7 @@ SEARCHES = {
     "auto": Search(
         _auto,
         "exact for few regions, else the surrogate until what it foresees comes true",
-        -1.2,
+        -1.0,
     ),
 }
 
