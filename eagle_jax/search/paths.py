@@ -33,12 +33,17 @@ class Surface:
         self.process, self.objective = process, objective
         # Single precision, which is exact to far less than what is worth a move.
         mean, alone = process.linear
+        relevance = process.relevance.astype(np.float32)
+        signs = process.signs.astype(np.float32)
         self._mean, self._alone = mean.astype(np.float32), alone.astype(np.float32)
+        self._twice_alone = 2 * self._alone.T
         self._weights = process.weights.T.astype(np.float32)
+        self._regions = (signs * relevance).T / 2
+        self._whole = relevance.sum() / 2
         # The last column sums what the others weight.
-        ones = np.ones((len(process.signs), 1))
-        self._scored = np.hstack([process.signs, ones]).astype(np.float32)
-        self._relevance = process.relevance.astype(np.float32)
+        ones = np.ones((len(signs), 1), np.float32)
+        self._scored = np.hstack([signs * np.sinh(relevance), ones])
+        self._cosh = np.cosh(relevance)
 
     def around(
         self, sets: Bool[np.ndarray, "b n"]
@@ -58,35 +63,42 @@ class Surface:
     def _scores(self, signs) -> np.ndarray:
         """Of sets with each region changed, and last of the sets themselves."""
         (b, n), tokens = signs.shape, len(self._weights)
-        relevance = self._relevance
-        alike = (signs * relevance) @ self._scored[:, :n].T - relevance.sum()
-        weighted = (np.exp(alike / 2)[:, None] * self._weights).reshape(b * tokens, -1)
+        alike = np.exp(signs @ self._regions - self._whole)
+        weighted = (alike[:, None] * self._weights).reshape(b * tokens, -1)
         parts = (weighted @ self._scored).reshape(b, tokens, n + 1)
-        same, agreeing = parts[:, :, -1:], parts[:, :, :-1]
+        same = parts[:, :, -1:]
         linear = (signs @ self._alone + self._mean)[:, :, None]
-        turned = np.sinh(relevance) * agreeing + 2 * self._alone.T
-        changed = np.cosh(relevance) * same - signs[:, None] * turned + linear
-        return expit(np.concatenate([changed, same + linear], 2)).swapaxes(1, 2)
+        turned = parts[:, :, :-1] + self._twice_alone
+        logits = np.empty_like(parts)
+        logits[:, :, :-1] = self._cosh * same - signs[:, None] * turned + linear
+        logits[:, :, -1:] = same + linear
+        return expit(logits).swapaxes(1, 2)
 
-    def greedy(self, first: tuple[int, ...] = ()) -> Int[np.ndarray, " n"]:
+    def along(self, order: Int[np.ndarray, " n"]) -> "Along":
+        """F along an order, and around it."""
+        sets = prefixes(order)
+        return Along(order, sets, *self.around(sets))
+
+    def greedy(self, first: tuple[int, ...] = ()) -> "Along":
         """The order that takes the best region at each step.
 
         Args:
           first: regions it has to begin with.
         """
-        chosen = np.zeros(len(self._alone), bool)
-        chosen[[*first]] = True
-        order = [*first]
-        while len(order) < len(chosen):
-            _, added = self.around(chosen[None])
-            best = int(np.argmax(np.where(chosen, -np.inf, added[0])))
-            chosen[best] = True
-            order.append(best)
-        return np.array(order)
+        n = len(self._alone)
+        chosen, order, seen = np.zeros(n, bool), [*first], []
+        for k in range(n + 1):
+            seen.append(self.around(chosen[None]))
+            if k == len(order) < n:
+                order.append(int(np.argmax(np.where(chosen, -np.inf, seen[-1][1][0]))))
+            chosen[order[: k + 1]] = True
+        value, toggled = (np.concatenate(one) for one in zip(*seen, strict=True))
+        order = np.array(order)
+        return Along(order, prefixes(order), value, toggled)
 
     def improved(
         self,
-        orders: Sequence[Int[np.ndarray, " n"]],
+        begins: Sequence["Along"],
         area: Float[np.ndarray, " n"],
         passes: int,
         fixed: int = 0,
@@ -97,7 +109,7 @@ class Surface:
         compared by the whole area, and the best ones that do not overlap are made together.
 
         Args:
-          orders: where to begin.
+          begins: orders of which the best is improved.
           area: share of the image in each region.
           passes: most rounds of moves.
           fixed: number of leading regions that stay.
@@ -105,7 +117,6 @@ class Surface:
         Returns:
           The order, and the area under F along it.
         """
-        begins = [_Along(one, prefixes(one), *self.around(prefixes(one))) for one in orders]
         known = max(begins, key=lambda one: one.area(area))
         for _ in range(passes):
             gain = _move_gains(known, area[known.order])
@@ -121,25 +132,33 @@ class Surface:
             known = moved
         return known.order, known.area(area)
 
-    def _moved(self, known: "_Along", moves) -> "_Along":
+    def _moved(self, known: "Along", moves) -> "Along":
         order = known.order
         for i, j in moves:
             order = np.insert(np.delete(order, i), j, order[i])
         sets, value, toggled = prefixes(order), known.value.copy(), known.toggled.copy()
         other = (sets != known.sets).any(1)
         value[other], toggled[other] = self.around(sets[other])
-        return _Along(order, sets, value, toggled)
+        return Along(order, sets, value, toggled)
 
 
-class _Along(NamedTuple):
-    """An order, and F of its prefixes and of their neighbours, by region."""
+class Along(NamedTuple):
+    """An order, and what a process expects along it.
 
-    order: np.ndarray
-    sets: np.ndarray
-    value: np.ndarray
-    toggled: np.ndarray
+    Attributes:
+      order: all regions.
+      sets: its prefixes, from none to all regions.
+      value: F of the prefixes.
+      toggled: F of each prefix with a region taken out or, if not in, added.
+    """
 
-    def area(self, area) -> float:
+    order: Int[np.ndarray, " n"]
+    sets: Bool[np.ndarray, "k n"]
+    value: Float[np.ndarray, " k"]
+    toggled: Float[np.ndarray, "k n"]
+
+    def area(self, area: Float[np.ndarray, " n"]) -> float:
+        """The area under F, each region as wide as its share of the image."""
         return area_under(self.value, area[self.order])
 
 
@@ -182,7 +201,7 @@ def area_under(value: Float[np.ndarray, " k"], share: Float[np.ndarray, " n"]) -
     return float(((value[1:] + value[:-1]) / 2) @ share)
 
 
-def _move_gains(known: _Along, share) -> np.ndarray:
+def _move_gains(known: Along, share) -> np.ndarray:
     """What the area under F gains when region i of an order goes to place j."""
     n, value, toggled = len(share), known.value, known.toggled[:, known.order]
     i, j = np.arange(n)[:, None], np.arange(n)[None, :]

@@ -200,7 +200,7 @@ def _promising(
     problem: Problem, surface: Surface, before: Int[np.ndarray, " n"] | None, fixed
 ) -> tuple[Int[np.ndarray, " n"], float]:
     """A good order by what the process knows, and the area it expects between the curves."""
-    begins = [surface.greedy(fixed)] + ([] if before is None else [before])
+    begins = [surface.greedy(fixed)] + ([] if before is None else [surface.along(before)])
     order, whole = surface.improved(begins, problem.area, _PASSES, len(fixed))
     return order, whole - problem.objective.necessity_weight
 

@@ -9,7 +9,7 @@ from scipy.stats import multivariate_normal
 
 from eagle_jax.search import Objective, gaussian_process
 from eagle_jax.search.gaussian_process import fit, to_signs
-from eagle_jax.search.paths import Surface, _Along, _move_gains, area_under, least_certain
+from eagle_jax.search.paths import Surface, _move_gains, area_under, least_certain
 from eagle_jax.search.sets import prefixes
 
 N = 7
@@ -95,15 +95,20 @@ def test_a_region_without_effect_is_forgotten():
 
 
 def test_greedy_takes_the_best_region_at_each_step(surface):
-    order, chosen = surface.greedy(), []
-    for region in order:
+    found, chosen = surface.greedy(), []
+    for region in found.order:
         best = max(
             (r for r in range(N) if r not in chosen),
             key=lambda r: value(surface, [*chosen, r]),
         )
         assert region == best
         chosen.append(best)
-    assert surface.greedy((5, 2))[:2].tolist() == [5, 2]
+    beside = surface.along(found.order)
+    np.testing.assert_allclose(found.value, beside.value, rtol=1e-6)
+    np.testing.assert_allclose(found.toggled, beside.toggled, rtol=1e-6)
+    led = surface.greedy((5, 2))
+    assert led.order[:2].tolist() == [5, 2] and sorted(led.order) == list(range(N))
+    np.testing.assert_allclose(led.value, surface.along(led.order).value, rtol=1e-6)
 
 
 def test_values_of_prefixes_and_of_their_neighbours(surface):
@@ -125,7 +130,7 @@ def area(surface, order):
 
 def test_moves_gain_what_the_area_of_the_moved_order_says(surface):
     order = np.random.default_rng(4).permutation(N)
-    gains = _move_gains(_Along(order, None, *surface.around(prefixes(order))), AREA[order])
+    gains = _move_gains(surface.along(order), AREA[order])
     for i in range(N):
         for j in range(N):
             moved = np.insert(np.delete(order, i), j, order[i])
@@ -138,14 +143,16 @@ def test_moves_gain_what_the_area_of_the_moved_order_says(surface):
 def test_an_improved_order_cannot_be_improved_by_a_move(surface):
     worse, order = (np.random.default_rng(seed).permutation(N) for seed in (6, 4))
     assert area(surface, worse) < area(surface, order)
-    improved, expected = surface.improved([worse, order], AREA, 50)
+    improved, expected = surface.improved(
+        [surface.along(one) for one in (worse, order)], AREA, 50
+    )
     np.testing.assert_allclose(expected, area(surface, improved), rtol=1e-5)
     assert expected > area(surface, order)
     for i in range(N):
         for j in range(N):
             moved = np.insert(np.delete(improved, i), j, improved[i])
             assert area(surface, moved) < expected + 2e-5
-    kept, _ = surface.improved([order], AREA, 50, fixed=3)
+    kept, _ = surface.improved([surface.along(order)], AREA, 50, fixed=3)
     assert kept[:3].tolist() == order[:3].tolist() and sorted(kept) == list(range(N))
 
 
