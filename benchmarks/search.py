@@ -4,7 +4,8 @@ Side by side in one run: all explain the same image, answer, targets and regions
 checkpoint. The PyTorch side works as the published code does: one masked image at a time, image
 processor included, the whole sequence and vocabulary on every forward. Run it on an idle
 machine: a loop of small forwards suffers more from other programs than large batches do, which
-flatters the ratio.
+flatters the ratio. How many forwards the default search takes depends on the question, so the
+bundled model is asked some of the storybook's questions as well.
 
     python benchmarks/search.py                       # the bundled model and picture
     python benchmarks/search.py --model Qwen/Qwen2.5-VL-3B-Instruct --dtype bfloat16 \\
@@ -14,6 +15,7 @@ flatters the ratio.
 import argparse
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -27,10 +29,14 @@ from tqdm import tqdm
 
 import eagle_jax
 from eagle_jax import demo
+from eagle_jax.demo.lists import write_storybook
+from eagle_jax.lists import Item, read_list
 from eagle_jax.planning.flops import forward_flops
 from eagle_jax.search import Limits, find_orders
 
 _MATMUL_SECONDS = 2.0
+# Questions of each of the storybook's kinds, and forwards of PyTorch that are timed for each.
+_QUESTIONS, _SAMPLE = 3, 40
 
 
 def main() -> int:
@@ -82,16 +88,10 @@ def main() -> int:
 
     sets = _sets(found.curves.order, options.torch_forwards)
     reference, torch_device = _torch_reference(source, dtype)
-    theirs, torch_seconds = _time_torch(
-        reference,
-        np.concatenate([case.prompt_ids, case.answer_ids]),
-        case.image,
-        case.labels,
-        sets,
-        rows,
-        case.token_ids,
-    )
+    theirs, torch_seconds = _time_torch(reference, case, sets)
     matmul.append(_matmul_rate(dtype))
+    bundled = options.model == "demo" and options.image is None
+    others = [_both(one, reference) for one in _storybook(model, options)] if bundled else []
     ours = scorer(sets)
 
     rate, torch_rate = found.forwards / seconds, len(sets) / torch_seconds
@@ -121,8 +121,49 @@ def main() -> int:
         f"scoring: {torch_whole / short_seconds:.1f} times faster than the PyTorch loop's "
         "exact search",
     )
+    if others:
+        forwards, ours_whole, theirs_whole = np.array(others).T
+        ratios = theirs_whole / ours_whole
+        line(
+            "storybook",
+            f"{len(others)} questions, auto takes {forwards.mean():.0f} forwards and "
+            f"{ours_whole.mean():.2f} s: {theirs_whole.sum() / ours_whole.sum():.1f} times "
+            f"faster ({ratios.min():.1f} to {ratios.max():.1f})",
+        )
     line("agreement", f"probabilities differ by at most {np.abs(ours - theirs).max():.1e}")
     return 0
+
+
+def _storybook(model, options) -> list[eagle_jax.Case]:
+    """Captions, words, colours and wrong answers."""
+    with tempfile.TemporaryDirectory() as folder:
+        book = write_storybook(Path(folder), model, _QUESTIONS, _QUESTIONS, _QUESTIONS)
+        items = [one for path in book.lists.values() for one in read_list(path)]
+        return [
+            eagle_jax.ask(
+                model,
+                one.image,
+                one.prompt,
+                target=one.target,
+                regions=options.regions,
+                batch_size=options.batch_size,
+            )
+            for one in items
+            if isinstance(one, Item)
+        ]
+
+
+def _both(case, reference) -> tuple[int, float, float]:
+    """Forwards and seconds of the default search, and seconds of PyTorch's exact one."""
+    # A length of its own has a program of its own.
+    case.scorer(np.eye(case.scorer.regions, dtype=bool))
+    begin = time.perf_counter()
+    (found,) = find_orders([case.scorer], "auto")
+    seconds = time.perf_counter() - begin
+    sets = _sets(found.curves.order, _SAMPLE)
+    _, torch_seconds = _time_torch(reference, case, sets)
+    whole = case.scorer.regions * (case.scorer.regions + 1)
+    return found.forwards, seconds, torch_seconds / len(sets) * whole
 
 
 class _Clocked:
@@ -186,12 +227,15 @@ def _torch_reference(source, dtype):
     return TorchReference(source, device, getattr(torch, str(dtype))), device
 
 
-def _time_torch(reference, ids, image, labels, sets, rows, target_ids):
+def _time_torch(reference, case, sets):
+    ids = np.concatenate([case.prompt_ids, case.answer_ids])
+    rows = len(case.prompt_ids) + case.target - 1
+    rest = rows, case.token_ids
     for visible in sets[:3]:
-        reference.score(ids, image, labels, visible, rows, target_ids)
+        reference.score(ids, case.image, case.labels, visible, *rest)
     begin = time.perf_counter()
     scores = [
-        reference.score(ids, image, labels, visible, rows, target_ids)
+        reference.score(ids, case.image, case.labels, visible, *rest)
         for visible in tqdm(sets, desc="PyTorch", unit="forward", mininterval=1)
     ]
     return np.stack(scores), time.perf_counter() - begin

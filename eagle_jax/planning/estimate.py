@@ -34,6 +34,8 @@ class Plan:
       forwards: masked images of one explanation by the exact search, n(n + 1).
       padding: share of the work that only fills up batches.
       flops: operations of one forward.
+      reused: share of the exact search's operations that need not be done again, see
+        `eagle_jax.scoring.reuse`.
       share: of the chips' peak.
       basis: how the share is known.
       seconds: one explanation takes by the exact search.
@@ -58,6 +60,7 @@ class Plan:
     forwards: int
     padding: float
     flops: float
+    reused: float
     share: float
     basis: str
     seconds: float
@@ -102,6 +105,11 @@ class Plan:
                 "operations",
                 f"{self.forwards} forwards of {self.flops / 1e12:.2f} TFLOP: "
                 f"{self.forwards * self.flops / 1e15:.1f} PFLOP per explanation",
+            ),
+            *(
+                [("reuse", f"leaves out {self.reused:.0%} of the exact search's")]
+                if self.reused
+                else []
             ),
             (
                 "time",
@@ -192,8 +200,9 @@ def plan(
     forwards = regions * (regions + 1)
     batch = step.batch_size
     usual = usual_forwards(regions)
-    rate = math.prod(step.mesh) * expected.value * step.peak / step.flops
+    rate = math.prod(step.mesh) * expected.value * step.peak
     scored = sum(-(-2 * left // batch) * batch for left in range(1, regions + 1))
+    needed = step.search_flops
     return Plan(
         model=step.model,
         topology=topology,
@@ -210,11 +219,12 @@ def plan(
         forwards=forwards,
         padding=1 - forwards / scored,
         flops=step.flops,
+        reused=1 - needed / (scored * step.flops),
         share=expected.value,
         basis=expected.basis,
-        seconds=scored / rate,
+        seconds=needed / rate,
         usual_forwards=usual,
-        usual_seconds=usual / rate,
+        usual_seconds=usual * step.flops / rate,
         compile_seconds=compiled_in,
         note=note,
     )

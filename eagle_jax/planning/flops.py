@@ -9,7 +9,12 @@ from jaxtyping import Bool, Int
 
 from eagle_jax.inputs.patches import ImagePlan
 from eagle_jax.models.layers.decoder import DecoderConfig
-from eagle_jax.scoring.reuse import beginning, in_chains
+from eagle_jax.scoring.reuse import beginning, in_chains, reuses
+from eagle_jax.scoring.scorer import padded_regions
+from eagle_jax.search.sets import both_ways
+
+# Steps of a search that are counted where images reuse what they share; the others lie between.
+_COUNTED = 9
 
 
 def forward_flops(config: Any, grid: tuple[int, int], rows: Int[np.ndarray, " t"]) -> float:
@@ -37,10 +42,12 @@ def chained_flops(
     rows: Int[np.ndarray, " t"],
     sets: Bool[np.ndarray, "c n"],
     count: int,
+    batch_size: int = 1,
+    shards: int = 1,
 ) -> float:
     """Operations that masked images need together where they reuse what they share.
 
-    One image after the other, as `eagle_jax.scoring.reuse` goes through them; counted as
+    Batch after batch, as `eagle_jax.scoring.reuse` goes through them; counted as
     `forward_flops` counts. Programs are compiled for each number of rows and regions.
 
     Args:
@@ -49,26 +56,74 @@ def chained_flops(
       rows: sequence positions whose outputs are read.
       sets: one row per masked image, True for a visible region.
       count: how many of the rows matter.
+      batch_size: images side by side, what fills up the last batch among them.
+      shards: devices that share a batch; each goes through its own part of it.
 
     Returns:
       The number of operations.
     """
-    tiles, begins = (np.asarray(each) for each in _turns(plan, sets, count))
-    per_tile = plan.tokens // tiles.shape[1]
+    found = _turns(plan, sets, count, batch_size, shards)
+    tiles, begins = (np.asarray(each)[: -(-count // batch_size)] for each in found)
+    per_tile = plan.tokens // tiles.shape[-1]
     side = config.vision.side
-    vision = config.vision_flops((side, side)) * float(tiles[:count].sum())
-    numbers, times = np.unique(begins[:count] * per_tile, return_counts=True)
+    vision = config.vision_flops((side, side)) * float(tiles.sum())
+    numbers, times = np.unique(begins * per_tile, return_counts=True)
     length = int(rows.max()) + 1
-    return vision + sum(
+    return vision + batch_size // shards * sum(
         float(n) * _decoder(config.decoder, length, rows, int(first))
         for first, n in zip(numbers, times, strict=True)
     )
 
 
-@jax.jit
-def _turns(plan, sets, count):
-    _, _, changed = in_chains(plan, sets, count, 1)
-    return changed[:, 0], jax.vmap(functools.partial(beginning, plan))(changed)
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _turns(plan, sets, count, batch_size, shards):
+    """Tiles that each batch reads anew, and where the decoder begins on each device."""
+    _, _, changed = in_chains(plan, sets, count, batch_size)
+    parts = changed.reshape(-1, batch_size // shards, changed.shape[-1])
+    begins = jax.vmap(functools.partial(beginning, plan))(parts)
+    return changed, begins.reshape(-1, shards)
+
+
+def search_flops(
+    network: Any,
+    plan: ImagePlan,
+    rows: Int[np.ndarray, " t"],
+    regions: int,
+    batch_size: int,
+    mesh: tuple[int, int],
+) -> float:
+    """Operations of an exact search, what fills up batches included.
+
+    Where masked images reuse what they share, some steps of a search in random order are
+    counted and the others interpolated; if the weights are split, as without reuse.
+
+    Args:
+      network: the model's modules, or shapes in their place.
+      plan: the image and its regions.
+      rows: sequence positions whose outputs are read.
+      regions: number of regions.
+      batch_size: masks per forward, over all devices.
+      mesh: devices along "data" and "model".
+
+    Returns:
+      The number of operations, over all devices.
+    """
+    data, model = mesh
+    if model > 1 or not reuses(network, plan):
+        batches = sum(-(-2 * left // batch_size) for left in range(1, regions + 1))
+        return batches * batch_size * forward_flops(network.config, plan.grid, rows)
+    plan, width = jax.device_put(plan), padded_regions(regions)
+    order, single = np.random.default_rng(0).permutation(regions), np.eye(regions, dtype=bool)
+    steps = np.unique(np.linspace(0, regions - 1, _COUNTED).round().astype(int))
+    counted = []
+    for chosen in steps:
+        sets = both_ways(single[order[:chosen]].any(0) | single[order[chosen:]])
+        room = (0, 2 * width - len(sets)), (0, width - regions)
+        every = np.pad(sets, room)
+        counted.append(
+            chained_flops(network.config, plan, rows, every, len(sets), batch_size, data)
+        )
+    return float(np.interp(np.arange(regions), steps, counted).sum())
 
 
 def _decoder(config: DecoderConfig, length: int, rows: np.ndarray, first: int = 0) -> float:

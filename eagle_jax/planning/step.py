@@ -20,7 +20,7 @@ from eagle_jax.planning.compilation import (
     step_shapes,
     tpu_mesh,
 )
-from eagle_jax.planning.flops import forward_flops
+from eagle_jax.planning.flops import forward_flops, search_flops
 from eagle_jax.planning.program_memory import program_bytes, weight_bytes
 from eagle_jax.planning.published import read_model
 from eagle_jax.scoring.question import Question
@@ -80,9 +80,15 @@ class Step(NamedTuple):
         return forward_flops(self.network.config, self.image.grid, self.rows)
 
     @property
+    def search_flops(self) -> float:
+        """Operations of an exact search, see `eagle_jax.planning.flops.search_flops`."""
+        regions, batch = self.regions, self.batch_size
+        return search_flops(self.network, self.image, self.rows, regions, batch, self.mesh)
+
+    @property
     def labels(self) -> Int32[np.ndarray, "H W"]:
-        """The region of each pixel: bands of one size."""
-        return _bands(self.pixels, self.regions)
+        """The region of each pixel: about squares, of about one size."""
+        return _cells(self.pixels, self.regions)
 
     @property
     def question(self) -> Question:
@@ -146,7 +152,7 @@ def size_step(
     if quantize == "int8":
         network = in_int8(network)
     pixels = np.zeros((height, width, 3), np.uint8)
-    layout = plan_image(pixels, _bands((width, height), regions), settings)
+    layout = plan_image(pixels, _cells((width, height), regions), settings)
     length = layout.tokens + PROMPT_TOKENS + targets
     require_context(length, layout.tokens, network.config.decoder.context)
     rows = layout.tokens + PROMPT_TOKENS + np.arange(targets) - 1
@@ -165,10 +171,14 @@ def size_step(
     )
 
 
-def _bands(pixels: tuple[int, int], regions: int) -> np.ndarray:
+def _cells(pixels: tuple[int, int], regions: int) -> np.ndarray:
     width, height = pixels
-    places = np.arange(height * width, dtype=np.int64) * regions // (height * width)
-    return places.astype(np.int32).reshape(height, width)
+    columns = np.clip(round(math.sqrt(regions * width / height)), 1, regions)
+    rows = -(-regions // columns)
+    begins = np.arange(rows + 1) * regions // rows
+    row = np.arange(height)[:, None] * rows // height
+    inside = np.arange(width) * np.diff(begins)[row] // width
+    return (begins[row] + inside).astype(np.int32)
 
 
 def _choose(
