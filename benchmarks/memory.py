@@ -31,10 +31,12 @@ from eagle_jax.planning.compilation import (
     QUICK,
     compiler_missing,
     in_bfloat16,
+    step_question,
     step_shapes,
     tpu_mesh,
 )
-from eagle_jax.planning.estimate import PROMPT_TOKENS, published_models
+from eagle_jax.planning.published import published_models
+from eagle_jax.planning.step import PROMPT_TOKENS
 from eagle_jax.scoring.gradients import GRADIENT_SHARE
 from eagle_jax.scoring.model import abstract_network
 from eagle_jax.scoring.scorer import filling_batch_size
@@ -80,7 +82,7 @@ def lower(method: str) -> tuple[Any, int]:
     plan = plan_image(
         np.zeros((HEIGHT, WIDTH, 3), np.uint8), np.zeros((HEIGHT, WIDTH), np.int32), settings
     )
-    question = step_shapes(skeleton, plan, PROMPT_TOKENS, TARGETS, 64)[0]
+    question = step_shapes(step_question(skeleton, plan, PROMPT_TOKENS, TARGETS), 64)[0]
     network = place_skeleton(skeleton, skeleton.config, mesh)
     weights = sum(leaf.dtype.itemsize * leaf.size for leaf in jax.tree.leaves(skeleton))
     patches = math.prod(plan.grid)

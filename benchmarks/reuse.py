@@ -2,7 +2,8 @@
 
 First the operations of a whole exact search by InternVL3.5-4B, counted: the demo picture at
 640 x 480 pixels in 64 superpixels, 13 tiles, 24 target tokens. No weights are needed: the sets
-are those of a search by the demo model, and sets alone decide what is read again.
+are those of a search by the demo model, and sets alone decide what is read again. On several
+devices each reads a run of the sets.
 
 Then seconds on this machine, both ways in turns: one step of that search, by random float32
 weights of a narrow model with as many tiles, half as wide and high, and the largest difference
@@ -27,8 +28,9 @@ from eagle_jax.inputs.patches import ImagePlan, plan_image
 from eagle_jax.inputs.processors import read_settings
 from eagle_jax.inputs.tiles import Tiles
 from eagle_jax.models.families.internvl import InternVL, InternVLConfig
-from eagle_jax.planning.estimate import PROMPT_TOKENS, published_models
 from eagle_jax.planning.flops import chained_flops, forward_flops
+from eagle_jax.planning.published import published_models
+from eagle_jax.planning.step import PROMPT_TOKENS
 from eagle_jax.scoring.model import abstract_network
 from eagle_jax.scoring.question import lay_out
 from eagle_jax.scoring.scorer import padded_regions
@@ -37,6 +39,8 @@ from eagle_jax.search import find_orders
 
 _MODEL = "OpenGVLab/InternVL3_5-4B-HF"
 _TARGETS, _ROUNDS = 24, 2
+# Each with its own chain of images.
+_DEVICES = 1, 4, 8
 _NARROW = {
     "vision": {"embed": 128, "heads": 4, "mlp": 512, "layers": 6, "side": 16, "output": 256},
     "decoder": {
@@ -90,21 +94,24 @@ def _count(config: InternVLConfig, plan: ImagePlan, asked: list[np.ndarray]) -> 
     rows = plan.tokens + PROMPT_TOKENS + np.arange(_TARGETS) - 1
     alone = forward_flops(config, plan.grid, rows)
     plan = jax.device_put(plan)
-    steps = [
-        (len(one), chained_flops(config, plan, rows, _padded(one), len(one))) for one in asked
-    ]
-    forwards, needed = (sum(each) for each in zip(*steps, strict=True))
-    ratios = [n * alone / flops for n, flops in steps[1:]]
-    print(f"{_MODEL}, {asked[0].shape[1]} regions, {forwards} forwards in {len(steps)} calls")
-    for name, flops in (("without reuse", forwards * alone), ("with reuse", needed)):
-        print(
-            f"{name:<15}{flops / forwards / 1e12:6.2f} TFLOP a forward, "
-            f"{flops / 1e15:6.1f} PFLOP together"
+    forwards = sum(map(len, asked))
+    print(f"{_MODEL}, {asked[0].shape[1]} regions, {forwards} forwards in {len(asked)} calls")
+    for devices in _DEVICES:
+        flops = np.array(
+            [
+                chained_flops(config, plan, rows, _padded(one), len(one), devices, devices)
+                for one in asked
+            ]
         )
-    print(
-        f"{'ratio':<15}{forwards * alone / needed:6.2f} for the search; for its steps "
-        f"{min(ratios):.2f} to {max(ratios):.2f}, the median {np.median(ratios):.2f}"
-    )
+        # What fills up the last batch of a call is work as well.
+        plain = np.array([-(-len(one) // devices) * devices * alone for one in asked])
+        ratios = (plain / flops)[1:]
+        print(
+            f"{devices} devices: {plain.sum() / 1e15:.1f} PFLOP without reuse, "
+            f"{flops.sum() / 1e15:.1f} with: {plain.sum() / flops.sum():.2f} times fewer; for "
+            f"a step {min(ratios):.2f} to {max(ratios):.2f}, the median {np.median(ratios):.2f}"
+        )
+    print(f"a forward without reuse {alone / 1e12:.2f} TFLOP")
 
 
 def _measure(

@@ -78,7 +78,7 @@ def chained_flops(
 @functools.partial(jax.jit, static_argnums=(3, 4))
 def _turns(plan, sets, count, batch_size, shards):
     """Tiles that each batch reads anew, and where the decoder begins on each device."""
-    _, _, changed = in_chains(plan, sets, count, batch_size)
+    _, _, changed = in_chains(plan, sets, count, batch_size, shards)
     parts = changed.reshape(-1, batch_size // shards, changed.shape[-1])
     begins = jax.vmap(functools.partial(beginning, plan))(parts)
     return changed, begins.reshape(-1, shards)

@@ -46,7 +46,11 @@ def reuses(network: Any, plan: ImagePlan) -> bool:
 
 
 def in_chains(
-    plan: ImagePlan, sets: Bool[Array, "c n"], count: Int[Array, ""], batch_size: int
+    plan: ImagePlan,
+    sets: Bool[Array, "c n"],
+    count: Int[Array, ""],
+    batch_size: int,
+    shards: int,
 ) -> tuple[Int[Array, " c"], Bool[Array, "m b n"], Bool[Array, "m b i"]]:
     """Sorts sets so that they share much with those before, and says what they do not.
 
@@ -55,18 +59,25 @@ def in_chains(
       sets: one row per masked image, True for a visible region.
       count: how many of the rows matter.
       batch_size: images side by side.
+      shards: parts of a batch that do not wait for each other. Each goes through a run of
+        neighbours of its own; within a part neighbours are side by side, so that the decoder
+        begins where they begin to differ from those before.
 
     Returns:
-      The numbers of the rows in their new order, those that do not matter at the end; batches
-      of the sets in this order; and the tiles of each that differ from the batch before.
+      Of each row that matters its place among the rows of all batches; the batches of sets; and
+      the tiles of each that differ from the batch before.
     """
     reached = blocks_reached(plan, sets.shape[1])
     order = dictionary_order(sets, count, reached)
-    # What fills up the last batch is the last set again, which changes the least.
-    batches = -(-len(sets) // batch_size)
-    last = jnp.minimum(jnp.arange(batches * batch_size), count - 1)
-    sets = sets[order[last]].reshape(batches, batch_size, -1)
-    return order, sets, changed_tiles(sets, reached)
+    batches, own = -(-len(sets) // batch_size), batch_size // shards
+    run = jnp.maximum(-(-count // batch_size), 1) * own
+    turn, part, place = jnp.ix_(jnp.arange(batches), jnp.arange(shards), jnp.arange(own))
+    # What fills up the last ones is the last set again, which changes the least.
+    ranks = jnp.minimum(part * run + turn * own + place, count - 1)
+    batched = sets[order[ranks]].reshape(batches, batch_size, -1)
+    rank = jnp.argsort(order)
+    places = rank % run // own * batch_size + rank // run * own + rank % own
+    return places, batched, changed_tiles(batched, reached)
 
 
 def dictionary_order(

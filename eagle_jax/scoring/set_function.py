@@ -194,12 +194,14 @@ def score_sets(
     shards = 1 if mesh is None else mesh.shape["data"]
     batches = -(-capacity // batch_size)
     spare = batches * batch_size - capacity
-    order = changed = None
+    places = changed = None
     if reuse and which is None and reuses(network, question.plan):
-        order, sets, changed = in_chains(question.plan, sets, count, batch_size)
-        if mesh is not None and mesh.shape["model"] > 1:
-            # Devices that share weights wait for each other in every layer: all take the turns
-            # that any of them needs.
+        # Devices that share weights wait for each other in every layer: all take the turns that
+        # any of them needs.
+        together = mesh is not None and mesh.shape["model"] > 1
+        runs = 1 if together else shards
+        places, sets, changed = in_chains(question.plan, sets, count, batch_size, runs)
+        if together:
             every = changed.any(axis=1, keepdims=True)
             changed = jnp.broadcast_to(every, changed.shape)
         changed = changed.reshape(batches, shards, batch_size // shards, -1)
@@ -240,5 +242,5 @@ def score_sets(
         )
     with unsplit(mesh is None or axes == set(mesh.axis_names)):
         scores = score_batches(network, question, sets, which, changed, count)
-    scores = scores.reshape(-1, targets)[:capacity]
-    return scores if order is None else scores[jnp.argsort(order)]
+    scores = scores.reshape(-1, targets)
+    return scores[:capacity] if places is None else scores[places]

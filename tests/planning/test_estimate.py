@@ -100,6 +100,8 @@ def test_the_page_says_how_the_time_is_known():
     assert "default takes about 512 forwards" in page
     assert "the compiler's prediction of 20" in page and "for v6e:1x1 and 640x480" in page
     assert "an assumption" in plan(name, topology="h100").page()
+    assert "reuse       leaves out 4" in page
+    assert "reuse" not in plan("llava-hf/llava-1.5-7b-hf", topology="v6e:2x2").page()
     given = plan(name, topology="v6e:2x2", share=0.3)
     assert given.share == 0.3 and given.basis == "as given"
     assert max(map(len, page.splitlines())) <= 100

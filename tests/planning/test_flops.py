@@ -6,8 +6,9 @@ import pytest
 
 from eagle_jax.inputs.patches import plan_image
 from eagle_jax.inputs.processors import read_settings
-from eagle_jax.planning.flops import chained_flops, forward_flops
+from eagle_jax.planning.flops import chained_flops, forward_flops, search_flops
 from eagle_jax.planning.published import published_models
+from eagle_jax.planning.step import size_step
 from eagle_jax.scoring.model import abstract_network
 
 
@@ -42,3 +43,26 @@ def test_what_an_image_shares_with_the_one_before_is_not_counted():
     assert count([1, 1, 1], [0, 1, 1], [1, 0, 1]) == pytest.approx(
         whole + first + late, rel=0.1
     )
+
+
+def test_an_exact_search_with_reuse():
+    step = size_step(
+        "OpenGVLab/InternVL3_5-4B-HF",
+        image="640x480",
+        regions=24,
+        topology="v6e:1x1",
+        targets=24,
+        quantize=None,
+    )
+    given = step.network, step.image, step.rows, 24
+    chained = step.search_flops
+    assert chained == search_flops(*given, 1, (1, 1))
+    plain = 24 * 25 * step.flops
+    assert 1.3 < plain / chained < 2
+    # Split weights, as without reuse, whose batches are filled up.
+    batches = sum(-(-2 * left // 4) for left in range(1, 25))
+    assert search_flops(*given, 4, (4, 2)) == pytest.approx(4 * batches * step.flops)
+    # Four devices have four beginnings, of which each is the whole image.
+    assert chained < search_flops(*given, 4, (4, 1)) < plain
+    # Side by side images begin where the first of them differs.
+    assert search_flops(*given, 4, (4, 1)) < search_flops(*given, 4, (1, 1)) < plain

@@ -16,7 +16,7 @@ from eagle_jax.models.families.internvl import InternVL
 from eagle_jax.models.families.table import FAMILIES
 from eagle_jax.models.layers.decoder import Decoder
 from eagle_jax.scoring import reuse
-from eagle_jax.scoring.reuse import changed_tiles, dictionary_order
+from eagle_jax.scoring.reuse import changed_tiles, dictionary_order, in_chains
 from eagle_jax.scoring.set_function import score_sets
 from eagle_jax.search.lockstep import Lockstep
 
@@ -137,6 +137,25 @@ def test_dictionary_order():
         [0, 1, 1],
         [0, 0, 1],
     ]
+
+
+@pytest.mark.parametrize("count", [1, 7, 13, 18])
+def test_each_part_of_a_batch_goes_through_a_run_of_neighbours(count, scorer):
+    plan = scorer.question.plan
+    sets = np.random.default_rng(count).random((20, REGIONS)) < 0.5
+    places, batches, changed = in_chains(plan, jnp.asarray(sets), jnp.int32(count), 4, 2)
+    assert batches.shape == (5, 4, REGIONS) and changed.shape == (5, 4, TILES)
+    rows = np.asarray(batches).reshape(-1, REGIONS)
+    np.testing.assert_array_equal(rows[places[:count]], sets[:count])
+    turns = -(-count // 4)
+    assert max(places[:count]) < 4 * turns
+    reached = blocks_reached(plan, REGIONS)
+    order = dictionary_order(jnp.asarray(sets), jnp.int32(count), reached)
+    # Two devices with two images each: the first has read its half when the second begins.
+    runs = np.asarray(batches)[:turns].reshape(turns, 2, 2, REGIONS).swapaxes(0, 1)
+    neighbours = runs.reshape(-1, REGIONS)
+    np.testing.assert_array_equal(neighbours[:count], sets[order[:count]])
+    assert (neighbours[count:] == neighbours[count - 1]).all()
 
 
 def test_only_tiles_can_be_read_apart(scorer, monkeypatch):
