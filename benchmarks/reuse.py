@@ -97,9 +97,10 @@ def _count(config: InternVLConfig, plan: ImagePlan, asked: list[np.ndarray]) -> 
     forwards = sum(map(len, asked))
     print(f"{_MODEL}, {asked[0].shape[1]} regions, {forwards} forwards in {len(asked)} calls")
     for devices in _DEVICES:
+        batches = {"batch_size": devices, "shards": devices}
         flops = np.array(
             [
-                chained_flops(config, plan, rows, _padded(one), len(one), devices, devices)
+                chained_flops(config, plan, rows, _padded(one), len(one), **batches)
                 for one in asked
             ]
         )

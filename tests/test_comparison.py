@@ -11,6 +11,7 @@ from eagle_jax import (
     InputError,
     Settings,
     ask,
+    cli,
     compare_methods,
     curves_along,
     load,
@@ -132,3 +133,17 @@ def test_nothing_is_written_for_what_cannot_be_used(changed, message, entries, t
     with pytest.raises(InputError, match=message):
         compare_methods(entries, tmp_path / "out", **arguments)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_compares_on_a_list_that_it_draws(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    # The compilation cache is a setting of the whole process.
+    monkeypatch.setattr("eagle_jax.commands.compare.cache_compilations", lambda: None)
+    command = ["compare", "storybook:colours:2", "--regions", "grid:2x2", "--out", "c"]
+    assert cli.main([*command, "--methods", "eagle,random", "--search", "exact"]) == 0
+    page = capsys.readouterr().out
+    assert "word: insertion, region, black (higher is better)" in page
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "c-colours-2"]
+    assert len(read_list("c-colours-2/colours.jsonl")) == 2
+    results = sorted((tmp_path / "c" / "eagle" / "items").iterdir())
+    assert [Attribution.load(one).search for one in results] == ["exact", "exact"]

@@ -2,9 +2,17 @@
 
 import argparse
 import os
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eagle_jax.lists import Broken, Item
 
 DTYPES = ("float32", "bfloat16", "float16")
+
+# Of a list of the storybook, if nobody says how many.
+_ITEMS = 100
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +35,32 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 def add_list_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds LIST, --images and --kind."""
     add = parser.add_argument
-    add("list", metavar="LIST", type=Path, help="JSON lines, or a published list")
+    add(
+        "list",
+        metavar="LIST",
+        type=Path,
+        help='JSON lines, or a published list; "storybook:words" is drawn for the demo model, '
+        'and so are "captions", "colours" and "mistakes"; "storybook:words:5" has 5 items, not '
+        "100",
+    )
     add("--images", type=Path, metavar="DIR", help="where pictures are (default: the list's)")
     add("--kind", metavar="NAME", help="format of the list (default: recognised)")
+
+
+def entries_of(options: argparse.Namespace) -> "list[Item | Broken]":
+    """The entries of LIST; a list of the storybook is drawn first, beside --out."""
+    from eagle_jax.lists import read_list
+
+    drawn = re.fullmatch(r"storybook:(\w+)(?::(\d+))?", str(options.list))
+    if not drawn:
+        return read_list(options.list, options.images, options.kind)
+    from eagle_jax.demo.lists import draw_list
+    from eagle_jax.scoring.model import load
+
+    count = int(drawn[2] or _ITEMS)
+    out = Path(os.path.abspath(options.out))
+    folder = out.parent / f"{out.name}-{drawn[1]}-{count}"
+    return read_list(draw_list(drawn[1], count, folder, load("demo")))
 
 
 def add_device_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,9 @@ from eagle_jax.commands.arguments import (
     add_list_arguments,
     add_model_arguments,
     add_regions_argument,
+    add_search_arguments,
     cache_compilations,
+    entries_of,
     positive,
 )
 from eagle_jax.commands.processes import add_process_arguments, join_processes
@@ -28,6 +30,8 @@ examples:
   eagle-jax compare questions.jsonl --methods eagle,tam --granularity pixel --fill blur \\
       --out comparison
       judged pixel by pixel, with a blurred image in the place of what is hidden
+  eagle-jax compare storybook:words --methods all --regions 36 --search exact --out words
+      the leaderboard of the README: words in captions of the demo model about drawn scenes
   the same command goes on where it was interrupted
 """
 
@@ -53,10 +57,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     add(
         "--methods",
         default="eagle,llava-cam,igos++,tam,random",
-        help="names separated by commas (default: eagle,llava-cam,igos++,tam,random)",
+        help='names separated by commas, or "all" (default: eagle,llava-cam,igos++,tam,random)',
     )
     add_model_arguments(parser)
     add_regions_argument(parser)
+    add_search_arguments(parser, "auto")
     add(
         "--granularity",
         default="region",
@@ -82,25 +87,28 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def command(options: argparse.Namespace) -> int:
     """Runs the command; 0 when every item has a result of every method, else 1."""
+    from eagle_jax.baselines import METHODS
     from eagle_jax.comparison import compare_methods
-    from eagle_jax.lists import read_list
     from eagle_jax.results.manifest import Settings
 
-    entries = read_list(options.list, options.images, options.kind)
+    entries = entries_of(options)
     settings = Settings(
         model=options.model,
         dtype=options.dtype,
         quantize=options.quantize,
         regions=options.regions,
+        search=options.search,
+        budget=options.budget,
         regenerate=options.regenerate,
     )
+    methods = [*METHODS] if options.methods == "all" else options.methods.split(",")
     process = join_processes(options)
     cache_compilations()
     comparison = compare_methods(
         entries,
         options.out,
         settings,
-        options.methods.split(","),
+        methods,
         granularity=options.granularity,
         fill=options.fill,
         batch_size=options.batch_size,

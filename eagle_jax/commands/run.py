@@ -12,6 +12,7 @@ from eagle_jax.commands.arguments import (
     add_regions_argument,
     add_search_arguments,
     cache_compilations,
+    entries_of,
     number,
     positive,
     whole,
@@ -28,6 +29,8 @@ examples:
       a list of the published evaluation, rounded as the published code does
   srun --ntasks 4 eagle-jax run questions.jsonl --out results --distributed
       four processes of a cluster (Slurm, Kubernetes and TPU pods are recognised)
+  eagle-jax run storybook:words:20 --out words
+      for a first try: words in captions of the demo model about drawn scenes
   then: eagle-jax evaluate results
 """
 
@@ -103,11 +106,10 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def command(options: argparse.Namespace) -> int:
     """Runs the command; 0 when every item of this process has a result, else 1."""
-    from eagle_jax.lists import read_list
     from eagle_jax.results.manifest import Settings
     from eagle_jax.run import run_list
 
-    entries = read_list(options.list, options.images, options.kind)
+    entries = entries_of(options)
     settings = Settings(
         model=options.model,
         dtype=options.dtype,

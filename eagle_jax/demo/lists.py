@@ -1,6 +1,7 @@
 """Lists about storybook scenes, where the right explanation is known to the pixel."""
 
 import dataclasses
+import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from eagle_jax.demo.questions import (
 )
 from eagle_jax.demo.scenes import Scene, SceneObject, draw_scene
 from eagle_jax.errors import InputError, one_line
+from eagle_jax.files import write_file
 from eagle_jax.lists.items import Item
 from eagle_jax.lists.lines import write_list
 from eagle_jax.scoring.model import Model
@@ -101,6 +103,33 @@ def write_storybook(
         items={name: len(items[name]) for name in lists},
         left_out={"captions": silent, "colours": wrong, "mistakes": avoided},
     )
+
+
+def draw_list(name: str, count: int, folder: Path, model: Model) -> Path:
+    """One list of the storybook, drawn if it is not there yet.
+
+    Args:
+      name: one of `SETS`.
+      count: how many items; of mistakes at most as many as are recorded.
+      folder: of the list, its pictures and masks; made if missing.
+      model: see `write_storybook`.
+
+    Returns:
+      The list's path.
+
+    Raises:
+      InputError: there is no such list, the number is not positive, or the file system refuses.
+    """
+    if name not in SETS:
+        raise InputError(f"the storybook has the lists {', '.join(SETS)}; {name!r} is none")
+    if count < 1:
+        raise InputError(f"a list has at least 1 item, not {count}")
+    path = folder / f"{name}.jsonl"
+    if not path.exists():
+        wanted = {one: 0 for one in SETS if one != "words"}
+        wanted["captions" if name == "words" else name] = count
+        write_storybook(folder, model, **wanted)
+    return path
 
 
 def is_content_word(token: str) -> bool:
@@ -239,8 +268,10 @@ def _picture(folder: Path, scene: Scene) -> Path:
 
 
 def _save(pixels: np.ndarray, path: Path) -> None:
-    with one_line(f"cannot write {path}", OSError):
-        Image.fromarray(pixels).save(path)
+    # All or nothing: several processes may draw the same.
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "png")
+    write_file(path, content.getvalue())
 
 
 def _make(folder: Path) -> None:

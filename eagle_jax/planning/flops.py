@@ -42,6 +42,7 @@ def chained_flops(
     rows: Int[np.ndarray, " t"],
     sets: Bool[np.ndarray, "c n"],
     count: int,
+    *,
     batch_size: int = 1,
     shards: int = 1,
 ) -> float:
@@ -120,9 +121,8 @@ def search_flops(
         sets = both_ways(single[order[:chosen]].any(0) | single[order[chosen:]])
         room = (0, 2 * width - len(sets)), (0, width - regions)
         every = np.pad(sets, room)
-        counted.append(
-            chained_flops(network.config, plan, rows, every, len(sets), batch_size, data)
-        )
+        batches = {"batch_size": batch_size, "shards": data}
+        counted.append(chained_flops(network.config, plan, rows, every, len(sets), **batches))
     return float(np.interp(np.arange(regions), steps, counted).sum())
 
 

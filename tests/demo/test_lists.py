@@ -7,7 +7,7 @@ import pytest
 
 import eagle_jax
 from eagle_jax import InputError
-from eagle_jax.demo.lists import is_content_word, picture_decides, write_storybook
+from eagle_jax.demo.lists import draw_list, is_content_word, picture_decides, write_storybook
 from eagle_jax.demo.questions import colour_answer, named, read_caption
 from eagle_jax.demo.scenes import draw_scene
 from eagle_jax.inputs.images import read_image
@@ -129,3 +129,17 @@ def test_what_the_grammar_of_captions_forces(caption, forced):
     found = picture_decides([f" {word}" for word in words])
     kept = [word for word, open_ in zip(words, found, strict=True) if not open_]
     assert kept == [*forced.split(), "<|im_end|>"]
+
+
+def test_one_list_is_drawn_once_and_is_that_of_the_storybook(demo, written, tmp_path):
+    path = draw_list("colours", 6, tmp_path / "drawn", demo)
+    assert path.read_bytes() == written[1].lists["colours"].read_bytes()
+    before = path.stat().st_mtime_ns
+    assert draw_list("colours", 6, tmp_path / "drawn", demo) == path
+    assert path.stat().st_mtime_ns == before
+    words = read_list(draw_list("words", 2, tmp_path / "words", demo))
+    assert [one.name for one in words] == [one.name for one in items_of(written, "words")[:2]]
+    with pytest.raises(InputError, match="has the lists captions, words, .*; 'wordz' is none"):
+        draw_list("wordz", 2, tmp_path, demo)
+    with pytest.raises(InputError, match="at least 1 item, not 0"):
+        draw_list("words", 0, tmp_path, demo)
