@@ -26,7 +26,7 @@ from eagle_jax.baselines.sanity import (
     orders_under_shuffling,
     rank_correlation,
 )
-from eagle_jax.comparison import Comparison, compare_methods
+from eagle_jax.comparison import Column, Comparison, compare_methods
 from eagle_jax.demo.lists import write_storybook
 from eagle_jax.errors import InputError
 from eagle_jax.lists import Item, read_list
@@ -94,6 +94,7 @@ def markdown(exact: Comparison, default: Comparison) -> str:
             if method == "eagle" and others:
                 own = [others[one.title].values["eagle"] for one in columns]
                 lines.append(_row("eagle, default search", own))
+        lines += ["", *_gains(columns)]
         ahead = [
             f"- {method} in {one.title}: EAGLE less it, paired by item, is {paired.mean:+.4f} "
             f"[{paired.low:+.4f}, {paired.high:+.4f}]"
@@ -109,6 +110,22 @@ def markdown(exact: Comparison, default: Comparison) -> str:
         for method, one in costs.items()
     ]
     return "\n".join(lines).strip()
+
+
+def _gains(columns: list[Column]) -> list[str]:
+    """EAGLE's means against each method's, as the paper has them: a share of the method's."""
+    titles = [f"{one.title} ({one.better})" for one in columns]
+    lines = [f"| EAGLE's exact search against | {' | '.join(titles)} |"]
+    lines.append("|---" * (1 + len(columns)) + "|")
+    for method in columns[0].differences:
+        cells = [
+            ("-" if np.isnan(gain := one.gains[method]) else f"{gain:+.1%}")
+            + ("" if paired.low > 0 or paired.high < 0 else ", not apart")
+            for one in columns
+            for paired in [one.differences[method]]
+        ]
+        lines.append(f"| {method} | {' | '.join(cells)} |")
+    return lines
 
 
 def _row(method: str, values: list[Interval]) -> str:
