@@ -144,7 +144,9 @@ def _storybook(model, options) -> list[eagle_jax.Case]:
                 model,
                 one.image,
                 one.prompt,
+                answer=one.answer,
                 target=one.target,
+                target_ids=one.target_ids,
                 regions=options.regions,
                 batch_size=options.batch_size,
             )
