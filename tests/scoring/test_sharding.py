@@ -25,7 +25,7 @@ SCRIPT = Path(__file__).parents[1] / "support" / "sharded_scores.py"
 def on_eight_devices(folder, *meshes, optimised=False, answers=True):
     # Unoptimised machine code for the same arithmetic: these programs run once or twice.
     flags = [os.environ["XLA_FLAGS"], "--xla_force_host_platform_device_count=8"]
-    flags += [] if optimised else ["--xla_backend_optimization_level=0"]
+    flags += [f"--xla_backend_optimization_level={3 if optimised else 0}"]
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": " ".join(flags)}
     command = [sys.executable, str(SCRIPT), str(folder), ",".join(meshes)]
     command += ["--answers"] if answers else []
