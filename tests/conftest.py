@@ -12,8 +12,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 
-# Most of the time goes into compiling programs that run once. XLA's older emitters, one piece of
-# code for each program, and few passes over it take less than half of that time on CPUs; the
+# Most of the time goes into compiling programs that run once. XLA's older emitters, one piece
+# of code for each program, and few passes over it take less than half of that time on CPUs; the
 # arithmetic is the same.
 os.environ["XLA_FLAGS"] = (
     "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1 "
