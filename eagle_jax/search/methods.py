@@ -51,18 +51,18 @@ def _auto(problem: Problem) -> Rounds:
 SEARCHES = {
     "exact": Search(exact, "every region at every step: n (n + 1) forwards", 0.0),
     "bidirectional": Search(
-        bidirectional, "the published shortcut, from both ends: about a third of exact's", 1.5
+        bidirectional, "the published shortcut, from both ends: about a third of exact's", 1.49
     ),
-    "lazy": Search(lazy, "only regions that may be the best, by what they gained before", 1.6),
+    "lazy": Search(lazy, "only regions that may be the best, by what they gained before", 1.55),
     "surrogate": Search(
         _surrogate,
         "a model of the model, corrected where it is wrong: 6.5 n forwards at most",
-        0.5,
+        0.48,
     ),
     "auto": Search(
         _auto,
         "exact for few regions, else the surrogate until what it foresees comes true",
-        -1.0,
+        -0.99,
     ),
 }
 

@@ -50,7 +50,7 @@ def test_tables_and_plot_of_what_was_measured_and_no_search_twice(
 def test_searches_say_of_themselves_what_the_page_says():
     for name, search in SEARCHES.items():
         _, loss = _on_the_page(64)[name]
-        assert search.loss == pytest.approx(loss, abs=0.051)
+        assert search.loss == pytest.approx(loss, abs=0.05)
     for regions in (36, 64, 144):
         forwards, _ = _on_the_page(regions)["auto"]
         assert usual_forwards(regions) == pytest.approx(forwards, rel=0.15)
