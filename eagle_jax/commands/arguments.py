@@ -55,12 +55,11 @@ def entries_of(options: argparse.Namespace) -> "list[Item | Broken]":
     if not drawn:
         return read_list(options.list, options.images, options.kind)
     from eagle_jax.demo.lists import draw_list
-    from eagle_jax.scoring.model import load
 
     count = int(drawn[2] or _ITEMS)
     out = Path(os.path.abspath(options.out))
     folder = out.parent / f"{out.name}-{drawn[1]}-{count}"
-    return read_list(draw_list(drawn[1], count, folder, load("demo")))
+    return read_list(draw_list(drawn[1], count, folder))
 
 
 def add_device_arguments(parser: argparse.ArgumentParser) -> None:

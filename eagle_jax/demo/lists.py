@@ -24,7 +24,7 @@ from eagle_jax.errors import InputError, one_line
 from eagle_jax.files import write_file
 from eagle_jax.lists.items import Item
 from eagle_jax.lists.lines import write_list
-from eagle_jax.scoring.model import Model
+from eagle_jax.scoring.model import Model, load
 
 SEED = 60_000_000
 """Of the first scene: apart from those the demo model was trained, tested and watched on."""
@@ -105,14 +105,13 @@ def write_storybook(
     )
 
 
-def draw_list(name: str, count: int, folder: Path, model: Model) -> Path:
-    """One list of the storybook, drawn if it is not there yet.
+def draw_list(name: str, count: int, folder: Path) -> Path:
+    """One list of the storybook, as the demo model answers; drawn if it is not there yet.
 
     Args:
       name: one of `SETS`.
       count: how many items; of mistakes at most as many as are recorded.
       folder: of the list, its pictures and masks; made if missing.
-      model: see `write_storybook`.
 
     Returns:
       The list's path.
@@ -128,7 +127,7 @@ def draw_list(name: str, count: int, folder: Path, model: Model) -> Path:
     if not path.exists():
         wanted = {one: 0 for one in SETS if one != "words"}
         wanted["captions" if name == "words" else name] = count
-        write_storybook(folder, model, **wanted)
+        write_storybook(folder, load("demo"), **wanted)
     return path
 
 

@@ -131,15 +131,15 @@ def test_what_the_grammar_of_captions_forces(caption, forced):
     assert kept == [*forced.split(), "<|im_end|>"]
 
 
-def test_one_list_is_drawn_once_and_is_that_of_the_storybook(demo, written, tmp_path):
-    path = draw_list("colours", 6, tmp_path / "drawn", demo)
+def test_one_list_is_drawn_once_and_is_that_of_the_storybook(written, tmp_path):
+    path = draw_list("colours", 6, tmp_path / "drawn")
     assert path.read_bytes() == written[1].lists["colours"].read_bytes()
     before = path.stat().st_mtime_ns
-    assert draw_list("colours", 6, tmp_path / "drawn", demo) == path
+    assert draw_list("colours", 6, tmp_path / "drawn") == path
     assert path.stat().st_mtime_ns == before
-    words = read_list(draw_list("words", 2, tmp_path / "words", demo))
+    words = read_list(draw_list("words", 2, tmp_path / "words"))
     assert [one.name for one in words] == [one.name for one in items_of(written, "words")[:2]]
     with pytest.raises(InputError, match="has the lists captions, words, .*; 'wordz' is none"):
-        draw_list("wordz", 2, tmp_path, demo)
+        draw_list("wordz", 2, tmp_path)
     with pytest.raises(InputError, match="at least 1 item, not 0"):
-        draw_list("words", 0, tmp_path, demo)
+        draw_list("words", 0, tmp_path)
