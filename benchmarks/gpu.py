@@ -44,6 +44,7 @@ import numpy as np
 
 from eagle_jax.planning import published_models
 from eagle_jax.planning.chips import CHIPS
+from eagle_jax.planning.flops import search_batches
 from eagle_jax.planning.measurement import (
     matmul_rate,
     measured_stages,
@@ -307,7 +308,6 @@ def _search(run: _Run) -> dict[str, Any]:
     limits = Limits(seconds=run.left / 3)
     (found,) = find_orders([run.scorer], "exact", limits=limits)
     seconds = time.perf_counter() - begin
-    batches = sum(-(-2 * left // masks) for left in range(1, regions + 1))
     return {
         "steps": found.rounds,
         "of": regions,
@@ -315,7 +315,7 @@ def _search(run: _Run) -> dict[str, Any]:
         "seconds": _short(seconds),
         **run.rates(seconds, found.forwards),
         "whole": found.ended is None,
-        "whole_from_batches_s": _short(batches * run.seconds),
+        "whole_from_batches_s": _short(search_batches(regions, masks) * run.seconds),
     }
 
 

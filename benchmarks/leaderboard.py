@@ -94,7 +94,7 @@ def markdown(exact: Comparison, default: Comparison) -> str:
             if method == "eagle" and others:
                 own = [others[one.title].values["eagle"] for one in columns]
                 lines.append(_row("eagle, default search", own))
-        lines += ["", *_gains(columns)]
+        lines += ["", *_gains(columns, titles)]
         ahead = [
             f"- {method} in {one.title}: EAGLE less it, paired by item, is {paired.mean:+.4f} "
             f"[{paired.low:+.4f}, {paired.high:+.4f}]"
@@ -112,9 +112,8 @@ def markdown(exact: Comparison, default: Comparison) -> str:
     return "\n".join(lines).strip()
 
 
-def _gains(columns: list[Column]) -> list[str]:
+def _gains(columns: list[Column], titles: list[str]) -> list[str]:
     """EAGLE's means against each method's, as the paper has them: a share of the method's."""
-    titles = [f"{one.title} ({one.better})" for one in columns]
     lines = [f"| EAGLE's exact search against | {' | '.join(titles)} |"]
     lines.append("|---" * (1 + len(columns)) + "|")
     for method in columns[0].differences:

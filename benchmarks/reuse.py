@@ -84,11 +84,6 @@ def main() -> int:
     return 0
 
 
-def _padded(sets: np.ndarray) -> np.ndarray:
-    width = padded_regions(sets.shape[1])
-    return np.pad(sets, ((0, 2 * width - len(sets)), (0, width - sets.shape[1])))
-
-
 def _count(config: InternVLConfig, plan: ImagePlan, asked: list[np.ndarray]) -> None:
     """Prints the operations of the search."""
     rows = plan.tokens + PROMPT_TOKENS + np.arange(_TARGETS) - 1
@@ -98,12 +93,7 @@ def _count(config: InternVLConfig, plan: ImagePlan, asked: list[np.ndarray]) -> 
     print(f"{_MODEL}, {asked[0].shape[1]} regions, {forwards} forwards in {len(asked)} calls")
     for devices in _DEVICES:
         batches = {"batch_size": devices, "shards": devices}
-        flops = np.array(
-            [
-                chained_flops(config, plan, rows, _padded(one), len(one), **batches)
-                for one in asked
-            ]
-        )
+        flops = np.array([chained_flops(config, plan, rows, one, **batches) for one in asked])
         # What fills up the last batch of a call is work as well.
         plain = np.array([-(-len(one) // devices) * devices * alone for one in asked])
         ratios = (plain / flops)[1:]
@@ -138,7 +128,9 @@ def _measure(
     answer = np.arange(2, 2 + _TARGETS)
     question = lay_out(network, plan, prompt, answer, np.arange(_TARGETS), answer)
     step = asked[3 * len(asked) // 4]
-    arguments = network, question.padded, _padded(step), np.int32(len(step))
+    width = padded_regions(step.shape[1])
+    sets = np.pad(step, ((0, 2 * width - len(step)), (0, width - step.shape[1])))
+    arguments = network, question.padded, sets, np.int32(len(step))
     seconds: dict[bool, list[float]] = {False: [], True: []}
     scores = {}
     for turn in range(_ROUNDS + 1):

@@ -8,6 +8,7 @@ import jax
 
 from eagle_jax.errors import InputError
 from eagle_jax.planning.compilation import REAL, compiler_missing
+from eagle_jax.planning.flops import search_batches
 from eagle_jax.planning.predictions import Share, known_share
 from eagle_jax.planning.stages import predict
 from eagle_jax.planning.step import PROMPT_TOKENS, size_step
@@ -201,7 +202,7 @@ def plan(
     batch = step.batch_size
     usual = usual_forwards(regions)
     rate = math.prod(step.mesh) * expected.value * step.peak
-    scored = sum(-(-2 * left // batch) * batch for left in range(1, regions + 1))
+    scored = search_batches(regions, batch) * batch
     needed = step.search_flops
     return Plan(
         model=step.model,

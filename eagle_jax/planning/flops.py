@@ -41,7 +41,6 @@ def chained_flops(
     plan: ImagePlan,
     rows: Int[np.ndarray, " t"],
     sets: Bool[np.ndarray, "c n"],
-    count: int,
     *,
     batch_size: int = 1,
     shards: int = 1,
@@ -55,14 +54,16 @@ def chained_flops(
       config: of a model whose tiles become visual tokens each by itself.
       plan: the image and its regions.
       rows: sequence positions whose outputs are read.
-      sets: one row per masked image, True for a visible region.
-      count: how many of the rows matter.
+      sets: of one step: at most two for each region, True for a visible one.
       batch_size: images side by side, what fills up the last batch among them.
       shards: devices that share a batch; each goes through its own part of it.
 
     Returns:
       The number of operations.
     """
+    count, n = sets.shape
+    width = padded_regions(n)
+    sets = np.pad(sets, ((0, 2 * width - count), (0, width - n)))
     found = _turns(plan, sets, count, batch_size, shards)
     tiles, begins = (np.asarray(each)[: -(-count // batch_size)] for each in found)
     per_tile = plan.tokens // tiles.shape[-1]
@@ -83,6 +84,16 @@ def _turns(plan, sets, count, batch_size, shards):
     parts = changed.reshape(-1, batch_size // shards, changed.shape[-1])
     begins = jax.vmap(functools.partial(beginning, plan))(parts)
     return changed, begins.reshape(-1, shards)
+
+
+def search_batches(regions: int, batch_size: int) -> int:
+    """Batches of an exact search, the last of each step perhaps not full.
+
+    Args:
+      regions: number of regions.
+      batch_size: masks per forward, over all devices.
+    """
+    return sum(-(-2 * left // batch_size) for left in range(1, regions + 1))
 
 
 def search_flops(
@@ -111,18 +122,16 @@ def search_flops(
     """
     data, model = mesh
     if model > 1 or not reuses(network, plan):
-        batches = sum(-(-2 * left // batch_size) for left in range(1, regions + 1))
-        return batches * batch_size * forward_flops(network.config, plan.grid, rows)
-    plan, width = jax.device_put(plan), padded_regions(regions)
+        forwards = search_batches(regions, batch_size) * batch_size
+        return forwards * forward_flops(network.config, plan.grid, rows)
+    plan = jax.device_put(plan)
     order, single = np.random.default_rng(0).permutation(regions), np.eye(regions, dtype=bool)
     steps = np.unique(np.linspace(0, regions - 1, _COUNTED).round().astype(int))
     counted = []
     for chosen in steps:
         sets = both_ways(single[order[:chosen]].any(0) | single[order[chosen:]])
-        room = (0, 2 * width - len(sets)), (0, width - regions)
-        every = np.pad(sets, room)
         batches = {"batch_size": batch_size, "shards": data}
-        counted.append(chained_flops(network.config, plan, rows, every, len(sets), **batches))
+        counted.append(chained_flops(network.config, plan, rows, sets, **batches))
     return float(np.interp(np.arange(regions), steps, counted).sum())
 
 

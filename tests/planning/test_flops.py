@@ -26,9 +26,7 @@ def test_what_an_image_shares_with_the_one_before_is_not_counted():
     whole = forward_flops(config, plan.grid, rows)
 
     def count(*sets):
-        padded = np.zeros((3, 3), bool)
-        padded[: len(sets)] = sets
-        return chained_flops(config, plan, rows, padded, len(sets))
+        return chained_flops(config, plan, rows, np.array(sets, bool))
 
     assert count([1, 1, 1]) == pytest.approx(whole)
     tile = whole - forward_flops(config, (0, 0), rows)
