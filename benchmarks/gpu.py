@@ -340,7 +340,7 @@ def _pytorch(run: _Run) -> dict[str, Any]:
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     reference = TorchReference.random(run.folder, device, dtype)
     question, labels = run.scorer.question, run.scorer.labels
-    rows, targets = run.step.rows, np.array(question.targets)[: len(run.step.rows)]
+    rows, targets = run.step.rows, np.array(question.token_ids)[: len(run.step.rows)]
     ids = np.array(question.ids)[: rows.max() + 1]
     image = np.zeros((*labels.shape, 3), np.uint8)
     (visible,) = _sets(run, 1)

@@ -66,7 +66,7 @@ def main() -> int:
         model, image, prompt, regions=options.regions, batch_size=options.batch_size
     )
     plan, scorer = case.question.plan, case.scorer
-    rows = len(case.prompt_ids) + case.target - 1
+    rows = len(case.prompt_ids) + case.positions - 1
     flops = forward_flops(model.network.config, plan.grid, rows)
 
     singles = np.eye(scorer.regions, dtype=bool)
@@ -103,7 +103,7 @@ def main() -> int:
     line("machine", f"{os.cpu_count()} CPU cores, load {load:.1f} when this began")
     height, width = case.labels.shape
     line("image", f"{width} x {height} pixels, {plan.tokens} visual tokens")
-    line("sequence", f"{len(case.prompt_ids)} prompt and {len(case.target)} target tokens")
+    line("sequence", f"{len(case.prompt_ids)} prompt and {len(case.positions)} target tokens")
     line("search", f"{scorer.regions} regions, {scorer.batch_size} masks in a batch")
     line("compilation", f"{cold - warm:.1f} s, apart")
     line("forward", f"{flops / 1e9:.3f} GFLOP")
@@ -231,7 +231,7 @@ def _torch_reference(source, dtype):
 
 def _time_torch(reference, case, sets):
     ids = np.concatenate([case.prompt_ids, case.answer_ids])
-    rows = len(case.prompt_ids) + case.target - 1
+    rows = len(case.prompt_ids) + case.positions - 1
     rest = rows, case.token_ids
     for visible in sets[:3]:
         reference.score(ids, case.image, case.labels, visible, *rest)

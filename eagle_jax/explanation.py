@@ -187,7 +187,7 @@ class Approach(NamedTuple):
     def find(
         self,
         cases: Sequence[Case],
-        room: int | None = None,
+        together: int | None = None,
         report: Callable[[Progress], Any] = lambda progress: None,
         interrupted: Callable[[], bool] = never,
     ) -> list[tuple[Found, Float32[np.ndarray, "H W"] | None, int]]:
@@ -201,14 +201,16 @@ class Approach(NamedTuple):
                 seen += forwards
                 report(Progress(seen, None, None, (None,) * len(cases)))
 
-            ranked = rank_regions(cases, self.method, self.told, room=room, report=count)
+            ranked = rank_regions(
+                cases, self.method, self.told, together=together, report=count
+            )
             return [(one.found, one.heat, one.backwards) for one in ranked]
         found = find_orders(
             [case.scorer for case in cases],
             self.search,
             objective=self.objective,
             limits=self.limits,
-            room=room,
+            together=together,
             report=report,
             interrupted=interrupted,
         )
@@ -271,7 +273,7 @@ def conclude(
         answer=case.answer,
         answer_ids=case.answer_ids,
         answer_tokens=case.answer_tokens,
-        target=case.target,
+        positions=case.positions,
         token_ids=case.token_ids,
         tokens=case.scorer.tokens,
         insight_weight=float(approach.objective.insight_weight),

@@ -75,7 +75,7 @@ def run_list(
     *,
     batch_size: int | None = None,
     together: int = 4,
-    parts: int = 1,
+    split_weights: int = 1,
     process: tuple[int, int] = (0, 1),
     progress: bool = False,
 ) -> Report:
@@ -95,7 +95,7 @@ def run_list(
       settings: of the explanations.
       batch_size: masks per forward, over all devices of the process; None chooses.
       together: images that are searched in lockstep.
-      parts: devices over which the weights are split, for models that do not fit on one.
+      split_weights: devices that share one copy of the weights, for models too large for one.
       process: number of this process and of all; each takes its share of the list.
       progress: show a progress bar.
 
@@ -131,7 +131,7 @@ def run_list(
         model = load(
             settings.model,
             dtype=settings.dtype,
-            mesh=own_mesh(parts),
+            mesh=own_mesh(split_weights),
             quantize=settings.quantize,
             progress=progress,
         )
@@ -307,17 +307,17 @@ def _read_ahead(items: Sequence[Item], regions: int | str) -> Iterator[tuple[Ite
                 future.cancel()
 
 
-def own_mesh(parts: int) -> Mesh | None:
+def own_mesh(split_weights: int) -> Mesh | None:
     """All devices of this process, which share nothing with those of another."""
     devices = np.array(jax.local_devices())
-    if devices.size % parts:
+    if devices.size % split_weights:
         raise InputError(
-            f"the weights cannot be split over {parts} of the {devices.size} devices of this "
-            "process evenly"
+            f"the weights cannot be split over {split_weights} of the {devices.size} devices of "
+            "this process evenly"
         )
     if devices.size == 1:
         return None
-    return Mesh(devices.reshape(-1, parts), ("data", "model"))
+    return Mesh(devices.reshape(-1, split_weights), ("data", "model"))
 
 
 def _approach(settings: Settings) -> Approach:

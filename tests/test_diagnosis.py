@@ -45,7 +45,7 @@ def test_the_correction_is_the_least_that_helps(found, demo, mistake):
     assert found.answers[-1] == "Yes" and found.answers[found.kept] == found.after == "No"
     assert set(found.answers[found.kept + 1 :]) == {"Yes"}
     attribution = found.attribution
-    assert attribution.tokens == ("No",) and attribution.target.tolist() == [0]
+    assert attribution.tokens == ("No",) and attribution.positions.tolist() == [0]
     assert found.correction == pytest.approx(1 - attribution.area[found.kept])
     assert 0 < found.correction < 1
     # What the search scored is what the model says: the likelier word of two.
@@ -101,7 +101,7 @@ def test_labels_are_yes_or_no(label, demo, mistake):
 
 
 def test_never_corrected_and_unasked_answers():
-    attribution = made_attribution(answer=("Yes",), target=[0], scored=["No"])
+    attribution = made_attribution(answer=("Yes",), positions=[0], scored=["No"])
     regions = attribution.order.size
     never = Diagnosis("Q?", "No", "Yes", attribution, ("Yes",) * (regions + 1))
     assert never.kept is None and np.isnan(never.correction)
@@ -144,7 +144,7 @@ ODD = "Is there $x_1$ or 图 in it? " * 20
     ],
 )
 def test_no_text_is_clipped(case, corrected):
-    attribution = made_attribution(**case, answer=("Yes",), target=[0], scored=["No"])
+    attribution = made_attribution(**case, answer=("Yes",), positions=[0], scored=["No"])
     answers = ["Yes"] * (attribution.order.size + 1)
     if corrected:
         answers[0] = "No, " + "there is none at all " * 30

@@ -36,7 +36,7 @@ def test_sentence_level_takes_every_token(model, image):
     found = eagle_jax.explain(model, image, PROMPT, answer="Yes, a cat.", regions=REGIONS)
     expected = [*ids_of(model, "Yes, a cat."), model.tokenizer.eos_token_id]
     assert found.answer_ids.tolist() == found.token_ids.tolist() == expected
-    assert found.target.tolist() == list(range(len(expected)))
+    assert found.positions.tolist() == list(range(len(expected)))
     assert (
         found.tokens == found.answer_tokens and "".join(found.tokens) == "Yes, a cat.<|im_end|>"
     )
@@ -64,7 +64,7 @@ def test_word_and_token_level(target, model, image):
         model, image, PROMPT, answer="Yes, a cat.", target=target, regions=REGIONS
     )
     assert "".join(found.answer_tokens[3:5]) == " cat"
-    assert found.target.tolist() == [3, 4] and found.tokens == found.answer_tokens[3:5]
+    assert found.positions.tolist() == [3, 4] and found.tokens == found.answer_tokens[3:5]
     np.testing.assert_array_equal(found.token_ids, found.answer_ids[3:5])
     whole = eagle_jax.explain(model, image, PROMPT, answer="Yes, a cat.", regions=REGIONS)
     np.testing.assert_allclose(

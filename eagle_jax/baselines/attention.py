@@ -40,7 +40,7 @@ def relevance(case: Case) -> Heat:
     """
     require_gradients(case.model.network)
     tokens = _relevance(case.model.network, case.question.padded)
-    return Heat(_painted(case, tokens), 1, len(case.target))
+    return Heat(_painted(case, tokens), 1, len(case.positions))
 
 
 def _painted(case: Case, tokens: jax.Array) -> np.ndarray:

@@ -18,7 +18,7 @@ Estimate = Conversation[Float64[np.ndarray, "n"]]
 def answer_all(
     conversations: Sequence[Conversation[Outcome]],
     scorers: Sequence[Scorer],
-    room: int | None = None,
+    together: int | None = None,
     report: Callable[[int], Any] = lambda forwards: None,
 ) -> list[tuple[Outcome, int, int]]:
     """Answers conversations until all have ended, in lockstep.
@@ -26,19 +26,19 @@ def answer_all(
     Args:
       conversations: one for each scorer, not yet begun.
       scorers: the set functions that answer them.
-      room: see `eagle_jax.search.lockstep.Lockstep`.
+      together: see `eagle_jax.search.lockstep.Lockstep`.
       report: called after each round with the number of masked images it scored.
 
     Returns:
       For each conversation its outcome, the number of masked images it asked for, and in how
       many rounds.
     """
-    together = Lockstep(scorers, room)
+    lockstep = Lockstep(scorers, together)
     asked = {i: next(one) for i, one in enumerate(conversations)}
     forwards, rounds = np.zeros(len(scorers), int), np.zeros(len(scorers), int)
     outcomes: dict[int, tuple[Outcome, int, int]] = {}
     while asked:
-        scores = together(asked)
+        scores = lockstep(asked)
         for i, own in scores.items():
             forwards[i] += len(own)
             rounds[i] += 1

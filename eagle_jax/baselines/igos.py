@@ -102,9 +102,9 @@ def igos(
     require_gradients(network)
     question, published = case.question.padded, variant == "published"
     if published:
-        targets = np.zeros_like(question.targets)
-        targets[: len(case.target)] = case.answer_ids[case.target]
-        question = dataclasses.replace(question, targets=targets)
+        token_ids = np.zeros_like(question.token_ids)
+        token_ids[: len(case.positions)] = case.answer_ids[case.positions]
+        question = dataclasses.replace(question, token_ids=token_ids)
     masks = optimised_masks(
         network,
         question,

@@ -217,7 +217,7 @@ def rank_regions(
     method: str,
     options: Mapping[str, Option] | None = None,
     *,
-    room: int | None = None,
+    together: int | None = None,
     report: Callable[[int], Any] = lambda forwards: None,
 ) -> list[Ranked]:
     """Ranks the regions of images by a method other than EAGLE.
@@ -226,7 +226,7 @@ def rank_regions(
       asked: cases; or scorers of any kind, for methods that need probabilities alone.
       method: its name.
       options: what it is told, by name, see `Method.options`.
-      room: number of images that programs are compiled for, see
+      together: number of images that programs are compiled for, see
         `eagle_jax.search.lockstep.Lockstep`.
       report: called now and then with the number of images the model saw since.
 
@@ -244,7 +244,7 @@ def rank_regions(
         return [
             _painted(method, scorer, *one)
             for scorer, one in zip(
-                scorers, answer_all(talks, scorers, room, report), strict=True
+                scorers, answer_all(talks, scorers, together, report), strict=True
             )
         ]
     if chosen.look is None:

@@ -76,7 +76,7 @@ def orders_under_shuffling(
             case.image,
             case.prompt,
             answer=case.answer_ids,
-            target=case.target,
+            target=case.positions,
             target_ids=case.token_ids,
             regions=case.labels,
             batch_size=case.scorer.batch_size,

@@ -39,7 +39,7 @@ def tam(case: Case, *, variant: str = "paper") -> Heat:
     behind = int(question.start) + question.plan.tokens
     merge, shape = question.plan.merge_size, case.image.shape[:2]
     maps = []
-    for i, (place, token) in enumerate(zip(case.target, case.token_ids, strict=True)):
+    for i, (place, token) in enumerate(zip(case.positions, case.token_ids, strict=True)):
         context = np.arange(behind, len(case.prompt_ids) + place - 1)
         own, texts = states[: question.plan.tokens, i], states[question.plan.tokens :, i]
         if published and place == 0:
@@ -119,7 +119,7 @@ def activations(network, question):
     decoder, tokens = network.decoder, question.plan.tokens
     visual = jax.lax.dynamic_slice_in_dim(hidden, question.start, tokens)
     with full_precision(network):
-        of_targets = decoder.logits_of(jnp.concatenate([visual, hidden]), question.targets)
+        of_targets = decoder.logits_of(jnp.concatenate([visual, hidden]), question.token_ids)
         of_sequence = decoder.logits_of(visual, question.ids)
         predicted = decoder.logits(hidden[question.start + tokens]).argmax()
         greedy = decoder.logits_of(visual, predicted[None])[:, 0]

@@ -113,7 +113,7 @@ def command(options: argparse.Namespace) -> int:
         fill=options.fill,
         batch_size=options.batch_size,
         together=options.together,
-        parts=options.split_weights,
+        split_weights=options.split_weights,
         process=process,
         progress=sys.stderr.isatty(),
     )

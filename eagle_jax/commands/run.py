@@ -135,7 +135,7 @@ def command(options: argparse.Namespace) -> int:
             settings,
             batch_size=options.batch_size,
             together=options.together,
-            parts=options.split_weights,
+            split_weights=options.split_weights,
             process=process,
             progress=sys.stderr.isatty(),
         )

@@ -49,7 +49,7 @@ def compare_methods(
     fill: str = "black",
     batch_size: int | None = None,
     together: int = 4,
-    parts: int = 1,
+    split_weights: int = 1,
     process: tuple[int, int] = (0, 1),
     progress: bool = False,
 ) -> Comparison:
@@ -69,7 +69,7 @@ def compare_methods(
       fill: "black", "mean" or "blur".
       batch_size: see `run_list`.
       together: see `run_list`.
-      parts: see `run_list`.
+      split_weights: see `run_list`.
       process: see `run_list`; numbers are of all that has been judged so far.
       progress: show a progress bar.
 
@@ -102,7 +102,7 @@ def compare_methods(
             dataclasses.replace(settings, method=method),
             batch_size=batch_size,
             together=together,
-            parts=parts,
+            split_weights=split_weights,
             process=process,
             progress=progress,
         )
@@ -116,7 +116,7 @@ def compare_methods(
         methods,
         views,
         batch_size=batch_size,
-        mesh=own_mesh(parts),
+        mesh=own_mesh(split_weights),
         progress=progress,
     )
     _draw(out, own[:FIGURES], methods)

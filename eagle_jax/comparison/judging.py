@@ -131,7 +131,7 @@ def judge(
         attribution.image,
         attribution.prompt,
         answer=attribution.answer_ids,
-        target=attribution.target,
+        target=attribution.positions,
         target_ids=attribution.token_ids,
         regions=labels,
         batch_size=batch_size,

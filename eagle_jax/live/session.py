@@ -143,7 +143,7 @@ class Session:
                 target=list(positions),
                 regions=whole.labels,
             )
-            ends = ends[:, case.target]
+            ends = ends[:, case.positions]
         begun = self._begun(case, ends)
         approach = Approach("eagle", {}, self._search, Objective(), Limits(self._budget))
 
@@ -180,7 +180,7 @@ class Session:
             answer=case.answer,
             answer_ids=case.answer_ids,
             answer_tokens=case.answer_tokens,
-            target=case.target,
+            positions=case.positions,
             token_ids=case.token_ids,
             tokens=case.scorer.tokens,
             insight_weight=1.0,

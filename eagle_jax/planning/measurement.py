@@ -100,7 +100,7 @@ def measured_stages(
         return network.hidden_states(embeddings, question.positions, question.rows)
 
     def head(network, hidden):
-        return jnp.exp(network.log_probabilities(hidden, question.targets))
+        return jnp.exp(network.log_probabilities(hidden, question.token_ids))
 
     stages, given = [], jnp.asarray(visible)
     for part in (pixels, vision, decoder, head):

@@ -49,7 +49,7 @@ class ChipRows:
         self.scale = reliance_scale(attribution)
         chips = list(_chips(attribution))
         self.size = 12.0 if len(chips) <= 16 else 10.5 if len(chips) <= 48 else 9.0
-        self.values = attribution.target.size <= 32
+        self.values = attribution.positions.size <= 32
         self.rows = _rows(chips, self.size, width)
         self.width = width
         self.pitch = self.size * (2.75 if self.values else 2.05)
@@ -110,9 +110,9 @@ class ChipRows:
 
 def _chips(attribution: Attribution) -> Iterator[_Chip]:
     reliance = attribution.reliance
-    asked = attribution.target.size < attribution.answer_ids.size
+    asked = attribution.positions.size < attribution.answer_ids.size
     for position, answered in enumerate(attribution.answer_tokens):
-        scored = np.flatnonzero(attribution.target == position)
+        scored = np.flatnonzero(attribution.positions == position)
         label, small = _label(answered)
         gap = position > 0 and answered[:1] in tuple(SPACES)
         newline = "\n" in answered

@@ -42,7 +42,7 @@ def draw_comparison(attributions: Mapping[str, Attribution]) -> Figure:
     height, width = first.labels.shape
     inner = WIDTH - 2 * MARGIN
     heading = [f"{first.prompt} \u2192 {first.answer}"]
-    if len(first.target) < len(first.answer_ids):
+    if len(first.positions) < len(first.answer_ids):
         heading.append(f"explained: {' '.join(token.strip() for token in first.tokens)}")
     lines = [line for text in heading for line in wrapped(text, 10, inner * 72, 2)]
     side = (inner + _GAP) / _COLUMNS - _GAP

@@ -323,7 +323,7 @@ def outline_segments(labels: np.ndarray) -> np.ndarray:
 
 
 def _measured(attribution: Attribution) -> str:
-    if attribution.target.size > 1:
+    if attribution.positions.size > 1:
         return "mean token probability"
     token = drawable(attribution.tokens[0].strip())
     token = token if len(token) < 18 else f"{token[:17]}\u2026"

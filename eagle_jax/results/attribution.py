@@ -50,7 +50,7 @@ class Attribution:
       answer: the explained answer as text.
       answer_ids: token ids of the whole answer.
       answer_tokens: those tokens as text, decoded one at a time.
-      target: positions in the answer that were scored.
+      positions: positions in the answer that were scored.
       token_ids: the ids that were scored there, which may differ from the answer's.
       tokens: the scored tokens as text.
       insight_weight: weight of the insertion term of the objective.
@@ -83,7 +83,7 @@ class Attribution:
     answer: str
     answer_ids: Int32[np.ndarray, "a"]
     answer_tokens: tuple[str, ...]
-    target: Int32[np.ndarray, "t"]
+    positions: Int32[np.ndarray, "t"]
     token_ids: Int32[np.ndarray, "t"]
     tokens: tuple[str, ...]
     insight_weight: float
@@ -196,12 +196,12 @@ class Attribution:
             for rank in range(min(3, self.order.size))
         ]
         lines = {"answer": " ".join(self.answer.split())}
-        if self.target.size < self.answer_ids.size or self.counterfactual.any():
+        if self.positions.size < self.answer_ids.size or self.counterfactual.any():
             lines["target"] = ", ".join(
                 repr(token)
                 + (f" in place of {self.answer_tokens[position]!r}" if changed else "")
                 for token, position, changed in zip(
-                    self.tokens, self.target, self.counterfactual, strict=True
+                    self.tokens, self.positions, self.counterfactual, strict=True
                 )
             )
         if self.order.size < self.regions:
@@ -227,7 +227,7 @@ class Attribution:
     @property
     def counterfactual(self) -> Bool[np.ndarray, "t"]:
         """True for targets whose scored id is not the one in the answer."""
-        return self.token_ids != self.answer_ids[self.target]
+        return self.token_ids != self.answer_ids[self.positions]
 
     @property
     def search(self) -> str:

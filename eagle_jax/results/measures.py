@@ -130,7 +130,9 @@ def measure(result: Result, published_rules: bool = False) -> Row:
     if label is not None:
         kind = "presence"
     else:
-        kind = "word" if attribution.target.size < attribution.answer_ids.size else "sentence"
+        kind = (
+            "word" if attribution.positions.size < attribution.answer_ids.size else "sentence"
+        )
     area, inserted, deleted = (one.astype(np.float64) for one in attribution.whole)
     values = _faithfulness(area, inserted, deleted)
     if result.controls is not None:
@@ -152,7 +154,7 @@ def measure(result: Result, published_rules: bool = False) -> Row:
         prompt=item.prompt,
         values=values,
         words=word_reliance(
-            attribution.answer_tokens, attribution.target[own], attribution.reliance[own]
+            attribution.answer_tokens, attribution.positions[own], attribution.reliance[own]
         ),
         curves=np.stack(
             [np.interp(GRID, area, curve.mean(axis=1)) for curve in (inserted, deleted)]

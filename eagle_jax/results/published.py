@@ -89,7 +89,7 @@ def _eagle_record(attribution: Attribution) -> dict[str, Any]:
         "sub-region_number": attribution.order.size,
         "org_score": insertion[-1].tolist(),
         "baseline_score": deletion[-1].tolist(),
-        "selected_interpretation_token_id": attribution.target.tolist(),
+        "selected_interpretation_token_id": attribution.positions.tolist(),
         "selected_interpretation_token_word_id": attribution.token_ids.tolist(),
         "words": [special_as_empty(word) for word in attribution.tokens],
     }

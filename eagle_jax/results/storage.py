@@ -20,7 +20,7 @@ from PIL import Image, PngImagePlugin
 from eagle_jax.errors import InputError, one_line
 from eagle_jax.files import require_writable
 
-SCHEMA = 2
+SCHEMA = 3
 RECORD, ARRAYS, IMAGE, FIGURE = "attribution.json", "arrays.npz", "image.png", "figure.png"
 # Answers to smaller and smaller pictures, beside the attribution of a diagnosis.
 ANSWERS = "answers.json"
@@ -40,7 +40,7 @@ _SCALARS = {
     "backwards": int,
 }
 _TEXTS = ("answer_tokens", "tokens")
-_NAMES = ("labels", "order", "insertion", "deletion", "answer_ids", "target", "token_ids")
+_NAMES = ("labels", "order", "insertion", "deletion", "answer_ids", "positions", "token_ids")
 _OPTIONAL = ("heat", "importance", "uncertainty", "pairs", "interaction")
 # Probabilities read back from log-probabilities may exceed 1 by a rounding error.
 _ROUNDING = 1e-5
@@ -167,7 +167,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or not isinstance(record.get("sha256"), dict):
         raise ValueError(f"{RECORD} is not the record of an attribution")
     schema = record.get("schema")
-    if schema not in (1, SCHEMA) or type(schema) is not int:
+    if type(schema) is not int or not 1 <= schema <= SCHEMA:
         raise ValueError(f"{RECORD} has schema {schema!r}, this eagle-jax reads 1 to {SCHEMA}")
     if record["sha256"].get(RECORD) != _seal(record):
         raise ValueError(f"{RECORD} was damaged or edited after it was saved")
@@ -180,11 +180,12 @@ def _read_record(folder: Path) -> dict[str, Any]:
 
 
 def _read_arrays(content: bytes) -> dict[str, np.ndarray | None]:
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        if not set(_NAMES) <= set(arrays.files) <= {*_NAMES, *_OPTIONAL}:
-            raise ValueError(f"{ARRAYS} must hold {', '.join(_NAMES)}")
-        found: dict[str, np.ndarray | None] = dict.fromkeys(_OPTIONAL)
-        return found | {name: arrays[name] for name in arrays.files}
+    with np.load(io.BytesIO(content), allow_pickle=False) as held:
+        # Schemas 1 and 2 call the positions "target".
+        arrays = {"positions" if name == "target" else name: held[name] for name in held.files}
+    if not set(_NAMES) <= arrays.keys() <= {*_NAMES, *_OPTIONAL}:
+        raise ValueError(f"{ARRAYS} must hold {', '.join(_NAMES)}")
+    return {name: arrays.get(name) for name in _OPTIONAL} | arrays
 
 
 def _read_image(content: bytes, shape: tuple[int, ...]) -> np.ndarray:
@@ -224,7 +225,7 @@ def library_versions() -> dict[str, str]:
 
 
 def _check_fields(fields: Mapping[str, Any]) -> None:
-    order, labels, target = fields["order"], fields["labels"], fields["target"]
+    order, labels, positions = fields["order"], fields["labels"], fields["positions"]
     _require(order.dtype == np.int32 and order.ndim == 1, "order must be int32, 1-D", order)
     k, t, a = order.size, len(fields["tokens"]), len(fields["answer_tokens"])
     _require(t > 0, "there must be at least one target token")
@@ -236,7 +237,7 @@ def _check_fields(fields: Mapping[str, Any]) -> None:
         "insertion": (np.float32, (k + 1, t)),
         "deletion": (np.float32, (k + 1, t)),
         "answer_ids": (np.int32, (a,)),
-        "target": (np.int32, (t,)),
+        "positions": (np.int32, (t,)),
         "token_ids": (np.int32, (t,)),
     }
     if image is not None:
@@ -275,8 +276,8 @@ def _check_fields(fields: Mapping[str, Any]) -> None:
         inside = ((curve >= 0) & (curve <= 1 + _ROUNDING)).all()
         _require(inside, f"{name} must hold probabilities in [0, 1]")
     _require(
-        target.min() >= 0 and target.max() < a,
-        f"target must hold positions in the answer, 0..{a - 1}",
+        positions.min() >= 0 and positions.max() < a,
+        f"positions must be places in the answer, 0..{a - 1}",
     )
     for name in ("insight_weight", "necessity_weight", "seconds"):
         _require(math.isfinite(fields[name]), f"{name} must be a finite number")

@@ -37,7 +37,7 @@ class Case:
       prompt: the user's text.
       prompt_ids: it in the chat template, around the image's tokens.
       answer_ids: the whole answer.
-      target: positions in the answer that are scored.
+      positions: positions in the answer that are scored.
       token_ids: the ids scored there.
       scorer: the set function: visible regions to probabilities of the targets.
     """
@@ -47,7 +47,7 @@ class Case:
     prompt: str
     prompt_ids: Int32[np.ndarray, " s"]
     answer_ids: Int32[np.ndarray, " a"]
-    target: Int32[np.ndarray, " t"]
+    positions: Int32[np.ndarray, " t"]
     token_ids: Int32[np.ndarray, " t"]
     scorer: MaskedImageScorer
 
@@ -148,7 +148,7 @@ def ask(
         prompt=prompt,
         prompt_ids=prompt_ids,
         answer_ids=answer_ids,
-        target=positions,
+        positions=positions,
         token_ids=token_ids,
         scorer=scorer,
     )

@@ -121,7 +121,7 @@ def tapped(
         def objective(activation):
             hidden = finish(activation, question.rows)
             logits = network.decoder.logits(hidden)
-            chosen = jnp.take_along_axis(logits, question.targets[None, :, None], axis=-1)
+            chosen = jnp.take_along_axis(logits, question.token_ids[None, :, None], axis=-1)
             return (chosen[..., 0] * (question.weights > 0)).sum()
 
         gradient = jax.grad(objective)(activation)
@@ -206,7 +206,7 @@ def attention_relevance(
             row = question.rows[i]
 
             def logit(final):
-                return decoder.logits(decoder.norm(final[0, row]))[question.targets[i]]
+                return decoder.logits(decoder.norm(final[0, row]))[question.token_ids[i]]
 
             carried = jax.grad(logit)(final), jax.nn.one_hot(row, final.shape[1])
             carried, _ = back(carried, (decoder.last, last))

@@ -25,7 +25,7 @@ _TARGET_BUCKET = 8
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["plan", "layout", "ids", "positions", "start", "rows", "targets", "weights"],
+    data_fields=["plan", "layout", "ids", "positions", "start", "rows", "token_ids", "weights"],
     meta_fields=["count", "published_rounding"],
 )
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Question:
       positions: int (3, s), rotary positions of the sequence.
       start: int, position of the first image token.
       rows: int (t,), sequence position whose output predicts each target.
-      targets: int (t,), token id scored at each row.
+      token_ids: int (t,), token id scored at each row.
       weights: float (t,), share of each target in the mean; 0 for padding.
       count: number of targets in front of the padding, which results then leave out; None
         keeps it, so that questions of one bucket share a program.
@@ -54,7 +54,7 @@ class Question:
     positions: Any
     start: Any
     rows: Any
-    targets: Any
+    token_ids: Any
     weights: Any
     count: int | None = None
     published_rounding: bool = False
@@ -70,7 +70,7 @@ def lay_out(
     plan: ImagePlan,
     prompt_ids: Int[np.ndarray, " s"],
     answer_ids: Int[np.ndarray, " a"],
-    target: Int[np.ndarray, " t"],
+    positions: Int[np.ndarray, " t"],
     token_ids: Int[np.ndarray, " t"],
     *,
     published_rounding: bool = False,
@@ -85,7 +85,7 @@ def lay_out(
       plan: the image and its regions.
       prompt_ids: the expanded prompt.
       answer_ids: the whole answer, teacher-forced.
-      target: positions in the answer, at least one.
+      positions: in the answer, at least one.
       token_ids: the id scored at each position.
       published_rounding: round as the published code does: pixels to bfloat16 whatever the
         model's own precision, logits and probabilities to that of the model. Near
@@ -103,11 +103,11 @@ def lay_out(
     image_token = network.config.image_token_id
     if image_token in answer_ids:
         raise InputError(f"the answer holds the image token (id {image_token})")
-    rows = len(prompt_ids) + target - 1
+    rows = len(prompt_ids) + positions - 1
     real = np.concatenate([prompt_ids, answer_ids])[: rows.max() + 1]
     require_context(len(real), plan.tokens, network.config.decoder.context)
     ids = np.pad(real, (0, -len(real) % _SEQUENCE_BUCKET), mode="edge")
-    spare = (0, -len(target) % _TARGET_BUCKET)
+    spare = (0, -len(positions) % _TARGET_BUCKET)
     return Question(
         plan=plan,
         layout=network.layout(plan.grid),
@@ -115,9 +115,9 @@ def lay_out(
         positions=network.positions(ids, plan.grid),
         start=np.int32(image_start(ids, image_token)),
         rows=np.pad(rows, spare).astype(np.int32),
-        targets=np.pad(token_ids, spare).astype(np.int32),
-        weights=np.pad(np.full(len(target), 1 / len(target), np.float32), spare),
-        count=len(target),
+        token_ids=np.pad(token_ids, spare).astype(np.int32),
+        weights=np.pad(np.full(len(positions), 1 / len(positions), np.float32), spare),
+        count=len(positions),
         published_rounding=published_rounding,
     )
 

@@ -105,15 +105,15 @@ def _after_vision(network, question: Question, visual, values) -> Array:
 def _log_probabilities(network, question: Question, hidden) -> Array:
     if question.published_rounding:
         return jnp.log(_probabilities(network, question, hidden))
-    return network.log_probabilities(hidden, question.targets)
+    return network.log_probabilities(hidden, question.token_ids)
 
 
 def _probabilities(network, question: Question, hidden) -> Array:
     if not question.published_rounding:
-        return jnp.exp(network.log_probabilities(hidden, question.targets))
+        return jnp.exp(network.log_probabilities(hidden, question.token_ids))
     logits = network.decoder.logits(hidden).astype(hidden.dtype)
     shares = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(hidden.dtype)
-    chosen = jnp.take_along_axis(shares, question.targets[None, :, None], axis=-1)
+    chosen = jnp.take_along_axis(shares, question.token_ids[None, :, None], axis=-1)
     return chosen[..., 0].astype(jnp.float32)
 
 
@@ -190,7 +190,7 @@ def score_sets(
     Returns:
       Float32 probabilities, padding targets included.
     """
-    (capacity, n), targets = sets.shape, question.targets.shape[-1]
+    (capacity, n), targets = sets.shape, question.token_ids.shape[-1]
     shards = 1 if mesh is None else mesh.shape["data"]
     batches = -(-capacity // batch_size)
     spare = batches * batch_size - capacity

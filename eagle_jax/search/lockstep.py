@@ -26,12 +26,12 @@ class Lockstep:
     sets of one image share: that is worth more than a full batch.
     """
 
-    def __init__(self, scorers: Sequence[Scorer], room: int | None = None):
+    def __init__(self, scorers: Sequence[Scorer], together: int | None = None):
         """Stacks the questions of scorers that can share batches.
 
         Args:
           scorers: of one model; at least one.
-          room: number of images the program is compiled for, so that a smaller last group
+          together: number of images the program is compiled for, so that a smaller last group
             needs no program of its own; None for as many as there are.
         """
         self._scorers = tuple(scorers)
@@ -39,11 +39,11 @@ class Lockstep:
         kinds = set(map(lockstep_kind, self._masked))
         alike = len(self._masked) == len(scorers) and len(kinds) == 1
         apart = any(reuses(one.network, one.question.plan) for one in self._masked)
-        self._shared = alike and not apart and max(len(scorers), room or 1) > 1
+        self._shared = alike and not apart and max(len(scorers), together or 1) > 1
         if self._shared:
             questions = [scorer.question.padded for scorer in self._masked]
-            self._room = max(len(questions), room or 0)
-            spare = self._room - len(questions)
+            self._together = max(len(questions), together or 0)
+            spare = self._together - len(questions)
             self._questions = stack_questions(questions + questions[:1] * spare)
 
     def __call__(
@@ -62,7 +62,7 @@ class Lockstep:
             return {i: np.asarray(one, np.float32) for i, one in scores.items()}
         first = self._masked[0]
         width = padded_regions(first.regions)
-        capacity = 2 * width * self._room
+        capacity = 2 * width * self._together
         rows = np.concatenate(
             [np.pad(one, ((0, 0), (0, width - one.shape[1]))) for one in sets.values()]
         )

@@ -73,7 +73,7 @@ def find_orders(
     *,
     objective: Objective | None = None,
     limits: Limits | None = None,
-    room: int | None = None,
+    together: int | None = None,
     report: Callable[[Progress], Any] = lambda progress: None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> list[Found]:
@@ -84,7 +84,7 @@ def find_orders(
       search: name of the search.
       objective: what is sought; None for both weights 1.
       limits: where to end; None for no limits.
-      room: number of images that programs are compiled for, see `Lockstep`.
+      together: number of images that programs are compiled for, see `Lockstep`.
       report: called after each round.
       interrupted: asked before each round; once it says so, all searches conclude with what
         they have.
@@ -101,7 +101,7 @@ def find_orders(
         scorers,
         objective or Objective(),
         limits or Limits(),
-        room=room,
+        together=together,
         report=report,
         interrupted=interrupted,
     )

@@ -182,7 +182,7 @@ def run_rounds(
     objective: Objective,
     limits: Limits,
     *,
-    room: int | None = None,
+    together: int | None = None,
     report: Callable[[Progress], Any] = lambda progress: None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> list[Found]:
@@ -195,7 +195,7 @@ def run_rounds(
         `Lockstep`.
       objective: what is sought.
       limits: of each search; the time is that of all of them.
-      room: see `Lockstep`.
+      together: see `Lockstep`.
       report: called after each round.
       interrupted: asked before each round; once it says so, all searches conclude.
 
@@ -209,7 +209,7 @@ def run_rounds(
     for problem in problems:
         limits.require_room(problem.regions)
     clock = time.monotonic()
-    together = Lockstep(scorers, room)
+    lockstep = Lockstep(scorers, together)
     running = [begin(problem) for problem in problems]
     asked = {i: next(search) for i, search in enumerate(running)}
     latest = list(asked.values())
@@ -253,7 +253,7 @@ def run_rounds(
                 answer(i, None)
         if not asked:
             break
-        scores = together({i: np.asarray(one.sets, bool) for i, one in asked.items()})
+        scores = lockstep({i: np.asarray(one.sets, bool) for i, one in asked.items()})
         for i, own in scores.items():
             forwards[i] += len(own)
             rounds[i] += 1

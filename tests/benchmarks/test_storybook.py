@@ -21,7 +21,9 @@ _SPEC.loader.exec_module(storybook)
 
 
 def result(answers=None, mask=None, **item):
-    attribution = made_attribution(shape=(168, 168), answer=("Yes",), target=[0], scored=["No"])
+    attribution = made_attribution(
+        shape=(168, 168), answer=("Yes",), positions=[0], scored=["No"]
+    )
     given = {"name": "a", "place": "", "image": Path("1.png"), "prompt": "Q?"} | item
     return Result(Item(**given), attribution, mask, answers)
 

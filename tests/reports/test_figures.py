@@ -34,7 +34,7 @@ CASES = {
     "panorama": {"shape": (40, 300), "answer": LONG},
     "one pixel, one token": {"shape": (1, 1), "answer": ("Yes",)},
     "odd texts": {"answer": ODD, "prompt": "$\\alpha$ 图 " + "unbroken" * 80 + " words" * 200},
-    "counterfactual": {"answer": ("Yes", "<|im_end|>"), "target": [0], "scored": ["No"]},
+    "counterfactual": {"answer": ("Yes", "<|im_end|>"), "positions": [0], "scored": ["No"]},
     "large": {"shape": (1300, 1900)},
 }
 
@@ -103,7 +103,7 @@ def test_chips_name_special_and_counterfactual_tokens():
 
 
 def test_only_scored_tokens_are_coloured_and_outlined():
-    drawing = draw_explanation(made_attribution(target=[2]))
+    drawing = draw_explanation(made_attribution(positions=[2]))
     chips = [patch for patch in drawing.findobj(FancyBboxPatch) if patch.axes.axison is False]
     white = [chip.get_facecolor()[:3] == (1, 1, 1) for chip in chips]
     assert white == [True, True, False, True, True, True, True, True]
@@ -114,7 +114,7 @@ def test_colour_range_of_the_chips_is_raw():
     it = made_attribution()
     scale = reliance_scale(it)
     assert scale.vmin == it.reliance.min() and scale.vmax == it.reliance.max()
-    alone = reliance_scale(made_attribution(target=[2]))
+    alone = reliance_scale(made_attribution(positions=[2]))
     assert (alone.vmin, alone.vmax) == (0, 1)
 
 

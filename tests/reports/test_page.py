@@ -61,7 +61,7 @@ def test_a_finding_is_told_in_full():
 def test_tokens_words_and_sentences():
     answer = ("A", " half", "-open", " door", ".", "\u2581It", " is", " red", "!", "</s>")
     found = told(
-        Finding("", made_attribution(answer=answer, target=[1, 2, 5], scored=["x"] * 3))
+        Finding("", made_attribution(answer=answer, positions=[1, 2, 5], scored=["x"] * 3))
     )
     tokens = found["tokens"]
     assert [one["scored"] for one in tokens] == [None, 0, 1, None, None, 2, *[None] * 4]

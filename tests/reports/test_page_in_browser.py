@@ -358,7 +358,7 @@ def test_what_speaks_against_an_answer_is_said_and_shown(open_page, tmp_path):
     falling = np.linspace(1, 0.1, 13, dtype=np.float32)[:, None] ** 2
     made = made_attribution(
         answer=("Yes", "<|im_end|>"),
-        target=[0],
+        positions=[0],
         scored=["No"],
         insertion=falling,
         deletion=falling[::-1].copy(),

@@ -27,7 +27,7 @@ ANSWER = ("A", " red", " car", ".", "<|im_end|>")
 def make(seed=0, shape=(13, 17), n=6, answer=ANSWER, **fields):
     """Curves that go up and down, and regions in pieces."""
     rng = np.random.default_rng(seed)
-    tokens = len(fields.get("target", answer))
+    tokens = len(fields.get("positions", answer))
     made = {
         "labels": rng.permutation(np.arange(shape[0] * shape[1]) % n).astype(np.int32),
         "insertion": rng.random((n + 1, tokens), dtype=np.float32),
@@ -75,16 +75,16 @@ def test_saliency_follows_the_formula_with_the_weights_in_the_start_value():
 
 def test_saliency_keeps_tiny_differences_apart():
     steps = np.linspace(0.5, 0.5 + 6e-4, 7, dtype=np.float32)[:, None]
-    it = make(target=[0], insertion=steps, deletion=1 - steps)
+    it = make(positions=[0], insertion=steps, deletion=1 - steps)
     assert len(np.unique(it.saliency)) == 6
 
 
 def test_saliency_of_flat_curves_and_of_one_region():
     flat = np.full((7, 1), 0.25, np.float32)
-    it = make(target=[0], insertion=flat, deletion=flat)
+    it = make(positions=[0], insertion=flat, deletion=flat)
     np.testing.assert_array_equal(it.saliency, it.labels == it.order[0])
     curve = np.array([[0.1], [0.9]], np.float32)
-    one = make(n=1, shape=(1, 1), target=[0], insertion=curve, deletion=curve[::-1].copy())
+    one = make(n=1, shape=(1, 1), positions=[0], insertion=curve, deletion=curve[::-1].copy())
     np.testing.assert_array_equal(one.saliency, [[1]])
     assert one.summary()
 
@@ -121,8 +121,12 @@ def test_heat_is_the_saliency_where_there_is_one(tmp_path):
     assert not make(heat=np.ones((13, 17), np.float32)).saliency.any()
 
 
-def test_folders_of_the_first_schema_still_load(tmp_path):
+def test_folders_of_earlier_schemas_still_load(tmp_path):
     it = _saved(make(options={"search": "exact"}), tmp_path / "out")
+    with np.load(it / "arrays.npz") as held:
+        arrays = {"target" if name == "positions" else name: held[name] for name in held}
+    reseal(it, lambda record: record.update(schema=2), arrays)
+    assert Attribution.load(it) == make(options={"search": "exact"})
     reseal(it, _as_first_schema)
     assert Attribution.load(it) == make(options={"search": "exact"})
 
@@ -140,7 +144,7 @@ def test_auc_of_constant_curves_is_the_constant():
 
 
 def test_counterfactual_targets_are_named_in_the_summary():
-    it = make(answer=("Yes", ".", "<|im_end|>"), target=[0], scored=("No",))
+    it = make(answer=("Yes", ".", "<|im_end|>"), positions=[0], scored=("No",))
     assert it.counterfactual.tolist() == [True]
     assert "'No' in place of 'Yes'" in it.summary()
     whole = make().summary()
@@ -163,7 +167,7 @@ def test_counterfactual_targets_are_named_in_the_summary():
         ),
         ({"deletion": np.full((7, 5), np.nan, np.float32)}, "deletion must hold probabilities"),
         ({"insertion": np.full((7, 5), 1.1, np.float32)}, "insertion must hold probabilities"),
-        ({"target": np.array([0, 1, 2, 3, 5], np.int32)}, "target must hold positions"),
+        ({"positions": np.array([0, 1, 2, 3, 5], np.int32)}, "positions must be places"),
         ({"answer_ids": np.arange(4, dtype=np.int32)}, "answer_ids"),
         ({"seconds": math.nan}, "seconds"),
         ({"heat": np.zeros((13, 16), np.float32)}, "heat must be float32 of shape"),
@@ -192,7 +196,7 @@ def test_save_and_load_round_trip(tmp_path, shape):
         assert not isinstance(mine, np.ndarray) or mine.dtype == theirs.dtype
     assert again != make(shape=shape, seed=1)
     record = json.loads((tmp_path / "deep" / "er" / "attribution.json").read_text("utf-8"))
-    assert record["schema"] == 2 and record["versions"]["numpy"] == np.__version__
+    assert record["schema"] == 3 and record["versions"]["numpy"] == np.__version__
     np.testing.assert_array_equal(
         np.asarray(Image.open(tmp_path / "deep" / "er" / "image.png")), it.image
     )
@@ -270,8 +274,8 @@ def test_load_of_no_folder(tmp_path):
 def test_a_newer_schema_is_said_to_be_newer(tmp_path):
     make().save(tmp_path / "out")
     path = tmp_path / "out" / "attribution.json"
-    path.write_text(path.read_text("utf-8").replace('"schema": 2', '"schema": 3'), "utf-8")
-    with pytest.raises(InputError, match="schema 3"):
+    path.write_text(path.read_text("utf-8").replace('"schema": 3', '"schema": 4'), "utf-8")
+    with pytest.raises(InputError, match="schema 4"):
         Attribution.load(tmp_path / "out")
 
 
@@ -323,7 +327,7 @@ def test_resealed_arrays_are_still_checked(tmp_path):
             "order": it.order.astype(np.int64),
             "labels": it.labels[:-1],
             "insertion": it.insertion + np.float32(2),
-            "target": objects,
+            "positions": objects,
             "token_ids": it.token_ids.astype(">i4"),
             "extra": it.order,
         }.items()

@@ -45,7 +45,7 @@ def rest_of_decoder(network, question, patches, activation):
     embeddings = network.embed(question.ids, visual, question.start)
     _, finish = network.decoder.tap(embeddings, question.positions, LAYER)
     logits = network.decoder.logits(finish(activation, question.rows))[0]
-    return sum(logits[i, question.targets[i]] for i in range(3))
+    return sum(logits[i, question.token_ids[i]] for i in range(3))
 
 
 def test_gradient_of_patches_is_that_of_finite_differences(asked):

@@ -77,7 +77,7 @@ def test_jit_and_vmap_give_pytorchs_probabilities(
     expected = np.stack([reference(np.asarray(row)) for row in sets])
     # No column for the targets that fill up the bucket.
     assert shares.shape == logs.shape == (len(sets), len(TARGET))
-    assert laid_out[size].targets.shape == (8,)
+    assert laid_out[size].token_ids.shape == (8,)
     np.testing.assert_allclose(shares, expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(alone, expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(logs, np.log(expected), rtol=1e-4, atol=1e-4)

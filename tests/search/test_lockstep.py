@@ -29,12 +29,16 @@ def scorers(untied, network, references, make_image):
     ]
 
 
-@pytest.mark.parametrize("room", [None, 4])
-def test_each_image_finds_what_it_finds_alone(room, scorers):
+@pytest.mark.parametrize("together", [None, 4])
+def test_each_image_finds_what_it_finds_alone(together, scorers):
     assert len({lockstep_kind(scorer) for scorer in scorers}) == 1
     watched = []
     found = find_orders(
-        scorers, "exact", objective=Objective(0.7, 1.3), room=room, report=watched.append
+        scorers,
+        "exact",
+        objective=Objective(0.7, 1.3),
+        together=together,
+        report=watched.append,
     )
     for ours, scorer in zip(found, scorers, strict=True):
         alone = questions.greedy(scorer, 0.7, 1.3)
@@ -82,7 +86,7 @@ def test_published_rounding_makes_probabilities_those_of_the_model_s_precision(
             plain.question.plan,
             question.prompt_ids,
             question.answer_ids,
-            question.target,
+            question.positions,
             question.token_ids,
             published_rounding=True,
         ),

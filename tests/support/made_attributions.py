@@ -8,7 +8,7 @@ SENTENCE = ("A", " red", " car", " near", " a", " house", ".", "<|im_end|>")
 
 
 def made_attribution(
-    shape=(48, 64), n=12, answer=SENTENCE, target=None, scored=None, seed=0, **fields
+    shape=(48, 64), n=12, answer=SENTENCE, positions=None, scored=None, seed=0, **fields
 ) -> Attribution:
     """An attribution of a random picture, cut into connected stripes of a grid.
 
@@ -16,7 +16,7 @@ def made_attribution(
         shape: height and width of the picture.
         n: about so many regions; a divisor of 15 or less keeps them large.
         answer: its tokens as text, the end token last.
-        target: positions that are scored; None for all of them.
+        positions: positions that are scored; None for all of them.
         scored: other texts scored there than the answer's own.
         seed: of all random numbers.
         **fields: of the attribution, instead of what is made up here.
@@ -30,22 +30,22 @@ def made_attribution(
     labels = np.unique(labels, return_inverse=True)[1].reshape(shape).astype(np.int32)
     labels = fields.get("labels", labels)
     n = int(labels.max()) + 1
-    target = np.arange(len(answer)) if target is None else np.array(target)
+    positions = np.arange(len(answer)) if positions is None else np.array(positions)
     ids = np.arange(10, 10 + len(answer), dtype=np.int32)
-    token_ids, tokens = ids[target], [answer[position] for position in target]
+    token_ids, tokens = ids[positions], [answer[position] for position in positions]
     if scored is not None:
         token_ids, tokens = np.arange(5, 5 + len(scored), dtype=np.int32), scored
     made = {
         "image": rng.integers(0, 256, (height, width, 3), dtype=np.uint8),
         "labels": labels,
         "order": rng.permutation(n).astype(np.int32),
-        "insertion": np.sort(rng.random((n + 1, target.size), dtype=np.float32), axis=0),
-        "deletion": -np.sort(-rng.random((n + 1, target.size), dtype=np.float32), axis=0),
+        "insertion": np.sort(rng.random((n + 1, positions.size), dtype=np.float32), axis=0),
+        "deletion": -np.sort(-rng.random((n + 1, positions.size), dtype=np.float32), axis=0),
         "prompt": "What is it?",
         "answer": "".join(answer[:-1]) if len(answer) > 1 else answer[0],
         "answer_ids": ids,
         "answer_tokens": tuple(answer),
-        "target": target.astype(np.int32),
+        "positions": positions.astype(np.int32),
         "token_ids": token_ids,
         "tokens": tuple(tokens),
         "insight_weight": 1.0,

@@ -55,7 +55,7 @@ def made_result(
     attribution = made_attribution(
         labels.shape,
         answer=tokens,
-        target=target,
+        positions=target,
         scored=scored,
         **curves._asdict(),
         image=None,

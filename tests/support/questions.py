@@ -42,14 +42,14 @@ class Question:
     settings: ImageSettings
     prompt_ids: np.ndarray
     answer_ids: np.ndarray
-    target: np.ndarray
+    positions: np.ndarray
     token_ids: np.ndarray
 
     def scorer(self, network, batch_size=8) -> MaskedImageScorer:
         """This question to our model."""
         plan = plan_image(self.image, self.labels, self.settings)
         question = lay_out(
-            network, plan, self.prompt_ids, self.answer_ids, self.target, self.token_ids
+            network, plan, self.prompt_ids, self.answer_ids, self.positions, self.token_ids
         )
         tokens = [str(token) for token in self.token_ids]
         question = on_devices(network, question)
@@ -58,7 +58,7 @@ class Question:
     def reference_score(self, reference):
         """This question to PyTorch: the probabilities of one set of regions."""
         ids = np.concatenate([self.prompt_ids, self.answer_ids])
-        rows = len(self.prompt_ids) + self.target - 1
+        rows = len(self.prompt_ids) + self.positions - 1
 
         def score(visible):
             return reference.score(ids, self.image, self.labels, visible, rows, self.token_ids)

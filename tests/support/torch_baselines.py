@@ -25,7 +25,7 @@ class TorchBaselines:
         self.model.set_attn_implementation("eager")
         self.model.requires_grad_(False)
         self.ids = np.concatenate([case.prompt_ids, case.answer_ids])
-        self.rows = torch.as_tensor(len(case.prompt_ids) + case.target - 1)
+        self.rows = torch.as_tensor(len(case.prompt_ids) + case.positions - 1)
         self.targets = torch.as_tensor(case.token_ids).long()
         self.image_at = np.flatnonzero(self.ids == self.model.config.image_token_id)
         self.inputs = reference.inputs(self.ids, case.image)

@@ -242,7 +242,7 @@ def _answer(attribution: Attribution) -> dict[str, Any]:
     tokens, at = [], []
     for position, answered in enumerate(attribution.answer_tokens):
         label, small = token_label(answered)
-        scored = np.flatnonzero(attribution.target == position).tolist()
+        scored = np.flatnonzero(attribution.positions == position).tolist()
         at.append(range(len(tokens), len(tokens) + max(1, len(scored))))
         for index in scored or [None]:
             token = {
