@@ -312,8 +312,8 @@ def own_mesh(split_weights: int) -> Mesh | None:
     devices = np.array(jax.local_devices())
     if devices.size % split_weights:
         raise InputError(
-            f"the weights cannot be split over {split_weights} of the {devices.size} devices of "
-            "this process evenly"
+            f"split_weights is {split_weights}; it must divide the number of devices of this "
+            f"process, {devices.size}"
         )
     if devices.size == 1:
         return None

@@ -194,7 +194,7 @@ def test_controls_are_stored_beside_the_curves(entries, tmp_path):
     [
         ({"together": 0}, "together is 0"),
         ({"process": (2, 2)}, "process is 2 of 2"),
-        ({"split_weights": 3}, "split over 3"),
+        ({"split_weights": 3}, "must divide"),
     ],
 )
 def test_arguments_that_cannot_be_used(options, said, entries, tmp_path):
