@@ -64,7 +64,7 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
             where = folder / "comparisons" / search / name
             bar = sys.stderr.isatty()
             found[search] = compare_methods(entries, where, settings, chosen, progress=bar)
-            failed |= any(report.failures for report in found[search].reports.values())
+            failed |= any(summary.failures for summary in found[search].summaries.values())
         print(f"## {name}\n\n{markdown(found['exact'], found['auto'])}\n", flush=True)
     items = [one for one in read_list(book.lists["words"]) if isinstance(one, Item)]
     cases = [

@@ -76,7 +76,7 @@ def main() -> int:
     begin = time.perf_counter()
     with tqdm(desc="eagle-jax", unit=" forwards", mininterval=1) as bar:
         (found,) = find_orders(
-            [scorer], "exact", report=lambda state: bar.update(state.forwards - bar.n)
+            [scorer], "exact", on_progress=lambda state: bar.update(state.forwards - bar.n)
         )
     seconds = time.perf_counter() - begin
     matmul.append(_matmul_rate(dtype))

@@ -17,7 +17,7 @@ from eagle_jax.inputs.regions import Regions
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.scoring.case import Answer, Case, Target, TargetIds, ask
 from eagle_jax.scoring.model import Model
-from eagle_jax.search import Found, Limits, Objective, Progress, find_orders
+from eagle_jax.search import Limits, Objective, Progress, SearchResult, find_orders
 from eagle_jax.search.interrupts import first_interrupt_waits, never
 from eagle_jax.search.methods import chosen_search
 
@@ -137,13 +137,13 @@ def explain(
         tqdm(disable=not progress, unit=" forwards", leave=False) as bar,
     ):
 
-        def report(state: Progress) -> None:
+        def on_progress(state: Progress) -> None:
             bar.total = state.planned
             if state.area is not None:
                 bar.set_postfix_str(f"insertion - deletion {state.area:.3f}", refresh=False)
             bar.update(state.forwards - bar.n)
 
-        (found,) = approach.find([case], report=report, interrupted=interrupted)
+        (found,) = approach.find([case], on_progress=on_progress, interrupted=interrupted)
     return conclude(case, approach, *found, time.perf_counter() - begin)
 
 
@@ -188,9 +188,9 @@ class Approach(NamedTuple):
         self,
         cases: Sequence[Case],
         together: int | None = None,
-        report: Callable[[Progress], Any] = lambda progress: None,
+        on_progress: Callable[[Progress], Any] = lambda progress: None,
         interrupted: Callable[[], bool] = never,
-    ) -> list[tuple[Found, Float32[np.ndarray, "H W"] | None, int]]:
+    ) -> list[tuple[SearchResult, Float32[np.ndarray, "H W"] | None, int]]:
         """What is found for each case, the map it was found by, if by one, and how many passes
         the gradient was taken of."""
         if self.method != "eagle":
@@ -199,10 +199,10 @@ class Approach(NamedTuple):
             def count(forwards: int) -> None:
                 nonlocal seen
                 seen += forwards
-                report(Progress(seen, None, None, (None,) * len(cases)))
+                on_progress(Progress(seen, None, None, (None,) * len(cases)))
 
             ranked = rank_regions(
-                cases, self.method, self.told, together=together, report=count
+                cases, self.method, self.told, together=together, on_progress=count
             )
             return [(one.found, one.heat, one.backwards) for one in ranked]
         found = find_orders(
@@ -211,7 +211,7 @@ class Approach(NamedTuple):
             objective=self.objective,
             limits=self.limits,
             together=together,
-            report=report,
+            on_progress=on_progress,
             interrupted=interrupted,
         )
         return [(one, None, 0) for one in found]
@@ -237,7 +237,7 @@ def _case(
 def conclude(
     case: Case,
     approach: Approach,
-    found: Found,
+    found: SearchResult,
     heat: Float32[np.ndarray, "H W"] | None,
     backwards: int,
     seconds: float,

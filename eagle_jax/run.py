@@ -40,7 +40,7 @@ from eagle_jax.results.run_folder import (
 from eagle_jax.scoring.answers import regenerate
 from eagle_jax.scoring.case import Case, ask
 from eagle_jax.scoring.model import Model, find_folder, load
-from eagle_jax.search import Found, Limits, Objective, Progress, curves_along
+from eagle_jax.search import Limits, Objective, Progress, SearchResult, curves_along
 from eagle_jax.search.controls import control_orders
 from eagle_jax.search.correction import correct_by_bisection, correct_by_scan
 from eagle_jax.search.lockstep import lockstep_kind
@@ -50,7 +50,7 @@ _DEFAULTS = Settings()
 _AHEAD = 4
 
 
-class Report(NamedTuple):
+class RunSummary(NamedTuple):
     """What one process did.
 
     Attributes:
@@ -78,7 +78,7 @@ def run_list(
     split_weights: int = 1,
     process: tuple[int, int] = (0, 1),
     progress: bool = False,
-) -> Report:
+) -> RunSummary:
     """Explains every item of a list, each into a small folder of its own.
 
     What is finished stays finished: a run that was ended in any way goes on where it stopped
@@ -137,7 +137,7 @@ def run_list(
         )
         with tqdm(total=len(waiting), unit="item", disable=not progress) as bar:
             work.explain_all(model, waiting, bar)
-    return Report(
+    return RunSummary(
         finished=before + work.finished,
         before=before,
         failures=tuple(work.failures),
@@ -205,7 +205,7 @@ class _Work:
         begin = time.perf_counter()
         scored = 0
 
-        def report(state: Progress) -> None:
+        def on_progress(state: Progress) -> None:
             nonlocal scored
             scored = state.forwards
             rate = scored / (time.perf_counter() - begin)
@@ -213,7 +213,7 @@ class _Work:
 
         cases = [case for _, case in group]
         try:
-            found = self.approach.find(cases, self.together, report)
+            found = self.approach.find(cases, self.together, on_progress)
         except Exception as error:  # whatever it is, the other groups go on
             self._fail([item for item, _ in group], error, bar)
             return
@@ -236,7 +236,7 @@ class _Work:
         self,
         item: Item,
         case: Case,
-        found: tuple[Found, np.ndarray | None, int],
+        found: tuple[SearchResult, np.ndarray | None, int],
         seconds: float,
     ) -> Result:
         settings, curves = self.settings, found[0].curves

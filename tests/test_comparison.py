@@ -81,7 +81,7 @@ def test_what_is_done_is_not_done_again(found, entries, monkeypatch):
     monkeypatch.setattr(judging, "judge", None)
     again = compare_methods(entries, out, settings, METHODS)
     assert again.columns == before.columns and again.costs == before.costs
-    assert all(one.forwards == 0 and one.finished == 2 for one in again.reports.values())
+    assert all(one.forwards == 0 and one.finished == 2 for one in again.summaries.values())
 
 
 @pytest.mark.parametrize("partition", ["pixel", "patch"])

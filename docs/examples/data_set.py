@@ -35,9 +35,11 @@ path = folder / "questions.jsonl"
 path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 settings = eagle_jax.Settings(model="demo", regions="grid:3x3")
-report = eagle_jax.run_list(read_list(path), folder / "results", settings)
-print(f"{report.finished} finished, {report.before} of them before; {report.forwards} forwards")
-for failure in report.failures:
+summary = eagle_jax.run_list(read_list(path), folder / "results", settings)
+print(
+    f"{summary.finished} finished, {summary.before} of them before; {summary.forwards} forwards"
+)
+for failure in summary.failures:
     print(f"{failure.place}: {failure.reason}")
 
 print(page(eagle_jax.evaluate(folder / "results")))

@@ -19,7 +19,7 @@ def answer_all(
     conversations: Sequence[Conversation[Outcome]],
     scorers: Sequence[Scorer],
     together: int | None = None,
-    report: Callable[[int], Any] = lambda forwards: None,
+    on_progress: Callable[[int], Any] = lambda forwards: None,
 ) -> list[tuple[Outcome, int, int]]:
     """Answers conversations until all have ended, in lockstep.
 
@@ -27,7 +27,7 @@ def answer_all(
       conversations: one for each scorer, not yet begun.
       scorers: the set functions that answer them.
       together: see `eagle_jax.search.lockstep.Lockstep`.
-      report: called after each round with the number of masked images it scored.
+      on_progress: called after each round with the number of masked images it scored.
 
     Returns:
       For each conversation its outcome, the number of masked images it asked for, and in how
@@ -47,5 +47,5 @@ def answer_all(
             except StopIteration as end:
                 outcomes[i] = end.value, int(forwards[i]), int(rounds[i])
                 del asked[i]
-        report(sum(map(len, scores.values())))
+        on_progress(sum(map(len, scores.values())))
     return [outcomes[i] for i in range(len(scorers))]

@@ -20,7 +20,7 @@ from eagle_jax.baselines.tam import tam
 from eagle_jax.errors import InputError
 from eagle_jax.scoring.case import Case
 from eagle_jax.scoring.scorer import Scorer
-from eagle_jax.search import Found, curves_along
+from eagle_jax.search import SearchResult, curves_along
 from eagle_jax.search.sets import Curves, curves_from, sets_along
 
 Option = str | int | float | bool | None
@@ -167,7 +167,7 @@ class Ranked(NamedTuple):
 
     scores: Float64[np.ndarray, " n"]
     heat: Float32[np.ndarray, "H W"] | None
-    found: Found
+    found: SearchResult
     backwards: int
 
 
@@ -218,7 +218,7 @@ def rank_regions(
     options: Mapping[str, Option] | None = None,
     *,
     together: int | None = None,
-    report: Callable[[int], Any] = lambda forwards: None,
+    on_progress: Callable[[int], Any] = lambda forwards: None,
 ) -> list[Ranked]:
     """Ranks the regions of images by a method other than EAGLE.
 
@@ -228,7 +228,7 @@ def rank_regions(
       options: what it is told, by name, see `Method.options`.
       together: number of images that programs are compiled for, see
         `eagle_jax.search.lockstep.Lockstep`.
-      report: called now and then with the number of images the model saw since.
+      on_progress: called now and then with the number of images the model saw since.
 
     Returns:
       What was found for each.
@@ -244,7 +244,7 @@ def rank_regions(
         return [
             _painted(method, scorer, *one)
             for scorer, one in zip(
-                scorers, answer_all(talks, scorers, together, report), strict=True
+                scorers, answer_all(talks, scorers, together, on_progress), strict=True
             )
         ]
     if chosen.look is None:
@@ -258,7 +258,7 @@ def rank_regions(
                 f"{', '.join(those)}"
             )
         ranked.append(_pooled(method, one, chosen.look(one, **told)))
-        report(ranked[-1].found.forwards)
+        on_progress(ranked[-1].found.forwards)
     return ranked
 
 
@@ -274,14 +274,16 @@ def _painted(method: str, scorer: Scorer, outcome: tuple, forwards: int, rounds:
     scores, curves = outcome
     labels = getattr(scorer, "labels", None)
     heat = None if labels is None else scores.astype(np.float32)[labels]
-    return Ranked(scores, heat, Found(curves, forwards, rounds, method), 0)
+    return Ranked(scores, heat, SearchResult(curves, forwards, rounds, method), 0)
 
 
 def _pooled(method: str, case: Case, found: Heat) -> Ranked:
     scores = pooled(case.labels, found.heat)
     curves = curves_along(case.scorer, _order(scores))
     forwards = found.forwards + 2 * case.scorer.regions
-    return Ranked(scores, found.heat, Found(curves, forwards, 2, method), found.backwards)
+    return Ranked(
+        scores, found.heat, SearchResult(curves, forwards, 2, method), found.backwards
+    )
 
 
 def _order(scores: np.ndarray) -> np.ndarray:

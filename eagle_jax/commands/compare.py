@@ -119,10 +119,13 @@ def command(options: argparse.Namespace) -> int:
     )
     print(page(comparison))
     failed = False
-    for method, report in comparison.reports.items():
-        for one in report.failures:
+    for method, summary in comparison.summaries.items():
+        for failure in summary.failures:
             failed = True
-            print(f"failed: {method}, {one.place} ({one.name}): {one.reason}", file=sys.stderr)
+            print(
+                f"failed: {method}, {failure.place} ({failure.name}): {failure.reason}",
+                file=sys.stderr,
+            )
     return 1 if failed else 0
 
 

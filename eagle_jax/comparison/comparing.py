@@ -18,7 +18,7 @@ from eagle_jax.lists import Broken, Item
 from eagle_jax.results.manifest import Settings
 from eagle_jax.results.measures import Kind
 from eagle_jax.results.run_folder import read_result
-from eagle_jax.run import Report, own_mesh, run_list
+from eagle_jax.run import RunSummary, own_mesh, run_list
 from eagle_jax.scoring.filled import require_fill
 
 # Items whose maps are drawn.
@@ -31,12 +31,12 @@ class Comparison(NamedTuple):
     Attributes:
       columns: by kind of item.
       costs: by method.
-      reports: what this process ran of each method.
+      summaries: what this process ran of each method.
     """
 
     columns: dict[Kind, list[Column]]
     costs: dict[str, Cost]
-    reports: dict[str, Report]
+    summaries: dict[str, RunSummary]
 
 
 def compare_methods(
@@ -95,7 +95,7 @@ def compare_methods(
     if settings.options:
         raise InputError("methods are compared with their own options: give none")
     views = View(granularity, fill), View(HELD_OUT, "blur" if fill != "blur" else "mean")
-    reports = {
+    summaries = {
         method: run_list(
             entries,
             out / method,
@@ -125,7 +125,9 @@ def compare_methods(
         for method in methods
         if finished(out / method)
     }
-    return Comparison(columns_of(out, evaluations, views), costs_of(out, evaluations), reports)
+    return Comparison(
+        columns_of(out, evaluations, views), costs_of(out, evaluations), summaries
+    )
 
 
 def _draw(out: Path, names: Sequence[str], methods: Sequence[str]) -> None:

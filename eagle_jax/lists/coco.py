@@ -12,7 +12,7 @@ from eagle_jax.lists.items import Item
 from eagle_jax.lists.naming import Draft, plain_name
 from eagle_jax.lists.prompts import CAPTION
 
-Found = Iterator[tuple[str, dict[str, Any] | InputError]]
+Joined = Iterator[tuple[str, dict[str, Any] | InputError]]
 
 
 def is_annotations(document: dict[str, Any]) -> bool:
@@ -20,7 +20,7 @@ def is_annotations(document: dict[str, Any]) -> bool:
     return all(isinstance(document.get(name), list) for name in ("images", "annotations"))
 
 
-def join(document: dict[str, Any]) -> Found:
+def join(document: dict[str, Any]) -> Joined:
     """Joins annotations with the pictures and categories they refer to by number.
 
     Of captions, each picture that has one is an entry. Of objects, each is an entry that is
@@ -69,7 +69,7 @@ def read_instance(entry: Entry, place: str, root: Path) -> Draft:
     return Draft(item, entry["file_name"])
 
 
-def _join_captions(images: list[Any], annotations: list[Any]) -> Found:
+def _join_captions(images: list[Any], annotations: list[Any]) -> Joined:
     known = {one["id"] for one in images if isinstance(one, dict) and _is_number(one.get("id"))}
     captioned = set()
     for number, one in enumerate(annotations, 1):
@@ -90,7 +90,7 @@ def _join_captions(images: list[Any], annotations: list[Any]) -> Found:
             yield f"images entry {number}", one | {"captions": True}
 
 
-def _join_objects(images: list[Any], annotations: list[Any], categories: Any) -> Found:
+def _join_objects(images: list[Any], annotations: list[Any], categories: Any) -> Joined:
     files, names = _by_number(images, "file_name"), _by_number(categories, "name")
     good: list[tuple[int, dict[str, Any]]] = []
     for number, one in enumerate(annotations, 1):

@@ -147,13 +147,13 @@ class Session:
         begun = self._begun(case, ends)
         approach = Approach("eagle", {}, self._search, Objective(), Limits(self._budget))
 
-        def report(progress: Progress) -> None:
+        def on_progress(progress: Progress) -> None:
             (curves,) = progress.curves
             so_far = {} if curves is None else curves._asdict()
             so_far |= {"forwards": progress.forwards, "seconds": time.perf_counter() - begin}
             tell(dataclasses.replace(begun, **so_far), progress.planned)
 
-        (found,) = approach.find([case], report=report, interrupted=cancelled.is_set)
+        (found,) = approach.find([case], on_progress=on_progress, interrupted=cancelled.is_set)
         if cancelled.is_set():
             raise Cancelled
         seconds = time.perf_counter() - begin

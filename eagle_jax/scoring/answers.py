@@ -141,7 +141,7 @@ def _answers(
     max_new_tokens: int,
     settle: Sequence[str] = (),
     batch_size: int | None = None,
-    report: Callable[[int], Any] = lambda answers: None,
+    on_progress: Callable[[int], Any] = lambda answers: None,
 ) -> list[np.ndarray]:
     network = model.network
     context = network.config.decoder.context
@@ -179,7 +179,7 @@ def _answers(
             _decode(network, question, sets, end_ids, settling, max_new_tokens=max_new_tokens)
         )
         answers += [row[row >= 0] for row in new[: len(part)]]
-        report(len(part))
+        on_progress(len(part))
     return answers
 
 

@@ -9,7 +9,14 @@ from eagle_jax.search.bidirectional import bidirectional
 from eagle_jax.search.exact import exact
 from eagle_jax.search.lazy import lazy
 from eagle_jax.search.limits import Limits
-from eagle_jax.search.rounds import Found, Objective, Problem, Progress, Rounds, run_rounds
+from eagle_jax.search.rounds import (
+    Objective,
+    Problem,
+    Progress,
+    Rounds,
+    SearchResult,
+    run_rounds,
+)
 
 
 class Search(NamedTuple):
@@ -74,9 +81,9 @@ def find_orders(
     objective: Objective | None = None,
     limits: Limits | None = None,
     together: int | None = None,
-    report: Callable[[Progress], Any] = lambda progress: None,
+    on_progress: Callable[[Progress], Any] = lambda progress: None,
     interrupted: Callable[[], bool] = lambda: False,
-) -> list[Found]:
+) -> list[SearchResult]:
     """Searches for the order in which the regions of each image matter.
 
     Args:
@@ -85,7 +92,7 @@ def find_orders(
       objective: what is sought; None for both weights 1.
       limits: where to end; None for no limits.
       together: number of images that programs are compiled for, see `Lockstep`.
-      report: called after each round.
+      on_progress: called after each round.
       interrupted: asked before each round; once it says so, all searches conclude with what
         they have.
 
@@ -102,7 +109,7 @@ def find_orders(
         objective or Objective(),
         limits or Limits(),
         together=together,
-        report=report,
+        on_progress=on_progress,
         interrupted=interrupted,
     )
 

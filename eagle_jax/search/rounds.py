@@ -138,7 +138,7 @@ class Problem(NamedTuple):
     limits: Limits = Limits()
 
 
-class Found(NamedTuple):
+class SearchResult(NamedTuple):
     """What came of a search.
 
     Attributes:
@@ -183,9 +183,9 @@ def run_rounds(
     limits: Limits,
     *,
     together: int | None = None,
-    report: Callable[[Progress], Any] = lambda progress: None,
+    on_progress: Callable[[Progress], Any] = lambda progress: None,
     interrupted: Callable[[], bool] = lambda: False,
-) -> list[Found]:
+) -> list[SearchResult]:
     """Runs one search for each scorer, all of them in lockstep.
 
     Args:
@@ -196,7 +196,7 @@ def run_rounds(
       objective: what is sought.
       limits: of each search; the time is that of all of them.
       together: see `Lockstep`.
-      report: called after each round.
+      on_progress: called after each round.
       interrupted: asked before each round; once it says so, all searches conclude.
 
     Returns:
@@ -214,7 +214,7 @@ def run_rounds(
     asked = {i: next(search) for i, search in enumerate(running)}
     latest = list(asked.values())
     forwards, rounds = np.zeros(len(scorers), int), np.zeros(len(scorers), int)
-    found: dict[int, Found] = {}
+    found: dict[int, SearchResult] = {}
     ended: dict[int, str] = {}
 
     def answer(i: int, scores: Float32[np.ndarray, "b t"] | None) -> None:
@@ -226,7 +226,7 @@ def run_rounds(
         except StopIteration as end:
             del asked[i]
             solution = end.value
-            found[i] = Found(
+            found[i] = SearchResult(
                 solution.curves,
                 int(forwards[i]),
                 int(rounds[i]),
@@ -258,7 +258,7 @@ def run_rounds(
             forwards[i] += len(own)
             rounds[i] += 1
             answer(i, own)
-        report(_progress(problems, latest, int(forwards.sum())))
+        on_progress(_progress(problems, latest, int(forwards.sum())))
     return [found[i] for i in range(len(scorers))]
 
 

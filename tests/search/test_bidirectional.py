@@ -52,7 +52,7 @@ def test_orders_and_curves_of_the_published_procedure(n, seed, weights):
 @pytest.mark.parametrize("n, forwards", [(33, 584), (48, 960), (64, 1412), (100, 2612)])
 def test_published_call_counts(n, forwards):
     scorer, watched = set_functions.smooth(n), []
-    (found,) = find_orders([scorer], "bidirectional", report=watched.append)
+    (found,) = find_orders([scorer], "bidirectional", on_progress=watched.append)
     assert found.forwards == sum(scorer.calls) == forwards
     assert {one.planned for one in watched} == {forwards}
 

@@ -38,7 +38,7 @@ def test_each_image_finds_what_it_finds_alone(together, scorers):
         "exact",
         objective=Objective(0.7, 1.3),
         together=together,
-        report=watched.append,
+        on_progress=watched.append,
     )
     for ours, scorer in zip(found, scorers, strict=True):
         alone = questions.greedy(scorer, 0.7, 1.3)

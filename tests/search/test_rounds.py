@@ -77,7 +77,7 @@ def test_a_search_stops_where_the_score_is_restored(search):
 
 def test_progress_counts_forwards_and_knows_the_area_so_far():
     scorers, watched = [set_functions.smooth(9, seed) for seed in (0, 1)], []
-    found = find_orders(scorers, "exact", report=watched.append)
+    found = find_orders(scorers, "exact", on_progress=watched.append)
     assert [one.forwards for one in watched] == [4, 40, 72, 100, 124, 144, 160, 172, 180]
     assert {one.planned for one in watched} == {180}
     area = np.full(9, 1 / 9)

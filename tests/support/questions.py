@@ -15,7 +15,7 @@ from eagle_jax.models.families.vision_language import VisionLanguageModel
 from eagle_jax.scoring.model import abstract_network, read_image_settings
 from eagle_jax.scoring.question import lay_out, on_devices
 from eagle_jax.scoring.scorer import MaskedImageScorer
-from eagle_jax.search import Found, Objective, find_orders
+from eagle_jax.search import Objective, SearchResult, find_orders
 
 
 def load_network(folder) -> VisionLanguageModel:
@@ -105,7 +105,7 @@ def make_question(
     )
 
 
-def greedy(scorer, insight_weight=1.0, necessity_weight=1.0) -> Found:
+def greedy(scorer, insight_weight=1.0, necessity_weight=1.0) -> SearchResult:
     """The exact search for one scorer."""
     objective = Objective(insight_weight, necessity_weight)
     (found,) = find_orders([scorer], "exact", objective=objective)
