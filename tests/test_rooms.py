@@ -1,6 +1,7 @@
-"""Data flows one way: a room imports only what stands on a lower floor."""
+"""Data flows one way: a room imports only from lower floors."""
 
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -16,46 +17,45 @@ FLOORS = [
     ["commands"],
     ["cli"],
 ]
-# Within models/ the same holds.
+# The same rule holds inside models/.
 LAYERS = [["layers"], ["checkpoints"], ["families"]]
 
 
 def _modules() -> dict[str, Path]:
     """Dotted name of every module of the package, as it is installed."""
-    found = {}
+    modules = {}
     for folder, name in (("eagle_jax", ""), ("models", "models."), ("kernels", "kernels.")):
         for path in sorted((ROOT / folder).rglob("*.py")):
             inner = path.relative_to(ROOT / folder).with_suffix("").as_posix()
-            found["eagle_jax." + name + inner.replace("/", ".")] = path
-    return {name.removesuffix(".__init__"): path for name, path in found.items()}
+            modules["eagle_jax." + name + inner.replace("/", ".")] = path
+    return {name.removesuffix(".__init__"): path for name, path in modules.items()}
 
 
 MODULES = _modules()
 
 
 def _imports(path: Path) -> set[str]:
-    """Modules of the package that a file names in any import, wherever it stands."""
-    found = set()
+    """Modules of the package that a file imports, at its top or inside a function."""
+    imported = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {one.name for one in node.names}
+            imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            named = {f"{node.module}.{one.name}" for one in node.names}
-            found |= {one if one in MODULES else node.module for one in named}
-    return {one for one in found if one in MODULES and one != "eagle_jax"}
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            imported |= {name if name in MODULES else node.module for name in names}
+    return {name for name in imported if name in MODULES and name != "eagle_jax"}
 
 
 GRAPH = {name: _imports(path) for name, path in MODULES.items() if name != "eagle_jax"}
 
 
 def _upward(floors: list[list[str]], inside: str) -> list[str]:
-    """Imports between the rooms of a folder that do not lead down."""
+    """Imports between the rooms of a folder that do not lead to a lower floor."""
     floor = {f"{inside}.{room}": i for i, rooms in enumerate(floors) for room in rooms}
 
     def room(name: str) -> str | None:
         depth = inside.count(".") + 2
-        found = ".".join(name.split(".")[:depth])
-        return found if name.startswith(f"{inside}.") else None
+        return ".".join(name.split(".")[:depth]) if name.startswith(f"{inside}.") else None
 
     return [
         f"{name} imports {other}"
@@ -68,6 +68,15 @@ def _upward(floors: list[list[str]], inside: str) -> list[str]:
 
 def test_a_room_imports_only_from_lower_floors():
     assert _upward(FLOORS, "eagle_jax") == []
+
+
+def test_the_table_of_floors_in_contributing_is_the_one_tested_here():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.*?) \|", text, re.MULTILINE)
+    rooms = {int(floor): re.findall(r"`(\w+)(?:/|\.py)`", names) for floor, names in rows}
+    assert {floor: sorted(names) for floor, names in rooms.items()} == {
+        floor: sorted(names) for floor, names in enumerate(FLOORS, start=1)
+    }
 
 
 def test_models_are_three_layers():
