@@ -123,7 +123,7 @@ def test_the_example_of_three_regions_can_be_followed_by_hand():
 
 
 def as_without_a_mesh(names):
-    """The program on a mesh against NumPy over the same masks, scored on one device."""
+    """The program on a mesh against NumPy over the same sets, scored on one device."""
     case = eagle_jax.ask(
         eagle_jax.load("demo"),
         names["case"].image,
@@ -137,11 +137,11 @@ def as_without_a_mesh(names):
     visible = np.concatenate([jax.random.bernoulli(key, 0.5, shape) for key in keys])
     p = case.scorer(visible)[:, 0]
     means = [p[seen].mean() - p[~seen].mean() for seen in visible.T]
-    np.testing.assert_allclose(names["found"], means, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(names["importances"], means, rtol=1e-4, atol=1e-5)
 
 
 def adds_up(names):
-    """Integrated gradients: the regions' shares sum to what the whole image adds."""
+    """Integrated gradients of the regions add up to log p(full) - log p(blank)."""
     blank, full = names["ends"][:, 0]
     assert names["added"].sum() == pytest.approx(full - blank, rel=0.01)
 
@@ -152,7 +152,7 @@ def counts_forwards(names):
 
 
 def points_at_the_boat(names):
-    assert names["names"][names["found"].order[0]] == "boat"
+    assert names["names"][names["attribution"].order[0]] == "boat"
 
 
 def finishes(names):
