@@ -9,5 +9,5 @@ from eagle_jax.comparison.columns import Cost as Cost
 from eagle_jax.comparison.comparing import Comparison as Comparison
 from eagle_jax.comparison.comparing import compare_methods as compare_methods
 from eagle_jax.comparison.judging import GRANULARITIES as GRANULARITIES
-from eagle_jax.comparison.judging import View as View
+from eagle_jax.comparison.judging import Perturbation as Perturbation
 from eagle_jax.comparison.judging import judge as judge

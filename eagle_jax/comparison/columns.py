@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eagle_jax.comparison.judging import View, finished, judgement
+from eagle_jax.comparison.judging import Perturbation, finished, judgement
 from eagle_jax.evaluation import Evaluation
 from eagle_jax.metrics.statistics import (
     Interval,
@@ -59,14 +59,14 @@ class Cost(NamedTuple):
 
 
 def columns_of(
-    out: Path, evaluations: dict[str, Evaluation], views: Sequence[View]
+    out: Path, evaluations: dict[str, Evaluation], perturbations: Sequence[Perturbation]
 ) -> dict[Kind, list[Column]]:
     """All columns, by kind of item.
 
     Args:
       out: folder of the comparison.
       evaluations: of each method's run.
-      views: that were judged.
+      perturbations: that were judged.
     """
     kinds = {kind: None for one in evaluations.values() for kind in one.groups}
     columns = {}
@@ -77,14 +77,14 @@ def columns_of(
             if kind in one.groups
         }
         found = []
-        for view in views:
-            where = f"{view.partition}, {view.fill}"
+        for perturbation in perturbations:
+            where = f"{perturbation.partition}, {perturbation.fill}"
             for what, better in (("insertion", "higher"), ("deletion", "lower")):
                 values = {
                     method: {
                         name: judged[what]
                         for name in items
-                        if (judged := judgement(out, view, method, name)) is not None
+                        if (judged := judgement(out, perturbation, method, name)) is not None
                     }
                     for method, items in rows.items()
                 }

@@ -19,6 +19,7 @@ from eagle_jax.inputs.resize import resize_last_axis, resize_weights
 # Pixel values composed or resized at once; bounds the memory of large images and of many tiles
 # to a few of these.
 _CHUNK_VALUES = 2**24
+_BLACK = np.zeros((1, 1, 3), np.uint8)
 
 
 @jax.tree_util.register_dataclass
@@ -53,6 +54,7 @@ class ImagePlan:
 
     Attributes:
       image: uint8 (3, H, W), source pixels, padded.
+      fill: uint8 (3, H, W), pixels shown where regions are hidden; (3, 1, 1) for one colour.
       labels: int32 (H, W), region of each source pixel; 0 in the padding.
       views: the `View` objects, in the order in which their patches follow each other.
       table: float32 (3, 256), normalised value of each uint8 value of each channel.
@@ -63,6 +65,7 @@ class ImagePlan:
     """
 
     image: Any
+    fill: Any
     labels: Any
     views: tuple[View, ...]
     table: Any
@@ -77,14 +80,18 @@ class ImagePlan:
 
 
 def plan_image(
-    image: UInt8[np.ndarray, "H W 3"], labels: Int32[np.ndarray, "H W"], settings: ImageSettings
+    image: UInt8[np.ndarray, "H W 3"],
+    labels: Int32[np.ndarray, "H W"],
+    settings: ImageSettings,
+    fill: UInt8[np.ndarray, "_ _ 3"] = _BLACK,
 ) -> ImagePlan:
     """Prepares one image and its regions for `masked_patches`.
 
     Args:
       image: uint8 (H, W, 3) source pixels.
       labels: int32 (H, W) region of each pixel, 0 to n - 1.
-      settings: of the model's image processor.
+      settings: settings of the model's image processor.
+      fill: uint8 (H, W, 3) pixels shown where regions are hidden, or (1, 1, 3) for one colour.
 
     Returns:
       The plan, with NumPy arrays; `jax.device_put` moves it.
@@ -95,11 +102,14 @@ def plan_image(
     """
     height, width = image.shape[:2]
     frames = settings.frames(height, width)
+    uniform = fill.shape[:2] == (1, 1)
     if frames[0].resized == (height, width) and len(frames) == 1:
         # Cropped but not resized: what is cut off need not travel to the device.
         (top, left), (height, width) = frames[0].origin, frames[0].shape
         image = image[top : top + height, left : left + width]
         labels = labels[top : top + height, left : left + width]
+        if not uniform:
+            fill = fill[top : top + height, left : left + width]
         frames = (frames[0]._replace(resized=(height, width), origin=(0, 0)),)
     views = tuple(_view(frame, height, width) for frame in frames)
     padding = [
@@ -111,6 +121,9 @@ def plan_image(
     ]
     return ImagePlan(
         image=np.pad(image.transpose(2, 0, 1), [(0, 0), *padding]),
+        fill=np.pad(
+            fill.transpose(2, 0, 1), [(0, 0), *(padding if not uniform else [(0, 0)] * 2)]
+        ),
         labels=np.pad(labels, padding),
         views=views,
         table=_normalisation_table(settings),
@@ -138,14 +151,15 @@ def _normalisation_table(settings: ImageSettings) -> np.ndarray:
 
 
 def masked_patches(plan: ImagePlan, visible: Bool[Array, "b n"]) -> Float32[Array, "b p e"]:
-    """Hides regions of an image and prepares what remains as the published processor would.
+    """Prepares masked images as the published processor would.
 
-    Hidden pixels are black (0) in the source image, before resizing. To be called inside a
-    jitted program; nothing but the plan's static part and the shapes decides what is compiled.
+    Hidden pixels are those of the fill, in the source image, before resizing. To be called
+    inside a jitted program, which is compiled for the plan's static fields and the shapes.
 
     Args:
       plan: from `plan_image`.
-      visible: which regions can be seen, for each mask; n may exceed the number of regions.
+      visible: one row per masked image, True for a visible region; n may exceed the number of
+        regions.
 
     Returns:
       Normalised patches, e = 3 * patch_size**2, channel-major. Qwen: merged tokens contiguous
@@ -169,8 +183,8 @@ def soft_patches(plan: ImagePlan, mask: Float[Array, "b n"]) -> Float32[Array, "
 
     Args:
       plan: from `plan_image`; `Case.question.plan`.
-      mask: share of each region's brightness that remains, from 0 (black) to 1; n may exceed
-        the number of regions.
+      mask: how much of each region is visible, from 0 (the fill) to 1 (the image); n may
+        exceed the number of regions.
 
     Returns:
       Normalised patches, for `eagle_jax.log_score_patches`.
@@ -184,9 +198,10 @@ def _soft_view(plan: ImagePlan, view: View, mask: Array) -> Array:
     if view.horizontal is None and view.vertical is None:
         pixels, labels = _own_patches(plan, view)
         share = mask[:, labels]
-        patches = share * pixels + (1 - share) * plan.table[:, :1]
+        patches = share * pixels + (1 - share) * _fill_patches(plan, view)
     else:
-        values = mask[:, None, plan.labels] * plan.image
+        share = mask[:, None, plan.labels]
+        values = share * plan.image + (1 - share) * plan.fill
         patches = _patchify(_resized(plan, view, values), plan, view)
         black, white = plan.table[:, :1], plan.table[:, 255:]
         patches = black + patches * ((white - black) / 255)
@@ -267,7 +282,7 @@ def _side(plan: ImagePlan, view: View) -> int:
 
 def _select_patches(plan: ImagePlan, view: View, visible: Array) -> Array:
     pixels, labels = _own_patches(plan, view)
-    return jnp.where(visible[:, labels], pixels, plan.table[:, :1])
+    return jnp.where(visible[:, labels], pixels, _fill_patches(plan, view))
 
 
 def _own_patches(plan: ImagePlan, view: View) -> tuple[Array, Array]:
@@ -277,9 +292,17 @@ def _own_patches(plan: ImagePlan, view: View) -> tuple[Array, Array]:
     return pixels, _patchify(plan.labels[None, :height, :width], plan, view)
 
 
+def _fill_patches(plan: ImagePlan, view: View) -> Array:
+    """Normalised pixels of the fill, in patches or as one colour (3, 1)."""
+    if plan.fill.shape[-2:] == (1, 1):
+        return _lookup(plan.table, plan.fill[..., 0])
+    height, width = _shape(plan, view)
+    return _lookup(plan.table, _patchify(plan.fill[:, :height, :width], plan, view))
+
+
 def _resize_patches(plan: ImagePlan, view: View, visible: Array) -> Array:
     seen = visible[:, None, plan.labels]
-    values = jnp.where(seen, plan.image, 0).astype(jnp.float32)
+    values = jnp.where(seen, plan.image, plan.fill).astype(jnp.float32)
     values = _resized(plan, view, values).astype(jnp.uint8)
     return _lookup(plan.table, _patchify(values, plan, view))
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.answer import decode_answer
+from eagle_jax.inputs.fill import Fill, fill_pixels, read_fill
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.patches import ImagePlan, masked_patches, plan_image
 from eagle_jax.inputs.prompt import Tokenizer, require_context
@@ -81,6 +82,7 @@ def regenerate(
     prompt: str,
     visible: Bool[np.ndarray, "b n"],
     *,
+    fill: Fill = "black",
     max_new_tokens: int = 16,
     settle: Sequence[str] = LABELS,
     batch_size: int | None = None,
@@ -101,8 +103,10 @@ def regenerate(
       image: a path, a PIL image, or an array of uint8 pixels.
       labels: int32 (H, W), the region of each pixel, 0 to n - 1.
       prompt: the question or instruction.
-      visible: one row per answer, True for a visible region; the others are black.
-      max_new_tokens: limit of an answer; 2 are enough for a model that begins with Yes or No.
+      visible: one row per answer, True for a visible region.
+      fill: what is shown in place of hidden regions, as in `eagle_jax.ask`.
+      max_new_tokens: largest number of tokens of an answer; 2 suffice for an answer that
+        begins with Yes or No.
       settle: words that settle an answer; none for whole answers.
       batch_size: answers decoded at once, a multiple of the devices along the mesh's "data"
         axis; None chooses.
@@ -124,7 +128,8 @@ def regenerate(
     regions = int(labels.max()) + 1
     if visible.shape[1] != regions:
         raise InputError(f"visible has {visible.shape[1]} columns for {regions} regions")
-    plan = plan_image(pixels, labels, model.image_settings)
+    shown = fill_pixels(pixels, read_fill(fill, pixels))
+    plan = plan_image(pixels, labels, model.image_settings, shown)
     prompt_ids = prompt_about(model, plan, prompt)
     with tqdm(total=len(visible), disable=not progress, unit="answer", leave=False) as bar:
         answers = _answers(
