@@ -149,7 +149,7 @@ def _normalisation_table(settings: ImageSettings) -> np.ndarray:
     return (values - mean) / np.asarray(settings.std, np.float32)[:, None]
 
 
-def masked_patches(plan: ImagePlan, visible: Bool[Array, "b n"]) -> Float32[Array, "b p e"]:
+def masked_patches(plan: ImagePlan, visible: Bool[Array, "b n"]) -> Float32[Array, "b p c"]:
     """Prepares masked images as the published processor would.
 
     Hidden pixels are those of the fill, in the source image, before resizing. To be called
@@ -161,7 +161,7 @@ def masked_patches(plan: ImagePlan, visible: Bool[Array, "b n"]) -> Float32[Arra
         regions.
 
     Returns:
-      Normalised patches, e = 3 * patch_size**2, channel-major. Qwen: the patches of a merged
+      Normalised patches, c = 3 * patch_size**2 values each, channel-major. Qwen: the patches of a merged
       token follow each other, with a single frame; the processor repeats the frame
       `temporal_patch_size` times, so models sum the patch kernel over time. LLaVA: the crop,
       row by row. InternVL: tile by tile, row by row within a tile, the thumbnail last.
@@ -173,7 +173,7 @@ def masked_patches(plan: ImagePlan, visible: Bool[Array, "b n"]) -> Float32[Arra
     return jnp.concatenate(patches, axis=1)
 
 
-def soft_patches(plan: ImagePlan, mask: Float[Array, "b n"]) -> Float32[Array, "b p e"]:
+def soft_patches(plan: ImagePlan, mask: Float[Array, "b n"]) -> Float32[Array, "b p c"]:
     """Prepares images whose regions are blended with the fill; differentiable in the mask.
 
     At masks of zeros and ones the patches are those of `masked_patches`. A resize rounds to

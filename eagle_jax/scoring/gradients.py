@@ -60,7 +60,7 @@ def gradient_batch_size(scorer: MaskedImageScorer) -> int:
 
 def whole_patches(
     question: Question, image: UInt8[Array, "3 y x"] | None = None
-) -> Float32[Array, "1 p e"]:
+) -> Float32[Array, "1 p c"]:
     """Patches of an image without hidden regions.
 
     Args:
@@ -77,8 +77,8 @@ def whole_patches(
 
 
 def patch_gradient(
-    network: Any, question: Question, patches: Float[Array, "b p e"]
-) -> Float32[Array, "b p e"]:
+    network: Any, question: Question, patches: Float[Array, "b p c"]
+) -> Float32[Array, "b p c"]:
     """Gradient of the mean target log-probability with respect to patches.
 
     Args:
@@ -94,7 +94,7 @@ def patch_gradient(
 
 
 def final_states(
-    network: Any, question: Question, patches: Float[Array, "b p e"]
+    network: Any, question: Question, patches: Float[Array, "b p c"]
 ) -> Float[Array, "b s e"]:
     """Final normalised hidden states of the whole sequence, the input of the head."""
     with full_precision(network):
@@ -102,7 +102,7 @@ def final_states(
 
 
 def tapped(
-    network: Any, question: Question, patches: Float[Array, "b p e"], layer: int
+    network: Any, question: Question, patches: Float[Array, "b p c"], layer: int
 ) -> Tapped:
     """Activation of one decoder layer, with the gradient of the target logits.
 
@@ -130,7 +130,7 @@ def tapped(
 
 
 def rolled_out_attention(
-    network: Any, question: Question, patches: Float[Array, "1 p e"]
+    network: Any, question: Question, patches: Float[Array, "1 p c"]
 ) -> Float32[Array, " v"]:
     """Attention rollout from the rows of the targets to the visual tokens.
 
@@ -165,7 +165,7 @@ def rolled_out_attention(
 
 
 def attention_relevance(
-    network: Any, question: Question, patches: Float[Array, "1 p e"]
+    network: Any, question: Question, patches: Float[Array, "1 p c"]
 ) -> Float32[Array, " v"]:
     """Relevance of the visual tokens: attention weighted by its gradient.
 
