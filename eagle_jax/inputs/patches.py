@@ -161,10 +161,10 @@ def masked_patches(plan: ImagePlan, visible: Bool[Array, "b n"]) -> Float32[Arra
         regions.
 
     Returns:
-      Normalised patches, c = 3 * patch_size**2 values each, channel-major. Qwen: the patches of a merged
-      token follow each other, with a single frame; the processor repeats the frame
-      `temporal_patch_size` times, so models sum the patch kernel over time. LLaVA: the crop,
-      row by row. InternVL: tile by tile, row by row within a tile, the thumbnail last.
+      Normalised patches of c = 3 * patch_size**2 values each, channel-major. Qwen: the patches
+      of a merged token follow each other, with a single frame; the processor repeats the
+      frame `temporal_patch_size` times, so models sum the patch kernel over time. LLaVA: the
+      crop, row by row. InternVL: tile by tile, row by row within a tile, the thumbnail last.
 
     References:
       EAGLE, arXiv 2509.22496, section 3.2.
