@@ -191,6 +191,7 @@ class _Work:
             target=target,
             target_ids=target_ids,
             regions=labels,
+            fill=settings.fill,
             max_new_tokens=settings.max_new_tokens,
             batch_size=self.batch_size,
             published_rounding=settings.published_rounding,
@@ -254,7 +255,9 @@ class _Work:
         if asks:
 
             def answer(visible):
-                return regenerate(case.model, case.image, case.labels, item.prompt, visible)
+                return regenerate(
+                    case.model, case.image, case.labels, item.prompt, visible, fill=case.fill
+                )
 
             if settings.regenerate == "scan":
                 answers = correct_by_scan(answer, curves.order)

@@ -16,9 +16,8 @@ from eagle_jax import (
     curves_along,
     load,
 )
-from eagle_jax.comparison import View, judge, judging
+from eagle_jax.comparison import Perturbation, judge, judging
 from eagle_jax.lists import read_list
-from eagle_jax.scoring.filled import FilledScorer
 
 METHODS = ("eagle", "leave-one-out", "random", "relevance")
 PROMPT = "Is there a cat in the image?"
@@ -90,7 +89,7 @@ def test_finer_parts_follow_the_map(partition, found, entries):
     attribution = Attribution.load(out / "leave-one-out" / "items" / entries[0].name)
     attribution = attribution.with_image(entries[0].image)
     model, saliency = load(settings.model), attribution.saliency
-    values = judge(model, attribution, View(partition, "mean"))
+    values = judge(model, attribution, Perturbation(partition, "mean"))
     if partition == "pixel":
         order = np.argsort(-saliency.ravel(), kind="stable")
         labels = np.empty(order.size, np.int32)
@@ -110,8 +109,9 @@ def test_finer_parts_follow_the_map(partition, found, entries):
         answer="Yes, a cat.",
         target="cat",
         regions=labels.reshape(90, 150).astype(np.int32),
+        fill="mean",
     )
-    curves = curves_along(FilledScorer(case, "mean"), order.astype(np.int32))
+    curves = curves_along(case.scorer, order.astype(np.int32))
     sizes = np.bincount(labels.ravel())[order] / labels.size
     shown = curves.insertion.mean(axis=1, dtype=np.float64)
     expected = float((sizes * (shown[1:] + shown[:-1]) / 2).sum())
@@ -122,10 +122,10 @@ def test_finer_parts_follow_the_map(partition, found, entries):
     "changed, message",
     [
         ({"methods": ("eagle", "shap")}, "method is 'shap'"),
-        ({"methods": ("tam", "tam")}, "at least one method, and none twice"),
+        ({"methods": ("tam", "tam")}, "name at least one method, each once"),
         ({"granularity": "word"}, "granularity is 'word'; it must be one of region, pixel"),
         ({"fill": "white"}, "fill is 'white'"),
-        ({"settings": Settings(options={"samples": 4})}, "their own options"),
+        ({"settings": Settings(options={"samples": 4})}, "their default options"),
     ],
 )
 def test_nothing_is_written_for_what_cannot_be_used(changed, message, entries, tmp_path):

@@ -18,11 +18,11 @@ from eagle_jax.baselines.maps import (
     shares,
     stretched,
 )
+from eagle_jax.inputs.fill import blurred
 from eagle_jax.inputs.image_settings import Frame
 from eagle_jax.inputs.patches import plan_image
 from eagle_jax.inputs.pixel_budget import PixelBudget
 from eagle_jax.scoring.case import Case
-from eagle_jax.scoring.filled import blurred
 from eagle_jax.scoring.gradients import (
     gradient_batch_size,
     require_gradients,

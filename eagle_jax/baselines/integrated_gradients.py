@@ -1,4 +1,4 @@
-"""Integrated gradients: from the black image to the whole one along a straight line."""
+"""Integrated gradients: from the fill to the image along a straight line."""
 
 import functools
 
@@ -17,7 +17,7 @@ from eagle_jax.scoring.gradients import (
 
 
 def integrated_gradients(case: Case, *, steps: int = 50) -> Heat:
-    """What each patch adds to the mean target log-probability on the way from black.
+    """What each patch adds to the mean target log-probability between fill and image.
 
     Args:
       case: what is explained.
@@ -47,13 +47,14 @@ def integrated_gradients(case: Case, *, steps: int = 50) -> Heat:
 @functools.partial(jax.jit, static_argnames=("steps", "batch_size"))
 def patch_values(network, question, *, steps: int, batch_size: int):
     """The attribution of each patch, float32 (p,); one batch's gradient at a time."""
-    black = whole_patches(question, jnp.zeros_like(question.plan.image))
-    change = whole_patches(question) - black
+    plan = question.plan
+    blank = whole_patches(question, jnp.broadcast_to(plan.fill, plan.image.shape))
+    change = whole_patches(question) - blank
     batches = -(-steps // batch_size)
     places = (jnp.arange(batches * batch_size) + 0.5) / steps
 
     def add(total, places):
-        gradient = patch_gradient(network, question, black + places[:, None, None] * change)
+        gradient = patch_gradient(network, question, blank + places[:, None, None] * change)
         # The last batch may reach beyond the image.
         return total + jnp.where((places < 1)[:, None, None], gradient, 0).sum(axis=0), None
 

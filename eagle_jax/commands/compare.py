@@ -39,7 +39,7 @@ examples:
 def add(commands: argparse._SubParsersAction) -> None:
     """Adds the command's parser."""
     from eagle_jax.comparison import GRANULARITIES
-    from eagle_jax.scoring.filled import FILLS
+    from eagle_jax.inputs.fill import FILLS
 
     parser = commands.add_parser(
         "compare",

@@ -9,29 +9,35 @@ from typing import NamedTuple
 
 from eagle_jax.baselines.methods import chosen_method
 from eagle_jax.comparison.columns import Column, Cost, columns_of, costs_of
-from eagle_jax.comparison.judging import GRANULARITIES, HELD_OUT, View, finished, judge_all
+from eagle_jax.comparison.judging import (
+    GRANULARITIES,
+    HELD_OUT,
+    Perturbation,
+    finished,
+    judge_all,
+)
 from eagle_jax.errors import InputError
 from eagle_jax.evaluation import evaluate
 from eagle_jax.files import write_file
+from eagle_jax.inputs.fill import FILLS
 from eagle_jax.inputs.images import read_image
 from eagle_jax.lists import Broken, Item
 from eagle_jax.results.manifest import Settings
 from eagle_jax.results.measures import Kind
 from eagle_jax.results.run_folder import read_result
 from eagle_jax.run import RunSummary, own_mesh, run_list
-from eagle_jax.scoring.filled import require_fill
 
-# Items whose maps are drawn.
+# Number of items whose maps are drawn.
 FIGURES = 4
 
 
 class Comparison(NamedTuple):
-    """What `compare_methods` found.
+    """Result of `compare_methods`.
 
     Attributes:
-      columns: by kind of item.
-      costs: by method.
-      summaries: what this process ran of each method.
+      columns: measures of all methods, by kind of item.
+      costs: forwards and seconds of an item, by method.
+      summaries: what this process did in the run of each method.
     """
 
     columns: dict[Kind, list[Column]]
@@ -46,7 +52,7 @@ def compare_methods(
     methods: Sequence[str],
     *,
     granularity: str = "region",
-    fill: str = "black",
+    fill: str | None = None,
     batch_size: int | None = None,
     together: int = 4,
     split_weights: int = 1,
@@ -55,26 +61,27 @@ def compare_methods(
 ) -> Comparison:
     """Explains a list by several methods and judges all of them in the same way.
 
-    Each method's run is a folder of `run_list` and goes on where it was interrupted, and so
-    does the judging. The maps of the first items are drawn side by side. Methods search with
-    black in the place of hidden regions. They are judged at the granularity and with the fill
-    that were asked for, and once more at cells and with a fill that none of them searched on.
+    Each method's run is a folder of `run_list`; runs and judging resume after an interruption.
+    Explanations are judged at the given granularity and fill, and again on held-out ones: cells
+    of a 7 x 7 grid with another fill, on which no method searched. The maps of the first items
+    are drawn side by side.
 
     Args:
       entries: from `eagle_jax.lists.read_list`.
-      out: folder of the comparison; a run of each method, ``judged``, and ``figures``.
-      settings: of the runs; its method is not heeded.
+      out: folder of the comparison; receives a run of each method, ``judged`` and ``figures``.
+      settings: settings of the runs; `settings.method` is ignored.
       methods: names of `eagle_jax.methods`.
-      granularity: what is inserted and deleted at a time: "region", "pixel" or "patch".
-      fill: "black", "mean" or "blur".
-      batch_size: see `run_list`.
-      together: see `run_list`.
-      split_weights: see `run_list`.
-      process: see `run_list`; numbers are of all that has been judged so far.
+      granularity: what a step inserts or deletes: "region", "pixel" or "patch".
+      fill: what judging shows in place of hidden regions: "black", "mean" or "blur"; None for
+        the fill of the runs, `settings.fill`.
+      batch_size: masked images per batch, as in `run_list`.
+      together: number of images searched in lockstep, as in `run_list`.
+      split_weights: number of devices that share one copy of the weights.
+      process: index of this process and number of processes.
       progress: show a progress bar.
 
     Returns:
-      The measures of all methods.
+      The measures of all methods, over the items judged so far by any process.
 
     Raises:
       InputError: an argument cannot be used.
@@ -86,15 +93,18 @@ def compare_methods(
     for method in methods:
         chosen_method(method)
     if not methods or len(set(methods)) < len(methods):
-        raise InputError("methods must name at least one method, and none twice")
+        raise InputError(f"methods is {list(methods)}; name at least one method, each once")
     if granularity not in GRANULARITIES:
         raise InputError(
             f"granularity is {granularity!r}; it must be one of {', '.join(GRANULARITIES)}"
         )
-    require_fill(fill)
+    fill = settings.fill if fill is None else fill
+    if fill not in FILLS:
+        raise InputError(f"fill is {fill!r}; it must be one of {', '.join(FILLS)}")
     if settings.options:
-        raise InputError("methods are compared with their own options: give none")
-    views = View(granularity, fill), View(HELD_OUT, "blur" if fill != "blur" else "mean")
+        raise InputError("methods are compared with their default options: give no options")
+    held_out = Perturbation(HELD_OUT, "blur" if fill != "blur" else "mean")
+    perturbations = Perturbation(granularity, fill), held_out
     summaries = {
         method: run_list(
             entries,
@@ -108,25 +118,27 @@ def compare_methods(
         )
         for method in methods
     }
-    own = [one.name for one in entries[process[0] :: process[1]] if isinstance(one, Item)]
+    names = [
+        entry.name for entry in entries[process[0] :: process[1]] if isinstance(entry, Item)
+    ]
     judge_all(
         out,
-        own,
+        names,
         settings,
         methods,
-        views,
+        perturbations,
         batch_size=batch_size,
         mesh=own_mesh(split_weights),
         progress=progress,
     )
-    _draw(out, own[:FIGURES], methods)
+    _draw(out, names[:FIGURES], methods)
     evaluations = {
         method: evaluate(out / method, published_rules=settings.published_rounding)
         for method in methods
         if finished(out / method)
     }
     return Comparison(
-        columns_of(out, evaluations, views), costs_of(out, evaluations), summaries
+        columns_of(out, evaluations, perturbations), costs_of(out, evaluations), summaries
     )
 
 
@@ -137,16 +149,16 @@ def _draw(out: Path, names: Sequence[str], methods: Sequence[str]) -> None:
     explained = {method: {*finished(out / method)} for method in methods}
     for name in names:
         path = out / "figures" / f"{name}.png"
-        own = [method for method in methods if name in explained[method]]
-        if path.exists() or not own:
+        finished_methods = [method for method in methods if name in explained[method]]
+        if path.exists() or not finished_methods:
             continue
-        results = {method: read_result(out / method, name) for method in own}
+        results = {method: read_result(out / method, name) for method in finished_methods}
         figure = draw_comparison(
             {
-                method: one.attribution.with_image(read_image(one.item.image))
-                for method, one in results.items()
+                method: result.attribution.with_image(read_image(result.item.image))
+                for method, result in results.items()
             }
         )
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png")
-        write_file(path, picture.getvalue())
+        encoded = io.BytesIO()
+        figure.savefig(encoded, format="png")
+        write_file(path, encoded.getvalue())

@@ -1,4 +1,4 @@
-"""How explanations are judged: what is shown or hidden at a time, and in whose place."""
+"""How explanations are judged: insertion and deletion AUC for any partition and any fill."""
 
 import json
 from collections.abc import Sequence
@@ -20,27 +20,25 @@ from eagle_jax.results.attribution import Attribution
 from eagle_jax.results.manifest import Settings
 from eagle_jax.results.run_folder import ITEMS, finished_names, read_result
 from eagle_jax.scoring.case import ask
-from eagle_jax.scoring.filled import FilledScorer
 from eagle_jax.scoring.model import Model, load
 from eagle_jax.search import curves_along
 
 GRANULARITIES = ("region", "pixel", "patch")
-# No method searches on these cells.
+# Cells that no method searches on.
 HELD_OUT = "grid:7x7"
-# As many equal shares of the pixels as the published evaluation orders.
-_SHARES = 64
+# Number of groups of pixels in the published evaluation.
+_GROUPS = 64
 _JUDGED = "judged"
 
 
-class View(NamedTuple):
-    """How explanations are judged.
+class Perturbation(NamedTuple):
+    """What is inserted and deleted, step by step, to judge an explanation.
 
     Attributes:
-      partition: "region", the regions of the run; "pixel", equal shares of the pixels in the
-        order of the map; "patch", about one cell for each visual token; or cells such as
-        "grid:7x7".
-      fill: what is shown in the place of what is hidden, see
-        `eagle_jax.scoring.filled.FilledScorer`.
+      partition: "region", the regions of the run; "pixel", 64 equal groups of pixels in the
+        order of the saliency map; "patch", about one cell for each visual token; or a grid
+        such as "grid:7x7".
+      fill: what is shown in place of hidden regions: "black", "mean" or "blur".
     """
 
     partition: str
@@ -48,7 +46,7 @@ class View(NamedTuple):
 
     @property
     def folder(self) -> str:
-        """A name for files."""
+        """Name of the folder with its results."""
         return f"{self.partition}-{self.fill}".replace(":", "-")
 
 
@@ -57,75 +55,75 @@ def judge_all(
     names: Sequence[str],
     settings: Settings,
     methods: Sequence[str],
-    views: Sequence[View],
+    perturbations: Sequence[Perturbation],
     *,
     batch_size: int | None = None,
     mesh: Mesh | None = None,
     progress: bool = False,
 ) -> None:
-    """Judges what has not been judged yet, and keeps it in the folder.
+    """Judges every finished item of every method that has not been judged yet.
 
     Args:
-      out: folder of the comparison, with a run of each method.
-      names: of items; those that a method has not finished are left out.
-      settings: of the runs.
-      methods: to judge.
-      views: how.
-      batch_size: masked images per forward; None chooses.
-      mesh: see `eagle_jax.load`.
+      out: folder of the comparison, which holds a run of each method and the results.
+      names: names of items; unfinished items are skipped.
+      settings: settings of the runs.
+      methods: names of the methods to judge.
+      perturbations: how each explanation is judged.
+      batch_size: masked images per batch; None chooses.
+      mesh: devices of the model, as in `eagle_jax.load`.
       progress: show a progress bar.
     """
     explained = {method: {*finished(out / method)} for method in methods}
     waiting = [
-        (method, name, view)
+        (method, name, perturbation)
         for name in names
         for method in methods
         if name in explained[method]
-        for view in views
-        if not _file(out, view, method, name).exists()
+        for perturbation in perturbations
+        if not _file(out, perturbation, method, name).exists()
     ]
     if not waiting:
         return
     model = load(settings.model, dtype=settings.dtype, mesh=mesh, quantize=settings.quantize)
-    for method, name, view in tqdm(waiting, desc="judging", disable=not progress):
+    for method, name, perturbation in tqdm(waiting, desc="judging", disable=not progress):
         result = read_result(out / method, name)
         attribution = result.attribution.with_image(read_image(result.item.image))
         values = judge(
             model,
             attribution,
-            view,
+            perturbation,
             batch_size=batch_size,
             published_rounding=settings.published_rounding,
         )
-        write_file(_file(out, view, method, name), json.dumps(values) + "\n")
+        write_file(_file(out, perturbation, method, name), json.dumps(values) + "\n")
 
 
 def judge(
     model: Model,
     attribution: Attribution,
-    view: View,
+    perturbation: Perturbation,
     *,
     batch_size: int | None = None,
     published_rounding: bool = False,
 ) -> dict[str, float]:
-    """Insertion and deletion AUC of an explanation at any partition and with any fill.
+    """Insertion and deletion AUC of an explanation for any partition and any fill.
 
     Args:
-      model: that was explained.
-      attribution: with its image.
-      view: how it is judged.
-      batch_size: masked images per forward; None chooses.
-      published_rounding: see `eagle_jax.ask`.
+      model: the model that was explained.
+      attribution: the explanation, with its image.
+      perturbation: what is inserted and deleted at each step.
+      batch_size: masked images per batch; None chooses.
+      published_rounding: round as the published code does, as in `eagle_jax.ask`.
 
     Returns:
-      "insertion" and "deletion".
+      The two areas under "insertion" and "deletion".
 
     Raises:
       InputError: the attribution was saved without its image.
     """
     if attribution.image is None:
         raise InputError("the attribution was saved without its image: see with_image")
-    labels, order = _order(model, attribution, attribution.image, view.partition)
+    labels, order = _order(model, attribution, attribution.image, perturbation.partition)
     case = ask(
         model,
         attribution.image,
@@ -134,11 +132,11 @@ def judge(
         target=attribution.positions,
         target_ids=attribution.token_ids,
         regions=labels,
+        fill=perturbation.fill,
         batch_size=batch_size,
         published_rounding=published_rounding,
     )
-    scorer = case.scorer if view.fill == "black" else FilledScorer(case, view.fill)
-    curves = curves_along(scorer, order)
+    curves = curves_along(case.scorer, order)
     pixels = np.bincount(labels.ravel())[order]
     area = np.append(0, np.cumsum(pixels)) / labels.size
     shown, removed = (c.mean(axis=1, dtype=np.float64) for c in curves[1:])
@@ -159,9 +157,9 @@ def _order(
     if partition == "pixel":
         rank = np.empty(saliency.size, np.int64)
         rank[np.argsort(-saliency, axis=None, kind="stable")] = np.arange(saliency.size)
-        shares = min(_SHARES, saliency.size)
-        labels = (rank * shares // saliency.size).reshape(saliency.shape).astype(np.int32)
-        return labels, np.arange(shares, dtype=np.int32)
+        groups = min(_GROUPS, saliency.size)
+        labels = (rank * groups // saliency.size).reshape(saliency.shape).astype(np.int32)
+        return labels, np.arange(groups, dtype=np.int32)
     if partition == "patch":
         settings = model.image_settings
         frame = settings.frames(*saliency.shape)[0]
@@ -178,18 +176,20 @@ def finished(run: Path) -> list[str]:
     return finished_names(run) if (run / ITEMS).is_dir() else []
 
 
-def judgement(out: Path, view: View, method: str, name: str) -> dict[str, float] | None:
-    """What `judge_all` kept of one item; None where it has not been judged.
+def judgement(
+    out: Path, perturbation: Perturbation, method: str, name: str
+) -> dict[str, float] | None:
+    """Result of `judge_all` for an item of a method; None where it has not been judged.
 
     Raises:
       InputError: the file is damaged.
     """
-    path = _file(out, view, method, name)
+    path = _file(out, perturbation, method, name)
     if not path.exists():
         return None
     with one_line(f"{path} is damaged; remove it", OSError, ValueError):
         return json.loads(path.read_text("utf-8"))
 
 
-def _file(out: Path, view: View, method: str, name: str) -> Path:
-    return out / _JUDGED / view.folder / method / f"{name}.json"
+def _file(out: Path, perturbation: Perturbation, method: str, name: str) -> Path:
+    return out / _JUDGED / perturbation.folder / method / f"{name}.json"

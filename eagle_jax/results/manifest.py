@@ -30,6 +30,8 @@ class Settings:
       dtype: of the weights; None for the checkpoint's.
       quantize: "int8" or None.
       regions: about so many SLICO regions, or a form such as "grid:8x8".
+      fill: what is shown in place of hidden regions: "black", "mean", "blur", or the path of an
+        image.
       method: a name of `eagle_jax.methods`.
       options: what a method other than EAGLE is told, by name.
       search: name of EAGLE's search.
@@ -47,6 +49,7 @@ class Settings:
     dtype: str | None = None
     quantize: str | None = None
     regions: int | str = 64
+    fill: str = "black"
     method: str = "eagle"
     options: Mapping[str, str | int | float | bool | None] = dataclasses.field(
         default_factory=dict

@@ -1,4 +1,4 @@
-"""One way to ask: an image, a prompt and an answer, ready to be explained."""
+"""`ask`: an image, a prompt and an answer, ready to be explained."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from eagle_jax.inputs.answer import (
     find_target_ids,
     token_texts,
 )
+from eagle_jax.inputs.fill import Fill, fill_pixels, read_fill
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.patches import plan_image
 from eagle_jax.inputs.regions import Regions, segment
@@ -32,18 +33,20 @@ class Case:
     """An image, a prompt and an answer, ready to be explained.
 
     Attributes:
-      model: that is asked.
-      image: the picture, RGB.
+      model: the model that answers.
+      image: RGB image.
+      fill: what is shown in place of hidden regions: "black", "mean", "blur", or an image.
       prompt: the user's text.
-      prompt_ids: it in the chat template, around the image's tokens.
-      answer_ids: the whole answer.
+      prompt_ids: token ids of the prompt in the chat template, image tokens included.
+      answer_ids: token ids of the whole answer.
       positions: positions in the answer that are scored.
-      token_ids: the ids scored there.
-      scorer: the set function: visible regions to probabilities of the targets.
+      token_ids: token ids scored at these positions.
+      scorer: the set function, from visible regions to probabilities of the target tokens.
     """
 
     model: Model
     image: UInt8[np.ndarray, "H W 3"]
+    fill: str | UInt8[np.ndarray, "H W 3"]
     prompt: str
     prompt_ids: Int32[np.ndarray, " s"]
     answer_ids: Int32[np.ndarray, " a"]
@@ -53,12 +56,12 @@ class Case:
 
     @property
     def question(self) -> Question:
-        """What the pure functions take, `eagle_jax.score` and its kin."""
+        """The pytree that `eagle_jax.score` and the other pure functions take."""
         return self.scorer.question
 
     @property
     def labels(self) -> Int32[np.ndarray, "H W"]:
-        """The region of every pixel."""
+        """Region of every pixel."""
         return self.scorer.labels
 
     @property
@@ -81,34 +84,37 @@ def ask(
     target: Target | None = None,
     target_ids: TargetIds | None = None,
     regions: Regions = 64,
+    fill: Fill = "black",
     max_new_tokens: int = 128,
     batch_size: int | None = None,
     published_rounding: bool = False,
 ) -> Case:
-    """Asks a model about an image: all of an explanation that comes before the search.
+    """Asks a model about an image: all that precedes the search of an explanation.
 
     Args:
       model: from `eagle_jax.load`.
       image: a path, a PIL image, or an array of uint8 pixels.
       prompt: the question or instruction.
       answer: the answer to explain, as text or token ids; None lets the model answer.
-      target: what to explain in the answer: None for every token, a word or phrase, or
+      target: part of the answer to explain: None for every token, a word or phrase, or
         positions of tokens.
-      target_ids: tokens to score at those positions instead of the answer's own, as ids or
-        texts: "No" where the model said "Yes" asks what speaks for the other answer.
-      regions: about so many SLICO regions, a form such as "grid:8x8", or an integer label
-        map (H, W).
-      max_new_tokens: limit of an answer the model gives itself.
-      batch_size: masked images per forward, a multiple of the devices along the mesh's "data"
-        axis; None chooses.
-      published_rounding: round pixels, logits and probabilities as the published code does,
-        see `eagle_jax.scoring.question.lay_out`; only to compare with its figures.
+      target_ids: tokens to score at the target instead of the answer's own tokens, as ids or
+        texts: "No" where the model said "Yes" asks what supports the other answer.
+      regions: approximate number of SLICO superpixels, a grid such as "grid:8x8", or an
+        integer label map (H, W).
+      fill: what is shown in place of hidden regions: "black", "mean" (the image's mean
+        colour), "blur", or an image of the same size.
+      max_new_tokens: largest number of tokens of an answer that the model generates.
+      batch_size: masked images per batch, over all devices; a multiple of the number of
+        devices along the mesh's "data" axis. None chooses what fills the devices.
+      published_rounding: round pixels, logits and probabilities as the published code does;
+        for comparisons with published figures only.
 
     Returns:
-      The case; its model has answered where no answer was given.
+      The case. Its answer is the model's own where none was given.
 
     Raises:
-      InputError: something in the arguments cannot be used; the message says what to do.
+      InputError: an argument cannot be used; the message says what to do.
 
     References:
       EAGLE, arXiv 2509.22496, section 3.1.
@@ -118,7 +124,8 @@ def ask(
     tokenizer, network = model.tokenizer, model.network
     pixels = read_image(image)
     labels = segment(pixels, regions)
-    plan = plan_image(pixels, labels, model.image_settings)
+    shown = read_fill(fill, pixels)
+    plan = plan_image(pixels, labels, model.image_settings, fill_pixels(pixels, shown))
     prompt_ids = prompt_about(model, plan, prompt)
     if answer is None:
         answer_ids = whole_answer(model, plan, prompt_ids, max_new_tokens)
@@ -145,6 +152,7 @@ def ask(
     return Case(
         model=model,
         image=pixels,
+        fill=shown,
         prompt=prompt,
         prompt_ids=prompt_ids,
         answer_ids=answer_ids,

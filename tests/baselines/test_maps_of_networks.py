@@ -18,7 +18,7 @@ from eagle_jax.baselines.llava_cam import llava_cam
 from eagle_jax.baselines.maps import as_published, frames_of, from_patches, in_patches
 from eagle_jax.baselines.tam import tam
 from eagle_jax.errors import InputError
-from eagle_jax.scoring.filled import blurred
+from eagle_jax.inputs.fill import blurred
 from eagle_jax.search import curves_along
 
 PROMPT, ANSWER = "Is there a cat in the image?", "Yes, a small cat."
