@@ -17,7 +17,7 @@ FLOORS = [
     ["commands"],
     ["cli"],
 ]
-# The same rule holds inside models/.
+# Within models/ the same holds.
 LAYERS = [["layers"], ["checkpoints"], ["families"]]
 
 
