@@ -46,6 +46,16 @@ def encode_answer(
     return np.array(ids, np.int32)
 
 
+def require_max_new_tokens(max_new_tokens: int) -> None:
+    """Refuses a maximum length of an answer that leaves no token.
+
+    Raises:
+      InputError: `max_new_tokens` is below 1.
+    """
+    if max_new_tokens < 1:
+        raise InputError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
+
+
 def decode_answer(tokenizer: Tokenizer, ids: Int[np.ndarray, " a"]) -> str:
     """The answer as text, without special tokens."""
     return _decode(tokenizer, [i for i in ids.tolist() if i not in special_ids(tokenizer)])

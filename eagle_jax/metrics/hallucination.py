@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 Label = Literal["Yes", "No"]
 LABELS: tuple[Label, ...] = ("Yes", "No")
 """What an answer to a question of presence can say."""
-OTHER: dict[Label, Label] = {"Yes": "No", "No": "Yes"}
+OPPOSITE: dict[Label, Label] = {"Yes": "No", "No": "Yes"}
 
 # The published share of the image that a correction may cost.
 BUDGET = 0.10
