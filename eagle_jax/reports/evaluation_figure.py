@@ -204,8 +204,6 @@ def draw_corrections(axes: Axes, group: Group, baseline: Group | None = None) ->
 
 def _raw(group: Group, kind: str) -> np.ndarray:
     found = [w.highest for row in group.rows for w in row.words if w.word_class == kind]
-        word.highest for row in group.rows for word in row.words if word.word_class == kind
-    ]
     return np.array(found, np.float64)
 
 
