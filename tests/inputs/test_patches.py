@@ -57,10 +57,10 @@ def published(image, config):
     return out["pixel_values"], tuple(out["image_grid_thw"][0])
 
 
-def repeat_frame(patches, settings):
+def repeat_frame(patches, config):
     *rest, e = patches.shape
     frames = np.asarray(patches).reshape(*rest, 3, 1, e // 3)
-    return np.repeat(frames, settings.temporal_patch_size, axis=-2).reshape(*rest, -1)
+    return np.repeat(frames, config.get("temporal_patch_size", 2), axis=-2).reshape(*rest, -1)
 
 
 def check_against_published(size, config, masks=3):
@@ -72,7 +72,7 @@ def check_against_published(size, config, masks=3):
     plan = plan_image(image, labels, settings)
     visible = np.random.default_rng(1).random((masks, 23)) < 0.5
     visible[0] = True
-    patches = repeat_frame(jax.jit(masked_patches)(plan, jnp.asarray(visible)), settings)
+    patches = repeat_frame(jax.jit(masked_patches)(plan, jnp.asarray(visible)), config)
     for mask, ours in zip(visible, patches, strict=True):
         expected, grid = published(image * mask[labels][:, :, None], config)
         assert grid == (1, *plan.grid)

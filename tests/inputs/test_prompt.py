@@ -100,7 +100,7 @@ def test_the_chat_template_may_lie_with_the_processor(folder):
 
 
 def test_an_image_token_beyond_the_vocabulary_is_refused(folder):
-    with pytest.raises(InputError, match="image_token_id 151655 is not among them"):
+    with pytest.raises(InputError, match="image_token_id 151655 in config.json is not a token"):
         load_tokenizer(folder, 151655)
 
 
