@@ -29,7 +29,7 @@ class LeftOut(NamedTuple):
 
     Attributes:
       place: place of the item in its list: "line 12" or "entry 3".
-      reason: why the item is omitted, in one line.
+      reason: reason for omitting the item, in one line.
     """
 
     place: str
@@ -43,7 +43,7 @@ class Built(NamedTuple):
       items: the items of the new list, with the model's answers.
       left_out: items that the new list omits.
       failures: entries that cannot be used, and items whose image cannot be read.
-      interrupted: whether Ctrl-C stopped the work before the end of the list.
+      interrupted: True if Ctrl-C stopped the work before the end of the list.
     """
 
     items: list[Item]
@@ -81,11 +81,11 @@ def build_list(
       entries: the list, from `read_list`; broken entries count as failures.
       out: path of the new list, for `read_list`; no file is written if no item is kept.
       count: maximum number of items to keep; None for all.
-      keep: which answers to questions with a label are kept: "wrong", or "all" to keep right
-        answers too, whose own first token is then scored.
-      plurals: whether the plural of an object's name counts as its name.
+      keep: "wrong" to keep a question with a label only if its answer is wrong; "all" to keep
+        right answers too, whose own first token is scored.
+      plurals: True to count the plural of an object's name as its name.
       max_new_tokens: maximum length of an answer, in tokens.
-      progress: whether to show a progress bar.
+      progress: True to show a progress bar.
 
     Returns:
       The items kept, the items omitted and the failures.

@@ -69,7 +69,7 @@ class Broken(NamedTuple):
 
     Attributes:
       place: place of the entry in its list: "line 12" or "entry 3".
-      reason: what is wrong with the entry, in one line.
+      reason: description of the problem, in one line.
     """
 
     place: str

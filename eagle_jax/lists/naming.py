@@ -23,7 +23,7 @@ class Draft(NamedTuple):
     Attributes:
       item: the item; its `name` may still change unless `named`.
       written: path of the image exactly as it is written in the list.
-      named: whether the list gives the name.
+      named: True if the list gives the name.
     """
 
     item: Item

@@ -63,7 +63,7 @@ def read_list(
       kind: name of the format, as above; None to recognise the format by its fields.
 
     Returns:
-      An item, or what is wrong, for every entry in the order of the list.
+      An `Item` or, if an entry cannot be used, a `Broken`, in the order of the list.
 
     Raises:
       InputError: the list or the folder of images is missing, or the file is not a list.

@@ -27,7 +27,7 @@ def find_object(
       tokenizer: the model's tokenizer.
       ids: token ids of the answer.
       name: name of the object, one or more words; only whole words count, in any case.
-      plurals: whether the plural of the name counts as well.
+      plurals: True to count the plural of the name as well.
 
     Returns:
       The position in the answer.

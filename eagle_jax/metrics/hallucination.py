@@ -70,7 +70,7 @@ def right_answers(
     Args:
       answers: texts of the answers; None for an answer that was not asked for.
       label: the right answer.
-      published: whether answers are read by `published_yes_or_no` instead of `yes_or_no`.
+      published: True to read answers by `published_yes_or_no` instead of `yes_or_no`.
 
     Returns:
       True for each right answer; False where there is no answer.
@@ -89,8 +89,8 @@ def minimal_correction(
 
     Args:
       area: fraction of the image in the first i regions of the order, i = 0 to n.
-      right: whether the answer is right when only these regions are visible.
-      blank: whether the blank image (i = 0) is tried too; the published scan ends at i = 1.
+      right: True where the answer is right with only these regions visible.
+      blank: True to try the blank image (i = 0) too; the published scan ends at i = 1.
 
     Returns:
       A fraction of the image: 0 if the answer to the full image is right, NaN if no removal
@@ -130,7 +130,7 @@ def correction_success_rate(
     Args:
       corrections: results of `minimal_correction`, NaN for items that are never corrected.
       budget: largest fraction of the image that may be removed.
-      published: whether to omit items that are never corrected, which raises the rate;
+      published: True to omit items that are never corrected, which raises the rate;
         otherwise they count as failures.
 
     Returns:

@@ -101,7 +101,7 @@ def test_explain_writes_a_folder_and_replaces_it(place, untied, capsys):
     # The figure is drawn by now; what is left to see is the second result.
     assert cli.main([*arguments, "--target", "Yes", "--target-id", "a"]) == 0
     second = Attribution.load("a/b")
-    assert second.target.tolist() == [0] and second.tokens == ("a",)
+    assert second.positions.tolist() == [0] and second.tokens == ("a",)
     assert everything(place) == sorted(["a", "a/b", "cat.png", *(f"a/b/{f}" for f in FILES)])
 
 
@@ -158,7 +158,7 @@ def test_nonsense_regions(regions, unloaded, capsys):
     said = refused(
         unloaded, capsys, "explain", "cat.png", "--prompt", "x", f"--regions={regions}"
     )
-    assert "expected a number, 'slico:64', 'grid:8x8'" in said
+    assert "it must be a number, 'slico:64', 'grid:8x8'" in said
 
 
 @pytest.mark.parametrize("regions", ["3137", "grid:57x1", "grid:1x57", "slico:99999999999"])
