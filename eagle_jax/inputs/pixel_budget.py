@@ -56,8 +56,8 @@ class PixelBudget(ImageSettings):
         """One frame: the whole image."""
         if max(height, width) > 200 * min(height, width):
             raise InputError(
-                f"the image has {width} x {height} pixels, but the model accepts at most 200 "
-                "times as many on one side as on the other; crop the image"
+                f"the image has {width} x {height} pixels, and the model accepts no image that "
+                "is more than 200 times as long as wide; crop the image"
             )
         unit = self.patch_size * self.merge_size
         # Python rounds halves to even, as in the published processor.
