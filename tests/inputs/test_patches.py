@@ -146,7 +146,7 @@ def test_hub_settings_in_every_spelling():
     assert read_settings({}) == PixelBudget()
 
 
-def test_kinds_and_their_defaults():
+def test_processors_and_their_defaults():
     clip = read_settings({"image_processor_type": "CLIPImageProcessorFast"})
     assert clip == CentreCrop(merge_size=1, shortest_edge=224, side=224)
     tiles = read_settings({"image_processor_type": "GotOcr2ImageProcessor", **TILES})

@@ -116,7 +116,7 @@ def test_a_length_that_is_no_number_is_refused(value, folder):
         load_tokenizer(with_length(folder, value), 0)
 
 
-def test_the_tokenizers_own_limit_is_no_ones_business(folder, caplog, monkeypatch):
+def test_the_length_limit_of_the_tokenizer_is_ignored(folder, caplog, monkeypatch):
     logger = logging.getLogger("transformers.tokenization_utils_base")
     monkeypatch.setattr(logger, "handlers", [caplog.handler])
     tokenizer = load_tokenizer(with_length(folder, 5), 0)

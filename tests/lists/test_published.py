@@ -258,6 +258,6 @@ class Tokens:
         ([99], [1], "recorded 99, which is not a token of this model, built 1 'b'"),
     ],
 )
-def test_where_a_prompt_departs(expected, own, where):
+def test_where_a_prompt_differs(expected, own, where):
     assert where in prompt_difference(expected, own, Tokens())
     assert prompt_difference(own, own, Tokens()) is None

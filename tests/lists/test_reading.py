@@ -1,4 +1,4 @@
-"""Lists of questions about pictures: our own format, names, and what is wrong with entries."""
+"""Lists of questions about images: the format of this package, names, and broken entries."""
 
 import json
 import random
@@ -46,7 +46,7 @@ def names(found):
     return [entry.name if isinstance(entry, Item) else None for entry in found]
 
 
-def test_a_list_of_our_own(folder):
+def test_a_list_of_json_lines(folder):
     path = write(folder, "# cats", "", GOOD, "   ", WHOLE, GOOD | {"answer": "Yes."})
     plain, whole, answered = read_list(path)
     assert plain == Item(plain.name, "line 3", folder / "cat.jpg", GOOD["prompt"])
@@ -67,7 +67,7 @@ def test_a_list_of_our_own(folder):
     assert (answered.place, answered.answer) == ("line 6", "Yes.")
 
 
-def test_pictures_are_named_from_a_folder_or_from_the_list(folder):
+def test_images_are_relative_to_a_folder_or_to_the_list(folder):
     (folder / "lists").mkdir()
     path = write(folder / "lists", GOOD, {**GOOD, "image": str(folder / "dog.jpg")})
     missing, absolute = read_list(path)
@@ -250,7 +250,7 @@ def test_stems_that_are_no_names(folder, image):
     assert names(read_list(again)) == [item.name]
 
 
-def test_a_list_with_a_tenth_of_it_broken(folder):
+def test_a_list_with_a_tenth_of_its_entries_broken(folder):
     draw = random.Random(0)
     bad = ["{", '{"image": 1}', json.dumps(GOOD | {"image": "x.jpg"}), "[]", '"', "\\", "null"]
     good = [json.dumps(GOOD | {"prompt": f"Question {n}?"}) for n in range(90)]
