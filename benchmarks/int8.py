@@ -21,12 +21,12 @@ import time
 
 import jax
 import numpy as np
+from demo_accuracy import TEST_SEED
 from scipy.stats import kendalltau
 from tqdm import tqdm
 
 import eagle_jax
 from eagle_jax import demo
-from eagle_jax.demo.evaluate import TEST_SEED
 from eagle_jax.demo.scenes import draw_scene
 from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
 

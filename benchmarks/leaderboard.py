@@ -18,14 +18,14 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-
-import eagle_jax
-from eagle_jax.baselines.methods import METHODS
-from eagle_jax.baselines.sanity import (
+from sanity import (
     orders_under_seeds,
     orders_under_shuffling,
     rank_correlation,
 )
+
+import eagle_jax
+from eagle_jax.baselines.methods import METHODS
 from eagle_jax.comparison import Column, Comparison, compare_methods
 from eagle_jax.demo.lists import write_storybook
 from eagle_jax.errors import InputError

@@ -23,16 +23,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from caption_words import image_decides, is_content_word
 from jaxtyping import Float
 
 import eagle_jax
-from eagle_jax.demo.lists import (
-    SEED,
-    Storybook,
-    is_content_word,
-    picture_decides,
-    write_storybook,
-)
+from eagle_jax.demo.lists import SEED, Storybook, write_storybook
 from eagle_jax.demo.scenes import PARTNERS, draw_scene
 from eagle_jax.errors import InputError
 from eagle_jax.lists import Item, read_list
@@ -297,7 +292,7 @@ def _notes(results: dict[str, list[Result]]) -> dict[str, Any]:
 
 def _decided(sentences: list[Result]) -> float:
     values = np.concatenate([one.attribution.reliance for one in sentences])
-    open_ = np.concatenate([picture_decides(one.attribution.tokens) for one in sentences])
+    open_ = np.concatenate([image_decides(one.attribution.tokens) for one in sentences])
     return auroc(values[open_].astype(np.float64), values[~open_].astype(np.float64))
 
 

@@ -25,22 +25,6 @@ PLANTED_PAIRS = (
 )
 PARTNERS = {a: b for pair in PLANTED_PAIRS for a, b in (pair, pair[::-1])}
 PARTNER_RATE = 0.85
-CONFUSABLE = {
-    a: b
-    for pair in (
-        ("cat", "dog"),
-        ("car", "bus"),
-        ("ball", "balloon"),
-        ("flower", "mushroom"),
-        ("fish", "bird"),
-        ("hat", "cup"),
-        ("kite", "star"),
-        ("house", "boat"),
-        ("umbrella", "tree"),
-        ("apple", "key"),
-    )
-    for a, b in (pair, pair[::-1])
-}
 
 
 @dataclass(frozen=True)

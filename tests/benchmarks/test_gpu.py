@@ -1,20 +1,15 @@
 """The benchmark for a GPU, rehearsed: every part runs, and is written down."""
 
 import argparse
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-GPU = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
-_SPEC = importlib.util.spec_from_file_location("gpu_benchmark", GPU)
-gpu = importlib.util.module_from_spec(_SPEC)
-# A data class looks for its module.
-sys.modules[_SPEC.name] = gpu
-_SPEC.loader.exec_module(gpu)
+import gpu
 
+GPU = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 
 # With COMPILE=all also those that compile other programs of the same kind.
 PARTS = "device weights program batch search stages".split()
