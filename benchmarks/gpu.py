@@ -41,17 +41,17 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from eagle_jax.planning import published_models
-from eagle_jax.planning.chips import CHIPS
-from eagle_jax.planning.flops import search_batches
-from eagle_jax.planning.measurement import (
+from measurement import (
     matmul_rate,
     measured_stages,
     median_seconds,
     random_weights,
     whole_step,
 )
+
+from eagle_jax.planning import published_models
+from eagle_jax.planning.chips import CHIPS
+from eagle_jax.planning.flops import search_batches
 from eagle_jax.planning.step import Step, size_step
 from eagle_jax.scoring.question import on_devices
 from eagle_jax.scoring.scorer import MaskedImageScorer, padded_regions
