@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--full",
         action="store_true",
-        help="compile with the effort that a run on the chip gets",
+        help="compile with the effort of a real run, which takes longer",
     )
     return parser
 

@@ -93,9 +93,8 @@ def main_memory_bytes(program: Program, run: Run) -> float:
         root = list(inside.values())[-1]
         if root.opcode == "dynamic-update-slice":
             written = inside[root.operands[1]].arrays[0].bytes * arrays[0].main
-    return float(
-        written + sum(size for size, array in zip(read, given, strict=True) if array.main)
-    )
+    from_main = [size for size, array in zip(read, given, strict=True) if array.main]
+    return float(written + sum(from_main))
 
 
 def written_bytes(run: Run) -> int:

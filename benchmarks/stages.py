@@ -120,7 +120,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--bundle", action="store_true", help="replace the predictions of the repository")
     add("--dump", type=Path, metavar="FOLDER", help="folder for the text of the programs")
     add(
-        "--top", type=int, default=0, metavar="N", help="number of slowest instructions to list"
+        "--top",
+        type=int,
+        default=0,
+        metavar="N",
+        help="slowest instructions to list (default: 0)",
     )
     return parser
 

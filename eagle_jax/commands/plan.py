@@ -56,8 +56,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     add(
         "--topology",
         default="v6e:2x4",
-        help="kind and number of chips: v5e:2x2, v6e:2x4, ..., or a100, h100, h200, with :N for "
-        "N GPUs of one host (default: v6e:2x4)",
+        help="kind and number of chips: v5e:2x2, v6e:2x4, ..., or a100, h100, h200, with :N "
+        "for N GPUs of one host (default: v6e:2x4)",
     )
     add(
         "--quantize",

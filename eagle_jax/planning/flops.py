@@ -13,8 +13,8 @@ from eagle_jax.scoring.reuse import beginning, in_chains, reuses
 from eagle_jax.scoring.scorer import padded_regions
 from eagle_jax.search.sets import both_ways
 
-# Number of steps of a search that are counted where images reuse what they share; the operations
-# of the other steps are interpolated.
+# Number of steps of a search that are counted where images reuse what they share; for the other
+# steps the operations are interpolated.
 _COUNTED = 9
 
 
