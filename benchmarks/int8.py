@@ -96,8 +96,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--scenes", type=int, default=6, metavar="N", help="default: 6")
-    parser.add_argument("--regions", type=int, default=36, metavar="N", help="default: 36")
+    parser.add_argument(
+        "--scenes", type=int, default=6, metavar="N", help="number of scenes (default: 6)"
+    )
+    parser.add_argument(
+        "--regions",
+        type=int,
+        default=36,
+        metavar="N",
+        help="approximate number of regions (default: 36)",
+    )
     return parser
 
 

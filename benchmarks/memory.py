@@ -137,7 +137,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--methods", default=",".join(BARS), help=f"default: {','.join(BARS)}")
+    parser.add_argument(
+        "--methods",
+        default=",".join(BARS),
+        help=f"methods, separated by commas (default: {','.join(BARS)})",
+    )
     parser.add_argument(
         "--full",
         action="store_true",

@@ -189,17 +189,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--model", default="demo", help='"demo", a Hugging Face folder, or a hub id')
-    add("--image", help="a picture (default: the demo's)")
-    add("--prompt", help="a question (default: the demo's)")
-    add("--regions", default="64", help="as for eagle-jax explain (default: 64)")
-    add("--dtype", choices=["float32", "bfloat16", "float16"], help="default: the checkpoint's")
-    add("--batch-size", type=int, metavar="N", help="masks in a batch (default: chosen)")
+    add("--image", help="path of an image (default: the demo's)")
+    add("--prompt", help="question about the image (default: the demo's)")
+    add("--regions", default="64", help="regions, as for eagle-jax explain (default: 64)")
+    add(
+        "--dtype",
+        choices=["float32", "bfloat16", "float16"],
+        help="floating-point type of the weights (default: the checkpoint's)",
+    )
+    add(
+        "--batch-size", type=int, metavar="N", help="masked images of a batch (default: chosen)"
+    )
     add(
         "--torch-forwards",
         type=int,
         default=200,
         metavar="N",
-        help="time this many forwards of the PyTorch loop; 0 for all of them (default: 200)",
+        help="forwards of the PyTorch loop that are timed; 0 for all of them (default: 200)",
     )
     return parser
 

@@ -203,14 +203,19 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--folder", type=Path, default=Path("shortcut"), help="for what was measured")
-    add("--items", type=int, default=100, help="scenes with a sign (default: 100)")
-    add("--regions", type=int, default=36, help="about so many (default: 36)")
+    add(
+        "--folder",
+        type=Path,
+        default=Path("shortcut"),
+        help="folder of the measurements (default: shortcut)",
+    )
+    add("--items", type=int, default=100, help="number of scenes with a sign (default: 100)")
+    add("--regions", type=int, default=36, help="approximate number of regions (default: 36)")
     add(
         "--methods",
         type=lambda text: text.split(","),
         default=list(RANKED),
-        help=f"default: {','.join(RANKED)}",
+        help=f"methods, separated by commas (default: {','.join(RANKED)})",
     )
     return parser
 

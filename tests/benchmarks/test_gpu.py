@@ -45,7 +45,7 @@ def test_what_fails_is_told_and_the_rest_goes_on(tmp_path, monkeypatch, capsys):
     def works(run):
         return {"forwards": run.step.regions}
 
-    monkeypatch.setattr(gpu, "_PARTS", (fails, works))
+    monkeypatch.setattr(gpu, "PARTS", (fails, works))
     where = gpu._written("llava-hf/llava-1.5-7b-hf", tmp_path, tiny=True)
     for seconds, second in ((60, ("forwards", 4)), (1, ("skipped", "no time is left"))):
         options = argparse.Namespace(
