@@ -94,35 +94,6 @@ def paired_difference(
     return Paired(*interval, int((difference > 0).sum()), int((difference < 0).sum()))
 
 
-def unpaired_difference(
-    first: Float[np.ndarray, "items"],
-    second: Float[np.ndarray, "others"],
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Interval:
-    """Difference of the means of two sets of items, each resampled on its own.
-
-    Args:
-      first: one value per item; NaN is left out.
-      second: of other items.
-      level: coverage of the interval.
-      resamples: number of resampled differences.
-      seed: of the resampling.
-
-    Returns:
-      The difference; its count is that of the smaller set.
-    """
-    first = first[~np.isnan(first)].astype(np.float64)
-    second = second[~np.isnan(second)].astype(np.float64)
-    count = min(first.size, second.size)
-    if not count:
-        return Interval(np.nan, np.nan, np.nan, 0)
-    rng = np.random.default_rng(seed)
-    means = _resampled_means(first, resamples, rng) - _resampled_means(second, resamples, rng)
-    return Interval(float(first.mean() - second.mean()), *_ends(means, level, count), count)
-
-
 def auroc(positive: Float[np.ndarray, "items"], negative: Float[np.ndarray, "others"]) -> float:
     """How well a value separates two groups: the chance that a random pair is in order.
 

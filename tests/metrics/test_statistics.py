@@ -1,4 +1,4 @@
-"""Intervals, paired and unpaired differences, AUROC: by hand, by loops, by coverage."""
+"""Intervals, paired differences, AUROC: by hand, by loops, by coverage."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,6 @@ from eagle_jax.metrics.statistics import (
     auroc,
     bootstrap_interval,
     paired_difference,
-    unpaired_difference,
 )
 
 
@@ -50,9 +49,9 @@ def test_pairs_see_what_unpaired_items_hide():
     paired = paired_difference(first, second)
     assert paired.low > 0.4 and paired.high < 0.6
     assert paired.mean == pytest.approx((first - second).mean())
-    unpaired = unpaired_difference(first, second)
-    assert unpaired.mean == pytest.approx(paired.mean)
-    assert unpaired.low < -0.5 and unpaired.high > 1.5 and unpaired.count == 60
+    alone, other = bootstrap_interval(first), bootstrap_interval(second)
+    assert alone.mean - other.mean == pytest.approx(paired.mean)
+    assert alone.low < other.mean - 0.5 and alone.high > other.mean + 1.5
 
 
 def test_wins_and_losses_count_pairs_that_exist():
@@ -61,12 +60,6 @@ def test_wins_and_losses_count_pairs_that_exist():
     found = paired_difference(first, second)
     assert (found.count, found.higher, found.lower) == (4, 2, 1)
     assert found.mean == pytest.approx(0.25)
-
-
-def test_unpaired_sets_may_differ_in_size():
-    found = unpaired_difference(np.array([1.0, 2.0, np.nan]), np.array([0.0, 1.0, 2.0, 1.0]))
-    assert found.mean == pytest.approx(0.5) and found.count == 2
-    assert unpaired_difference(np.array([]), np.ones(3)).count == 0
 
 
 @pytest.mark.parametrize("seed", range(4))
