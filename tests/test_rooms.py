@@ -76,3 +76,14 @@ def test_models_are_three_layers():
 
 def test_few_files_stand_at_the_root():
     assert len(list((ROOT / "eagle_jax").glob("*.py"))) <= 12
+
+
+def test_the_time_model_of_plans_has_one_door():
+    room = "eagle_jax.planning.utilisation"
+    users = {
+        (name, other)
+        for name, imported in GRAPH.items()
+        for other in imported
+        if other.startswith(room) and not name.startswith(room)
+    }
+    assert users == {("eagle_jax.planning.estimate", room)}

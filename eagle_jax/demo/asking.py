@@ -47,9 +47,9 @@ def answer(model: Model, visual: Float[Array, "1 v e"], questions: Sequence[str]
     """Greedy answers.
 
     Args:
-      model: one that reads scenes as the demo model does.
+      model: a model that reads scenes as the demo model does.
       visual: from `see`.
-      questions: all of one length in tokens.
+      questions: questions of equal length in tokens.
     """
     tokens = _answer(model.network, visual, *_prompts(model, questions), end_ids=model.end_ids)
     return [
@@ -64,9 +64,9 @@ def yes_or_no(
     """The most likely first token of each answer, and the probability of Yes.
 
     Args:
-      model: one that reads scenes as the demo model does.
+      model: a model that reads scenes as the demo model does.
       visual: from `see`.
-      questions: all of one length in tokens.
+      questions: questions of equal length in tokens.
     """
     yes = model.tokenizer.encode("Yes")[0]
     tokens, probability = _first_token(

@@ -73,7 +73,7 @@ def write_storybook(
 
     Args:
       folder: folder of lists, images and masks; made if missing.
-      model: from `eagle_jax.load`; one that reads storybook scenes as the demo model does.
+      model: from `eagle_jax.load`; it must read storybook scenes as the demo model does.
       captions: number of captions, and number of words.
       colours: number of colour questions.
       mistakes: number of mistakes, wrong Yes and wrong No in turns; None for all.
@@ -106,7 +106,7 @@ def write_storybook(
 
 
 def draw_list(name: str, count: int, folder: Path) -> Path:
-    """Draws one list of the storybook as the demo model answers, unless it is there already.
+    """Draws a list of the storybook as the demo model answers, unless the list exists already.
 
     Args:
       name: one of `SETS`.
