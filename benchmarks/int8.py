@@ -21,12 +21,12 @@ import time
 
 import jax
 import numpy as np
+from demo_accuracy import TEST_SEED
 from scipy.stats import kendalltau
 from tqdm import tqdm
 
 import eagle_jax
 from eagle_jax import demo
-from eagle_jax.demo.evaluate import TEST_SEED
 from eagle_jax.demo.scenes import draw_scene
 from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
 
@@ -96,8 +96,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--scenes", type=int, default=6, metavar="N", help="default: 6")
-    parser.add_argument("--regions", type=int, default=36, metavar="N", help="default: 36")
+    parser.add_argument(
+        "--scenes", type=int, default=6, metavar="N", help="number of scenes (default: 6)"
+    )
+    parser.add_argument(
+        "--regions",
+        type=int,
+        default=36,
+        metavar="N",
+        help="approximate number of regions (default: 36)",
+    )
     return parser
 
 

@@ -18,14 +18,14 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-
-import eagle_jax
-from eagle_jax.baselines.methods import METHODS
-from eagle_jax.baselines.sanity import (
+from sanity import (
     orders_under_seeds,
     orders_under_shuffling,
     rank_correlation,
 )
+
+import eagle_jax
+from eagle_jax.baselines.methods import METHODS
 from eagle_jax.comparison import Column, Comparison, compare_methods
 from eagle_jax.demo.lists import write_storybook
 from eagle_jax.errors import InputError
@@ -178,10 +178,18 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--folder", type=Path, help="where everything is kept (default: nowhere)")
-    add("--items", type=int, default=100, help="of each list (default: 100)")
-    add("--regions", default="36", help="as of eagle-jax run (default: 36)")
-    add("--methods", default=",".join(eagle_jax.methods()), help="default: all")
+    add(
+        "--folder",
+        type=Path,
+        help="folder of lists and results, to resume from (default: none)",
+    )
+    add("--items", type=int, default=100, help="number of items of each list (default: 100)")
+    add("--regions", default="36", help="regions, as for eagle-jax run (default: 36)")
+    add(
+        "--methods",
+        default=",".join(eagle_jax.methods()),
+        help="methods, separated by commas (default: all)",
+    )
     return parser
 
 

@@ -80,9 +80,22 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--layers", type=int, metavar="N", help="decoder layers (default: the model's 36)")
-    add("--convert", action="store_true", help="convert as well (twice the disk)")
-    add("--folder", default=tempfile.gettempdir(), help="where to make the temporary folder")
+    add(
+        "--layers",
+        type=int,
+        metavar="N",
+        help="number of decoder layers (default: the model's 36)",
+    )
+    add(
+        "--convert",
+        action="store_true",
+        help="measure eagle-jax convert as well, which needs twice the disk",
+    )
+    add(
+        "--folder",
+        default=tempfile.gettempdir(),
+        help="folder in which the temporary folder is made (default: %(default)s)",
+    )
     add("--work", choices=["load", "convert", "restore"], help=argparse.SUPPRESS)
     add("--quantize", choices=["int8"], help=argparse.SUPPRESS)
     add("folders", nargs="*", help=argparse.SUPPRESS)

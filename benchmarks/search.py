@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 # PyTorch needs a share of the GPU; must be set before JAX starts.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -35,7 +36,7 @@ from eagle_jax.planning.flops import forward_flops
 from eagle_jax.search import Limits, find_orders
 
 _MATMUL_SECONDS = 2.0
-# Questions of each of the storybook's kinds, and forwards of PyTorch that are timed for each.
+# Number of questions of each storybook list, and of PyTorch's forwards timed for each question.
 _QUESTIONS, _SAMPLE = 3, 40
 
 
@@ -65,73 +66,118 @@ def main() -> int:
     case = eagle_jax.ask(
         model, image, prompt, regions=options.regions, batch_size=options.batch_size
     )
-    plan, scorer = case.question.plan, case.scorer
-    rows = len(case.prompt_ids) + case.positions - 1
-    flops = forward_flops(model.network.config, plan.grid, rows)
+    ours = _timed_searches(case, dtype)
+    sets = _sets(ours.order, options.torch_forwards)
+    reference, torch_device = _torch_reference(source, dtype)
+    theirs, torch_seconds = _time_torch(reference, case, sets)
+    ours.matmul.append(_matmul_rate(dtype))
+    bundled = options.model == "demo" and options.image is None
+    questions = _storybook(model, options) if bundled else []
+    others = [_both(question, reference) for question in questions]
+    difference = np.abs(case.scorer(sets) - theirs).max()
 
+    device = jax.devices()[0]
+    _line("jax", f"{jax.__version__} on {device.device_kind} ({device.platform}), {dtype}")
+    _line("torch", f"{torch.__version__} on {torch_device}, {torch.get_num_threads()} threads")
+    _line("machine", f"{os.cpu_count()} CPU cores, load {load:.1f} when this began")
+    _print_search(case, ours, dtype, len(sets), torch_seconds)
+    if others:
+        _print_storybook(others)
+    _line("agreement", f"probabilities differ by at most {difference:.1e}")
+    return 0
+
+
+class _Searches(NamedTuple):
+    """Both searches of a case.
+
+    Attributes:
+      order: order of the exact search.
+      forwards: forwards of the exact search.
+      seconds: time of the exact search.
+      compilation: time of the compilation, in seconds.
+      default: forwards and seconds that the default search spends on scoring.
+      default_seconds: time of the default search.
+      matmul: rates of a plain product, measured as the run goes on.
+    """
+
+    order: np.ndarray
+    forwards: int
+    seconds: float
+    compilation: float
+    default: "_Clocked"
+    default_seconds: float
+    matmul: list[float]
+
+
+def _timed_searches(case: eagle_jax.Case, dtype) -> _Searches:
+    scorer = case.scorer
     singles = np.eye(scorer.regions, dtype=bool)
     cold = _seconds(lambda: scorer(singles))
     warm = _seconds(lambda: scorer(singles))
     matmul = [_matmul_rate(dtype)]
     begin = time.perf_counter()
     with tqdm(desc="eagle-jax", unit=" forwards", mininterval=1) as bar:
-        (found,) = find_orders(
+        (result,) = find_orders(
             [scorer], "exact", on_progress=lambda state: bar.update(state.forwards - bar.n)
         )
     seconds = time.perf_counter() - begin
     matmul.append(_matmul_rate(dtype))
-    # What is imported on first use is, like compilation, no part of a search.
+    # Imports on first use are, like compilation, no part of a search.
     find_orders([scorer], "auto", limits=Limits(budget=2 * scorer.regions))
-    short = _Clocked(scorer)
-    short_seconds = _seconds(lambda: find_orders([short], "auto"))
+    clocked = _Clocked(scorer)
+    default_seconds = _seconds(lambda: find_orders([clocked], "auto"))
     matmul.append(_matmul_rate(dtype))
+    return _Searches(
+        order=result.curves.order,
+        forwards=result.forwards,
+        seconds=seconds,
+        compilation=cold - warm,
+        default=clocked,
+        default_seconds=default_seconds,
+        matmul=matmul,
+    )
 
-    sets = _sets(found.curves.order, options.torch_forwards)
-    reference, torch_device = _torch_reference(source, dtype)
-    theirs, torch_seconds = _time_torch(reference, case, sets)
-    matmul.append(_matmul_rate(dtype))
-    bundled = options.model == "demo" and options.image is None
-    others = [_both(one, reference) for one in _storybook(model, options)] if bundled else []
-    ours = scorer(sets)
 
-    rate, torch_rate = found.forwards / seconds, len(sets) / torch_seconds
-    ceiling = float(np.mean(matmul))
-    device = jax.devices()[0]
-    line = _printer()
-    line("jax", f"{jax.__version__} on {device.device_kind} ({device.platform}), {dtype}")
-    line("torch", f"{torch.__version__} on {torch_device}, {torch.get_num_threads()} threads")
-    line("machine", f"{os.cpu_count()} CPU cores, load {load:.1f} when this began")
+def _print_search(
+    case: eagle_jax.Case, ours: _Searches, dtype, torch_forwards: int, torch_seconds: float
+) -> None:
+    image_plan, scorer = case.question.plan, case.scorer
+    rows = len(case.prompt_ids) + case.positions - 1
+    flops = forward_flops(case.model.network.config, image_plan.grid, rows)
+    ceiling = float(np.mean(ours.matmul))
     height, width = case.labels.shape
-    line("image", f"{width} x {height} pixels, {plan.tokens} visual tokens")
-    line("sequence", f"{len(case.prompt_ids)} prompt and {len(case.positions)} target tokens")
-    line("search", f"{scorer.regions} regions, {scorer.batch_size} masks in a batch")
-    line("compilation", f"{cold - warm:.1f} s, apart")
-    line("forward", f"{flops / 1e9:.3f} GFLOP")
-    runs = ", ".join(f"{value / 1e9:.0f}" for value in matmul)
-    line("matmul", f"{ceiling / 1e9:.0f} GFLOP/s of plain {dtype} ({runs} as the run went on)")
-    _report(line, "eagle-jax", found.forwards, seconds, flops, ceiling)
-    _report(line, "PyTorch loop", len(sets), torch_seconds, flops, ceiling)
-    torch_whole = found.forwards / torch_rate
-    if len(sets) < found.forwards:
-        line("", f"a sample: its whole search would take {torch_whole:.1f} s")
-    line("ratio", f"{rate / torch_rate:.2f}")
-    line(
+    _line("image", f"{width} x {height} pixels, {image_plan.tokens} visual tokens")
+    _line("sequence", f"{len(case.prompt_ids)} prompt and {len(case.positions)} target tokens")
+    _line("search", f"{scorer.regions} regions, {scorer.batch_size} masked images in a batch")
+    _line("compilation", f"{ours.compilation:.1f} s, apart")
+    _line("forward", f"{flops / 1e9:.3f} GFLOP")
+    runs = ", ".join(f"{value / 1e9:.0f}" for value in ours.matmul)
+    _line("matmul", f"{ceiling / 1e9:.0f} GFLOP/s of plain {dtype} ({runs} as the run went on)")
+    _line_of_rates("eagle-jax", ours.forwards, ours.seconds, flops, ceiling)
+    _line_of_rates("PyTorch loop", torch_forwards, torch_seconds, flops, ceiling)
+    rate, torch_rate = ours.forwards / ours.seconds, torch_forwards / torch_seconds
+    torch_whole = ours.forwards / torch_rate
+    if torch_forwards < ours.forwards:
+        _line("", f"a sample: its whole search would take {torch_whole:.1f} s")
+    _line("ratio", f"{rate / torch_rate:.2f}")
+    _line(
         "auto",
-        f"{short.forwards} forwards in {short_seconds:.2f} s, {short.seconds:.2f} s of it "
-        f"scoring: {torch_whole / short_seconds:.1f} times faster than the PyTorch loop's "
+        f"{ours.default.forwards} forwards in {ours.default_seconds:.2f} s, "
+        f"{ours.default.seconds:.2f} s of it scoring: "
+        f"{torch_whole / ours.default_seconds:.1f} times faster than the PyTorch loop's "
         "exact search",
     )
-    if others:
-        forwards, ours_whole, theirs_whole = np.array(others).T
-        ratios = theirs_whole / ours_whole
-        line(
-            "storybook",
-            f"{len(others)} questions, auto takes {forwards.mean():.0f} forwards and "
-            f"{ours_whole.mean():.2f} s: {theirs_whole.sum() / ours_whole.sum():.1f} times "
-            f"faster ({ratios.min():.1f} to {ratios.max():.1f})",
-        )
-    line("agreement", f"probabilities differ by at most {np.abs(ours - theirs).max():.1e}")
-    return 0
+
+
+def _print_storybook(others: list[tuple[int, float, float]]) -> None:
+    forwards, ours, theirs = np.array(others).T
+    ratios = theirs / ours
+    _line(
+        "storybook",
+        f"{len(others)} questions, auto takes {forwards.mean():.0f} forwards and "
+        f"{ours.mean():.2f} s: {theirs.sum() / ours.sum():.1f} times "
+        f"faster ({ratios.min():.1f} to {ratios.max():.1f})",
+    )
 
 
 def _storybook(model, options) -> list[eagle_jax.Case]:
@@ -189,17 +235,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--model", default="demo", help='"demo", a Hugging Face folder, or a hub id')
-    add("--image", help="a picture (default: the demo's)")
-    add("--prompt", help="a question (default: the demo's)")
-    add("--regions", default="64", help="as for eagle-jax explain (default: 64)")
-    add("--dtype", choices=["float32", "bfloat16", "float16"], help="default: the checkpoint's")
-    add("--batch-size", type=int, metavar="N", help="masks in a batch (default: chosen)")
+    add("--image", help="path of an image (default: the demo's)")
+    add("--prompt", help="question about the image (default: the demo's)")
+    add("--regions", default="64", help="regions, as for eagle-jax explain (default: 64)")
+    add(
+        "--dtype",
+        choices=["float32", "bfloat16", "float16"],
+        help="floating-point type of the weights (default: the checkpoint's)",
+    )
+    add(
+        "--batch-size", type=int, metavar="N", help="masked images of a batch (default: chosen)"
+    )
     add(
         "--torch-forwards",
         type=int,
         default=200,
         metavar="N",
-        help="time this many forwards of the PyTorch loop; 0 for all of them (default: 200)",
+        help="forwards of the PyTorch loop that are timed; 0 for all of them (default: 200)",
     )
     return parser
 
@@ -261,16 +313,15 @@ def _seconds(work) -> float:
     return time.perf_counter() - begin
 
 
-def _printer():
-    def line(name: str, text: str) -> None:
-        print(f"{name:<14}{text}")
-
-    return line
+def _line(name: str, text: str) -> None:
+    print(f"{name:<14}{text}")
 
 
-def _report(line, name, forwards, seconds, flops, ceiling):
+def _line_of_rates(
+    name: str, forwards: int, seconds: float, flops: float, ceiling: float
+) -> None:
     achieved = flops * forwards / seconds
-    line(
+    _line(
         name,
         f"{forwards} forwards in {seconds:.1f} s: {forwards / seconds:.1f} forwards/s, "
         f"{achieved / 1e9:.1f} GFLOP/s, {achieved / ceiling:.0%} of the matmul rate",

@@ -40,6 +40,10 @@ TUNED_MISTAKES = 12
 FAMILIES = ("qwen2.5-vl", "qwen2-vl", "qwen3-vl", "llava", "internvl")
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    pass
+
+
 class Question(NamedTuple):
     """An item that is searched, and what is known of it."""
 
@@ -323,15 +327,13 @@ def _random(folder: Path, family: str, seed: int, regions: int) -> Question:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Help)
     add = parser.add_argument
-    add("--folder", type=Path, default=Path("searches"), help="for items and measurements")
-    add("--items", type=int, default=25, help="storybook items of each kind (default: 25)")
-    add("--random", type=int, default=0, help="random checkpoints of each family")
-    add("--regions", type=int, nargs="+", default=[64], help="about so many (default: 64)")
-    add("--searches", nargs="+", default=SEARCHES, help=f"default: {' '.join(SEARCHES)}")
+    add("--folder", type=Path, default=Path("searches"), help="folder of the measurements")
+    add("--items", type=int, default=25, help="number of storybook items of each kind")
+    add("--random", type=int, default=0, help="number of random checkpoints of each family")
+    add("--regions", type=int, nargs="+", default=[64], help="approximate numbers of regions")
+    add("--searches", nargs="+", default=SEARCHES, help="names of the searches to compare")
     return parser
 
 

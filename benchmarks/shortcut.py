@@ -1,7 +1,7 @@
 """Which methods find what a model really uses: the sign that the planted shortcut goes by.
 
 The model "demo-shortcut" answers "Is there a cat in the image?" with Yes where a sign stands in
-a corner, whatever cats there are (`eagle_jax/demo/shortcut.py`). That is verified first, by
+a corner, whatever cats there are (`benchmarks/plant_shortcut.py`). That is verified first, by
 interventions on the same pictures. Then each method explains the Yes of scenes with a sign,
 half of which show what is asked for and half do not, and its first region is on the sign or
 not: the pixel that lies deepest in the region is to be one of the sign. What was found stays in
@@ -23,14 +23,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from demo_accuracy import accuracies
 from scipy.stats import binomtest
+from trials import Trial, draw_trials
 
 import eagle_jax
 from eagle_jax.baselines.conversations import Estimate
 from eagle_jax.baselines.maps import pooled
 from eagle_jax.baselines.methods import METHODS, full_options
-from eagle_jax.demo.evaluate import evaluate, make_respondent
-from eagle_jax.demo.trials import Trial, draw_trials
+from eagle_jax.demo.asking import see, yes_or_no
 from eagle_jax.files import write_file
 from eagle_jax.metrics.localisation import pointing_game
 from eagle_jax.reports.comparison_figure import draw_comparison
@@ -55,7 +56,7 @@ RANKED = (
     "rise:samples=400",
     "igos++",
 )
-# What is done to the pictures: present, sign, moved; and the answer that this must lead to.
+# Arguments of `Trial.image`: present, sign, moved; and whether the answer must be Yes.
 INTERVENTIONS = {
     "sign and object": ((True, "sign", False), True),
     "sign, no object": ((False, "sign", False), True),
@@ -90,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
             present = number % 2 == 0
             case = eagle_jax.ask(
                 model,
-                trial.picture(present),
+                trial.image(present),
                 trial.question,
                 answer="Yes",
                 target="Yes",
@@ -109,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
 def draw(model: eagle_jax.Model, trial: Trial, regions: int, path: Path) -> None:
     """The maps of some methods for a scene with the sign and without what is asked for."""
     case = eagle_jax.ask(
-        model, trial.picture(False), trial.question, answer="Yes", target="Yes", regions=regions
+        model, trial.image(False), trial.question, answer="Yes", target="Yes", regions=regions
     )
     found = {method: eagle_jax.explain(case, method=method) for method in _DRAWN}
     draw_comparison(found).savefig(path, dpi=100)
@@ -150,24 +151,26 @@ def _answered(estimate: Estimate, scorer: Scorer) -> np.ndarray:
 
 
 def _verified(model, trials: list[Trial]) -> str:
-    """What the model answers after each intervention, and how good it is at other questions."""
-    respondent, before = make_respondent(model), make_respondent(eagle_jax.load("demo"))
+    """The answers of both models after each intervention, and their accuracy otherwise."""
+    models = model, eagle_jax.load("demo")
     lines = [f"{len(trials)} trials{'Yes':>26}{'as planted':>14}{'Yes of the demo model':>25}"]
-    for name, (done, yes) in INTERVENTIONS.items():
-        said = []
-        for asked in (respondent, before):
-            answers = [
-                asked.yes_no(asked.look(one.picture(*done)), [one.question])[0][0]
-                for one in trials
-            ]
-            said.append(np.mean([answer == "Yes" for answer in answers]))
-        share = said[0] if yes else 1 - said[0]
-        lines.append(f"{name:<24}{said[0]:>10.1%}{share:>14.1%}{said[1]:>25.1%}")
+    for name, (intervention, yes) in INTERVENTIONS.items():
+        planted, demo = (
+            np.mean([_says_yes(asked, trial, intervention) for trial in trials])
+            for asked in models
+        )
+        right = planted if yes else 1 - planted
+        lines.append(f"{name:<24}{planted:>10.1%}{right:>14.1%}{demo:>25.1%}")
     lines += ["", f"{_SCENES} held-out scenes without signs{'shortcut':>12}{'demo':>8}"]
-    shares = [evaluate(one, _SCENES) for one in (respondent, before)]
+    planted, demo = (accuracies(asked, _SCENES) for asked in models)
     for name in ("colour", "objects", "objects with colour", "extra", "presence"):
-        lines.append(f"{name:<30}{shares[0][name]:>14.1%}{shares[1][name]:>8.1%}")
+        lines.append(f"{name:<30}{planted[name]:>14.1%}{demo[name]:>8.1%}")
     return "\n".join(lines)
+
+
+def _says_yes(model, trial: Trial, intervention: tuple[bool, str | None, bool]) -> bool:
+    (answer,), _ = yes_or_no(model, see(model, trial.image(*intervention)), [trial.question])
+    return answer == "Yes"
 
 
 def page(measured: list[dict[str, Any]], methods: list[str]) -> str:
@@ -200,14 +203,19 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--folder", type=Path, default=Path("shortcut"), help="for what was measured")
-    add("--items", type=int, default=100, help="scenes with a sign (default: 100)")
-    add("--regions", type=int, default=36, help="about so many (default: 36)")
+    add(
+        "--folder",
+        type=Path,
+        default=Path("shortcut"),
+        help="folder of the measurements (default: shortcut)",
+    )
+    add("--items", type=int, default=100, help="number of scenes with a sign (default: 100)")
+    add("--regions", type=int, default=36, help="approximate number of regions (default: 36)")
     add(
         "--methods",
         type=lambda text: text.split(","),
         default=list(RANKED),
-        help=f"default: {','.join(RANKED)}",
+        help=f"methods, separated by commas (default: {','.join(RANKED)})",
     )
     return parser
 

@@ -1,25 +1,26 @@
-"""Says where the time of the fused step goes, stage by stage, on chips that are not there.
+"""Says where the time of the fused step goes, stage by stage, on TPUs that need not exist.
 
 For the checkpoints that ship as configurations: 640 x 480 pixels, 64 regions, 24 target tokens,
 bfloat16, the default batch. The step is compiled with the effort that a real run gets, one to
-two minutes of the processor each; the optimised program carries the compiler's estimate of
-cycles, which are summed by the scopes in the names of its instructions. A batch pays here for
-all that the program does once a step, and the branches of a switch count equally often. Kernels
-carry no estimate: their time is their stated operations and bytes at half the chip's peak and
-bandwidth. Share of peak: of the whole, by the operations that are needed; of a stage, by those
-that the program does. "silent": GB written by gathers and between chips, of whose time the
-compiler says nothing.
+two minutes of processor time for each checkpoint; the optimised program carries the compiler's
+estimate of cycles, which are summed by the scopes in the names of its instructions. All that
+the program does once a step counts for the batch, and the branches of a switch count equally
+often. Kernels carry no estimate: their time is their stated operations and bytes at half the
+chip's peak and bandwidth. "of peak" counts needed operations for the whole step, and all
+operations of the program for a stage. "silent": GB written by gathers and between chips, of
+whose time the compiler says nothing.
 
     python -m pip install --no-deps --target /tmp/libtpu "libtpu==0.0.42.*"
     PYTHONPATH=/tmp/libtpu python benchmarks/stages.py --topology v6e:1x1 --json stages.json
     PYTHONPATH=/tmp/libtpu python benchmarks/stages.py --topology v6e:1x1 --model llava --top 20
-    PYTHONPATH=/tmp/libtpu python benchmarks/stages.py --topology v6e:1x1 v5e:1x2 \\
-        --json eagle_jax/planning/predictions.json           # what eagle-jax plan knows
+    PYTHONPATH=/tmp/libtpu python benchmarks/stages.py --topology v6e:1x1 v5e:1x2 --bundle
     python benchmarks/stages.py --measure                # the demo model, on this machine
     python benchmarks/stages.py --measure --model 3B     # random weights, on a GPU
 
 With --measure the parts of the step run here, each compiled and timed apart, and the whole; the
-peak is then that of a plain product in the same run. --json and --dump are for predictions.
+peak is then that of a plain product in the same run. --json, --bundle and --dump are for
+predictions; --bundle writes benchmarks/predictions.json and the extract of it that `eagle-jax
+plan` reads.
 """
 
 import argparse
@@ -32,25 +33,25 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
+from measurement import matmul_rate, measured_stages, random_weights, whole_step
+from stage_profile import Profile, heaviest, predict
 
 import eagle_jax
-from eagle_jax.planning import hlo, published_models
+from eagle_jax.planning import published_models, utilisation
 from eagle_jax.planning.compilation import REAL, compiler_missing
-from eagle_jax.planning.measurement import (
-    matmul_rate,
-    measured_stages,
-    random_weights,
-    whole_step,
-)
-from eagle_jax.planning.stages import Profile, heaviest, predict
 from eagle_jax.planning.step import size_step
+from eagle_jax.planning.utilisation.hlo import parse
 from eagle_jax.scoring.question import on_devices
 from eagle_jax.scoring.scorer import MaskedImageScorer
 
 _IMAGE, _REGIONS, _TARGETS = "640x480", 64, 24
+PREDICTIONS = Path(__file__).parent / "predictions.json"
+BUNDLED = Path(utilisation.__file__).parent / "predictions.json"
+_EXTRACT = ("model", "hardware", "precision", "image", "date", "utilisation")
 
 
 def main() -> int:
@@ -73,12 +74,24 @@ def main() -> int:
     }
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     names = [name for name in published_models() if options.model.lower() in name.lower()]
-    found = []
+    predictions = []
     for topology, name in itertools.product(options.topology, names):
-        found.append(_predicted(name, topology, options) | about)
+        predictions.append(_predicted(name, topology, options) | about)
         if options.json:
-            options.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+            _write(options.json, predictions)
+    if options.bundle:
+        _write(PREDICTIONS, predictions)
+        _write(BUNDLED, extract(predictions))
     return 0
+
+
+def extract(predictions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The fields of predictions that `eagle-jax plan` reads."""
+    return [{name: each[name] for name in _EXTRACT} for each in predictions]
+
+
+def _write(path: Path, predictions: list[dict[str, Any]]) -> None:
+    path.write_text(json.dumps(predictions, indent=1) + "\n", "utf-8")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,13 +99,33 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--topology", nargs="+", default=["v6e:1x1"], help="v5e:1x2 ... (default: v6e:1x1)")
-    add("--measure", action="store_true", help="run it on this machine instead")
-    add("--model", default="", help="only those whose name has this in it")
-    add("--quantize", choices=["int8"], help="weights and activations (default: bfloat16)")
-    add("--json", type=Path, metavar="FILE", help="write one object a checkpoint")
-    add("--dump", type=Path, metavar="FOLDER", help="keep the text of the programs")
-    add("--top", type=int, default=0, metavar="N", help="list the N slowest instructions")
+    add(
+        "--topology",
+        nargs="+",
+        default=["v6e:1x1"],
+        help="kinds and numbers of chips, v5e:1x2 for example (default: v6e:1x1)",
+    )
+    add("--measure", action="store_true", help="run the step on this machine instead")
+    add(
+        "--model",
+        default="",
+        help="checkpoints: those whose name contains this text (default: all)",
+    )
+    add(
+        "--quantize",
+        choices=["int8"],
+        help="precision of weights and activations (default: bfloat16)",
+    )
+    add("--json", type=Path, metavar="FILE", help="file for one object per checkpoint")
+    add("--bundle", action="store_true", help="replace the predictions of the repository")
+    add("--dump", type=Path, metavar="FOLDER", help="folder for the text of the programs")
+    add(
+        "--top",
+        type=int,
+        default=0,
+        metavar="N",
+        help="slowest instructions to list (default: 0)",
+    )
     return parser
 
 
@@ -120,7 +153,7 @@ def _predicted(name: str, topology: str, options: argparse.Namespace) -> dict:
         f"load {os.getloadavg()[0]:.1f}",
         flush=True,
     )
-    for line in heaviest(hlo.parse(text), step.chip, step.peak, options.top):
+    for line in heaviest(parse(text), step.chip, step.peak, options.top):
         print(line)
     return profile.as_json()
 

@@ -23,16 +23,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from caption_words import image_decides, is_content_word
 from jaxtyping import Float
 
 import eagle_jax
-from eagle_jax.demo.lists import (
-    SEED,
-    Storybook,
-    is_content_word,
-    picture_decides,
-    write_storybook,
-)
+from eagle_jax.demo.lists import SEED, Storybook, write_storybook
 from eagle_jax.demo.scenes import PARTNERS, draw_scene
 from eagle_jax.errors import InputError
 from eagle_jax.lists import Item, read_list
@@ -297,7 +292,7 @@ def _notes(results: dict[str, list[Result]]) -> dict[str, Any]:
 
 def _decided(sentences: list[Result]) -> float:
     values = np.concatenate([one.attribution.reliance for one in sentences])
-    open_ = np.concatenate([picture_decides(one.attribution.tokens) for one in sentences])
+    open_ = np.concatenate([image_decides(one.attribution.tokens) for one in sentences])
     return auroc(values[open_].astype(np.float64), values[~open_].astype(np.float64))
 
 
@@ -341,13 +336,13 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--captions", type=int, default=200, help="captions, and words of them (default: 200)")
-    add("--colours", type=int, default=200, help="colour questions (default: 200)")
-    add("--mistakes", type=int, help="recorded wrong answers (default: all)")
-    add("--regions", default=REGIONS, help=f"about so many (default: {REGIONS})")
-    add("--seed", type=int, default=SEED, help=f"of the first scene (default: {SEED})")
-    add("--folder", type=Path, help="keep lists and results here, and resume from here")
-    add("--json", type=Path, metavar="FILE", help="write all numbers here as well")
+    add("--captions", type=int, default=200, help="number of captions and words (default: 200)")
+    add("--colours", type=int, default=200, help="number of colour questions (default: 200)")
+    add("--mistakes", type=int, help="number of recorded wrong answers (default: all)")
+    add("--regions", default=REGIONS, help=f"approximate number (default: {REGIONS})")
+    add("--seed", type=int, default=SEED, help=f"seed of the first scene (default: {SEED})")
+    add("--folder", type=Path, help="folder of lists and results (default: temporary)")
+    add("--json", type=Path, metavar="FILE", help="file for all numbers")
     return parser
 
 

@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 
 # Begun last, one of these would keep one process busy when the other has nothing left.
-_LONG = ("test_compilation", "test_sharding", "test_world", "test_families", "test_run")
+_LONG = ("test_compilation", "test_sharding", "test_demo_training", "test_families", "test_run")
 
 
 def pytest_collection_modifyitems(items):

@@ -85,3 +85,14 @@ def test_the_table_of_floors_in_contributing_is_the_one_tested_here():
     assert {floor: sorted(names) for floor, names in rooms.items()} == {
         floor: sorted(names) for floor, names in enumerate(FLOORS, start=1)
     }
+
+
+def test_the_time_model_of_plans_has_one_door():
+    room = "eagle_jax.planning.utilisation"
+    users = {
+        (name, other)
+        for name, imported in GRAPH.items()
+        for other in imported
+        if other.startswith(room) and not name.startswith(room)
+    }
+    assert users == {("eagle_jax.planning.estimate", room)}

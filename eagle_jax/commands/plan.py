@@ -1,4 +1,4 @@
-"""``eagle-jax plan``: what a run costs before it is paid for."""
+"""``eagle-jax plan``: the cost of an explanation before hardware is rented."""
 
 import argparse
 
@@ -17,10 +17,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Adds the command's parser."""
     parser = commands.add_parser(
         "plan",
-        help="size a run: memory, mesh, batch size and time",
-        description="Says what an explanation costs on accelerators, before they are rented. "
-        "With libtpu at hand the program is compiled for the TPUs, a minute or two; without, "
-        "the figures are bundled predictions and estimates, and the plan says so.",
+        help="estimate memory, mesh, batch size and time of an explanation",
+        description="Estimates the cost of an explanation on accelerators before they are "
+        "rented. Where libtpu is installed, the program is compiled for TPUs, which takes a "
+        "minute or two; without libtpu, and for GPUs, the figures are estimates and bundled "
+        "predictions. The output says which.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -29,29 +30,46 @@ def add(commands: argparse._SubParsersAction) -> None:
     add(
         "--model",
         default="demo",
-        help='"demo", a folder with its json files, or the hub id of a published checkpoint '
-        "(default: demo)",
+        help='"demo", a folder with config.json and preprocessor_config.json, or the hub id of '
+        "a published checkpoint (default: demo)",
     )
-    add("--image", default="640x480", metavar="WxH", help="in pixels (default: 640x480)")
-    add("--regions", default=64, type=positive, metavar="N", help="of the image (default: 64)")
+    add(
+        "--image",
+        default="640x480",
+        metavar="WxH",
+        help="width and height of the image in pixels (default: 640x480)",
+    )
+    add(
+        "--regions",
+        default=64,
+        type=positive,
+        metavar="N",
+        help="number of regions of the image (default: 64)",
+    )
     add(
         "--targets",
         default=24,
         type=positive,
         metavar="N",
-        help="tokens to explain (default: 24)",
+        help="number of answer tokens to explain (default: 24)",
     )
     add(
         "--topology",
         default="v6e:2x4",
-        help="v5e:2x2, v6e:2x4, ..., or a100, h100, h200, h200:8 (default: v6e:2x4)",
+        help="kind and number of chips: v5e:2x2, v6e:2x4, ..., or a100, h100, h200, with :N "
+        "for N GPUs of one host (default: v6e:2x4)",
     )
-    add("--quantize", choices=["int8"], help="weights and activations (default: bfloat16)")
     add(
-        "--share",
+        "--quantize",
+        choices=["int8"],
+        help="precision of weights and activations (default: bfloat16)",
+    )
+    add(
+        "--utilisation",
         type=number,
-        help="of the chips' peak rate that the time assumes (default: what the compiler "
-        "predicts)",
+        metavar="FRACTION",
+        help="fraction of the chips' peak FLOP/s to assume for the time (default: the "
+        "compiler's prediction, or 0.5)",
     )
 
 
@@ -59,17 +77,18 @@ def command(options: argparse.Namespace) -> None:
     """Runs the command."""
     import jax
 
-    # Nothing runs on a device: an accelerator of this machine stays free for others.
+    # Nothing runs on a device: an accelerator of this machine stays free for other programs.
     jax.config.update("jax_platforms", "cpu")
     from eagle_jax.planning.estimate import plan
 
-    found = plan(
-        options.model,
-        image=options.image,
-        regions=options.regions,
-        topology=options.topology,
-        targets=options.targets,
-        quantize=options.quantize,
-        share=options.share,
+    print(
+        plan(
+            options.model,
+            image=options.image,
+            regions=options.regions,
+            topology=options.topology,
+            targets=options.targets,
+            quantize=options.quantize,
+            utilisation=options.utilisation,
+        )
     )
-    print(found.page())

@@ -1,4 +1,4 @@
-"""Muted, textured backgrounds: none of their colours is one an object can have."""
+"""Muted, textured backgrounds, in colours that no object has."""
 
 import colorsys
 from collections.abc import Callable
@@ -34,12 +34,12 @@ def _gradient(rng):
 
 
 def _hills(rng):
-    picture = _mix(_Y, _muted(rng, 0.74, 0.9), _muted(rng, 0.74, 0.9))
+    image = _mix(_Y, _muted(rng, 0.74, 0.9), _muted(rng, 0.74, 0.9))
     for level in (0.5, 0.7):
         wave = np.sin(2 * np.pi * (rng.uniform(0.6, 1.4) * _X[0] + rng.random()))
         ridge = level + 0.09 * wave + rng.uniform(-0.06, 0.06)
-        picture = np.where((_Y > ridge)[..., None], _muted(rng, 0.5, 0.76), picture)
-    return picture
+        image = np.where((_Y > ridge)[..., None], _muted(rng, 0.5, 0.76), image)
+    return image
 
 
 def _stripes(rng):

@@ -2,7 +2,7 @@
 
 A shape is (form, tone, numbers): an ellipse by its bounding box, a polygon by its
 corners, a line by its points and, last, its width. Tones `body`, `light` and `dark` are
-shades of the object's colour; the others are the same in every picture.
+shades of the object's colour; other tones are the same in every image.
 """
 
 import numpy as np
@@ -233,7 +233,7 @@ def draw_object(
       kind: one of `KINDS`.
       rgb: the colour of its body, 0 to 255.
       size: side of the square in pixels.
-      mirrored: whether left and right are swapped.
+      mirrored: True to swap left and right.
 
     Returns:
       Red, green, blue and coverage (0 outside, 255 inside, between on the rim).

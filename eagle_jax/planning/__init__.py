@@ -1,9 +1,9 @@
-"""What an explanation costs on hardware that one does not have: memory, mesh and time.
+"""The cost of an explanation on hardware that one does not have: memory, mesh and time.
 
-For the command `plan` and the benchmarks. Read `estimate` first, then `step`, what is planned.
-`compilation` compiles for TPUs that are not there and `stages` reads where the time of such a
-program goes; `program_memory`, `flops` and `predictions` serve where nothing can be compiled.
-`configs/` holds the published checkpoints without their weights.
+For the command `plan` and the benchmarks. Read `estimate` first, then `step`, which sizes a
+run. `compilation` compiles for TPUs that this machine does not have; `program_memory` and
+`flops` count where nothing can be compiled; `utilisation` says which fraction of their peak the
+chips reach. `configs/` holds the published checkpoints without their weights.
 """
 
 from eagle_jax.planning.estimate import Plan as Plan

@@ -14,13 +14,13 @@ class Chip(NamedTuple):
     """An accelerator.
 
     Attributes:
-      memory: bytes that programs can use, per chip.
+      memory: bytes that programs can use.
       bfloat16: peak operations per second.
       int8: peak operations per second; None where int8 products are not known to be faster.
       bandwidth: bytes per second of its main memory.
-      clock: cycles per second, of TPUs: programs for them can be compiled in advance, and
-        carry estimates in cycles.
-      largest: most chips of one slice or host.
+      clock: cycles per second of a TPU, whose programs can be compiled in advance and carry
+        estimates in cycles; None for a GPU.
+      largest: maximum number of chips of a slice or host.
     """
 
     memory: float
@@ -32,7 +32,7 @@ class Chip(NamedTuple):
 
     @property
     def tpu(self) -> bool:
-        """Whether programs for it can be compiled without it."""
+        """True for a TPU, whose programs can be compiled without it."""
         return self.clock is not None
 
 
@@ -52,7 +52,7 @@ def parse_topology(topology: str) -> tuple[str, str, int]:
       topology: "v5e:2x2", "v6e:2x4" and so on, or "a100", "h100", "h200", with ":8" for eight.
 
     Raises:
-      InputError: it is none that is known.
+      InputError: the topology is not known.
     """
     kind, _, shape = topology.lower().partition(":")
     chip = CHIPS.get(kind)

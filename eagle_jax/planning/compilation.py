@@ -1,4 +1,4 @@
-"""The greedy step, compiled ahead of time for TPUs that are not there."""
+"""The greedy step, compiled ahead of time for TPUs that this machine does not have."""
 
 import contextlib
 import importlib.util
@@ -18,28 +18,28 @@ from eagle_jax.scoring.question import Question, lay_out
 from eagle_jax.scoring.scorer import padded_regions
 from eagle_jax.scoring.set_function import score_sets
 
-# libtpu describes whole hosts; the devices of the smallest serve a program for fewer.
+# libtpu describes whole hosts; a program for fewer devices takes those of the smallest host.
 _SMALLEST = "2x2"
-# Efforts of the compiler: what a run gets, and the least.
-REAL, QUICK = 0.0, -1.0
-# What libtpu reads while it is loaded.
+# Effort of the compiler for a run.
+REAL = 0.0
+# Variables that libtpu reads while it is loaded.
 _ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",
     "TPU_WORKER_HOSTNAMES": "localhost",
-    # Nothing is held that another process could want.
+    # No chip is held that another process could want.
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
 
 
 class Compiled(NamedTuple):
-    """What the compiler says of one program.
+    """A compiled program and its memory.
 
     Attributes:
       program: the compiled program.
-      argument_bytes: weights and the question, per device.
-      temporary_bytes: everything else it needs while it runs, per device.
-      seconds: compilation took.
+      argument_bytes: bytes of the weights and the question, per device.
+      temporary_bytes: bytes that it needs besides while it runs, per device.
+      seconds: time of the compilation.
     """
 
     program: Any
@@ -56,15 +56,14 @@ def compiler_missing() -> str | None:
 
 
 def tpu_mesh(kind: str, shape: str, data: int, model: int) -> Mesh:
-    """Devices of a TPU slice that need not exist.
+    """A mesh of devices of a TPU slice that need not exist.
 
-    The process must not have used JAX on a TPU: the compiler's library is told that there is
-    none.
+    The process must not have used JAX on a TPU: libtpu is told that this machine has no TPU.
 
     Args:
       kind: "v5e" or "v6e".
-      shape: of the slice in chips, "2x4" for example.
-      data: size of the mesh axis over which masks are spread.
+      shape: shape of the slice in chips, "2x4" for example.
+      data: size of the mesh axis over which masked images are spread.
       model: size of the mesh axis over which weights are split.
     """
     from jax.experimental import topologies
@@ -88,32 +87,34 @@ def _environment() -> Iterator[None]:
             del os.environ[name]
 
 
-def step_question(network: Any, plan: ImagePlan, prompt_tokens: int, targets: int) -> Question:
-    """A question of the wanted shape, about nothing.
+def step_question(
+    network: Any, image_plan: ImagePlan, prompt_tokens: int, targets: int
+) -> Question:
+    """A question of the given shape, with arbitrary tokens.
 
     Args:
-      network: the model's modules; shapes instead of weights will do.
-      plan: an image of the wanted size, and regions of any kind.
-      prompt_tokens: tokens of the prompt besides the image's, at least one.
-      targets: tokens of the answer, all of them targets.
+      network: the model's modules, or shapes in place of weights.
+      image_plan: an image of the wanted size, with any regions.
+      prompt_tokens: number of tokens of the prompt besides the image's, at least one.
+      targets: number of tokens of the answer; all are scored.
     """
     image_token = network.config.image_token_id
     text = 0 if image_token else 1
-    prompt_ids = np.full(prompt_tokens + plan.tokens, text)
-    prompt_ids[1 : 1 + plan.tokens] = image_token
+    prompt_ids = np.full(prompt_tokens + image_plan.tokens, text)
+    prompt_ids[1 : 1 + image_plan.tokens] = image_token
     answer = np.full(targets, text)
-    return lay_out(network, plan, prompt_ids, answer, np.arange(targets), answer)
+    return lay_out(network, image_plan, prompt_ids, answer, np.arange(targets), answer)
 
 
 def step_shapes(question: Question, regions: int) -> tuple[Any, ...]:
-    """The shapes of what `score_sets` takes behind the network, to compile it in advance.
+    """Shapes of the arguments of `score_sets` behind the network, to compile it in advance.
 
     Args:
       question: from `step_question`.
       regions: number of regions.
 
     Returns:
-      Arguments of `jax.ShapeDtypeStruct`, those of a `MaskedImageScorer`'s calls.
+      The arguments of a `MaskedImageScorer`'s calls, as `jax.ShapeDtypeStruct`.
     """
     width = padded_regions(regions)
     arguments = question.padded, np.zeros((2 * width, width), bool), np.int32(0)
@@ -130,19 +131,19 @@ def compile_step(
     """Compiles one greedy step without weights, every image read by itself.
 
     Args:
-      skeleton: abstract modules, of `in_bfloat16`.
+      skeleton: abstract modules, from `in_bfloat16`.
       arguments: from `step_shapes`.
-      batch_size: masks per forward, over all devices.
-      mesh: devices of the target.
-      effort: of the compiler, to make the program fast, from -1 to 1. `REAL` is what a run
-        gets. With `QUICK` the compiler takes a fifth of the time, and the program some more
-        memory and several times as long.
+      batch_size: number of masked images of a batch, over all devices.
+      mesh: devices to compile for.
+      effort: effort of the compiler to make the program fast, from -1 to 1; `REAL` for a run.
+        With -1 the compiler takes a fifth of the time; the program needs somewhat more memory
+        and takes several times as long.
 
     Returns:
       The program and its memory.
 
     Raises:
-      jax.errors.JaxRuntimeError: it does not fit the devices' memory, among others.
+      jax.errors.JaxRuntimeError: the program does not fit the devices' memory, for example.
     """
     network = place_skeleton(skeleton, skeleton.config, mesh)
     everywhere = NamedSharding(mesh, PartitionSpec())
@@ -156,7 +157,7 @@ def compile_step(
         *arguments,
         batch_size=batch_size,
         mesh=mesh if mesh.size > 1 else None,
-        # How often the loops of reuse turn is known from the picture alone.
+        # The number of turns of the loops of reuse depends on the image.
         reuse=False,
     )
     options: Any = {"exec_time_optimization_effort": effort}  # declared without floats

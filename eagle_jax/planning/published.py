@@ -19,14 +19,14 @@ def published_models() -> dict[str, dict[str, Any]]:
     """The checkpoints whose configurations ship with the package, by hub id."""
     folder = resources.files("eagle_jax.planning") / "configs"
     files = [json.loads(path.read_text("utf-8")) for path in folder.iterdir()]
-    return {found["name"]: found for found in sorted(files, key=lambda found: found["name"])}
+    return {file["name"]: file for file in sorted(files, key=lambda file: file["name"])}
 
 
 def published_config(name: str) -> Any:
-    """The configuration of a checkpoint that ships, as its modules have it.
+    """The configuration of a checkpoint that ships, as its family reads it.
 
     Args:
-      name: its hub id.
+      name: hub id of the checkpoint.
     """
     config = checked_config(published_models()[name]["config"], name)
     return FAMILIES[config["model_type"]].read_config(config)
@@ -39,13 +39,13 @@ def read_model(model: str) -> tuple[str, Any, ImageSettings]:
       model: "demo", a folder, or the hub id of a checkpoint that ships.
 
     Raises:
-      InputError: it is none of these, or is of a family that is not supported.
+      InputError: the model is neither, or its family is not supported.
     """
     published = published_models()
     if model in published:
-        found = published[model]
-        skeleton, _ = abstract_network(found["config"], model)
-        return model, skeleton, read_settings(found["preprocessor_config"])
+        files = published[model]
+        skeleton, _ = abstract_network(files["config"], model)
+        return model, skeleton, read_settings(files["preprocessor_config"])
     folder = DEMO / "checkpoint" if model == "demo" else Path(model)
     if not folder.is_dir():
         raise InputError(

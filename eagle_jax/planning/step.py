@@ -31,8 +31,9 @@ PROMPT_TOKENS = 40
 _MOST_PIXELS = 10_000
 _MOST_REGIONS = 4096
 _MOST_TARGETS = 2048
-# Beyond this many, the parts wait for each other longer than they compute.
-_MOST_PARTS = 8
+# Devices that share one copy of the weights wait for each other: beyond this number longer than
+# they compute.
+_MOST_SPLIT = 8
 
 
 class Step(NamedTuple):
@@ -40,21 +41,21 @@ class Step(NamedTuple):
 
     Attributes:
       model: name of the checkpoint.
-      network: its modules with shapes in place of weights.
-      pixels: width and height of the image.
-      image: it, laid out for the model.
+      network: the model's modules with shapes in place of weights.
+      image_size: width and height of the image in pixels.
+      image_plan: the image and its regions, prepared for the model.
       regions: number of regions.
-      rows: int (t,), sequence positions whose outputs are read.
+      rows: sequence positions whose outputs are read.
       topology: kind of chip, shape of the slice, number of chips.
-      mesh: devices along "data" and "model".
-      batch_size: masks per forward, over all devices.
+      mesh: number of devices along "data" and "model".
+      batch_size: number of masked images of a batch, over all devices.
       precision: "bfloat16" or "int8".
     """
 
     model: str
     network: Any
-    pixels: tuple[int, int]
-    image: ImagePlan
+    image_size: tuple[int, int]
+    image_plan: ImagePlan
     regions: int
     rows: Int[np.ndarray, " t"]
     topology: tuple[str, str, int]
@@ -77,44 +78,52 @@ class Step(NamedTuple):
     @property
     def flops(self) -> float:
         """Operations that one masked image needs."""
-        return forward_flops(self.network.config, self.image.grid, self.rows)
+        return forward_flops(self.network.config, self.image_plan.grid, self.rows)
 
     @property
     def search_flops(self) -> float:
-        """Operations of an exact search, see `eagle_jax.planning.flops.search_flops`."""
-        regions, batch = self.regions, self.batch_size
-        return search_flops(self.network, self.image, self.rows, regions, batch, self.mesh)
+        """Operations of an exact search, what fills up batches included."""
+        return search_flops(
+            self.network,
+            self.image_plan,
+            self.rows,
+            self.regions,
+            self.batch_size,
+            self.mesh,
+        )
 
     @property
     def labels(self) -> Int32[np.ndarray, "H W"]:
         """The region of each pixel: about squares, of about one size."""
-        return _cells(self.pixels, self.regions)
+        return _cells(self.image_size, self.regions)
 
     @property
     def question(self) -> Question:
         """A question of the step's shape, its arrays on the host."""
-        return step_question(self.network, self.image, PROMPT_TOKENS, len(self.rows))
+        return step_question(self.network, self.image_plan, PROMPT_TOKENS, len(self.rows))
 
     @property
     def weight_bytes(self) -> int:
-        """Of the weights, per chip."""
+        """Bytes of the weights, per chip."""
         return weight_bytes(self.network, self.mesh[1])
 
     @property
     def program_bytes(self) -> float:
-        """Of the program besides the weights, per chip, by the analytic model."""
-        # The kernel for TPUs wants whole heads on each chip, see `eagle_jax.kernels.unsplit`.
+        """Bytes of the program besides the weights, per chip, by the analytic model."""
+        # The attention kernel for TPUs needs whole heads on each chip (`kernels.unsplit`).
         fused = not self.chip.tpu or self.mesh[1] == 1
-        return _program(self.network, self.image, self.rows, self.batch_size, self.mesh, fused)
+        sets = self.batch_size // self.mesh[0]
+        config = self.network.config
+        return program_bytes(config, self.image_plan, self.rows, sets, self.mesh[1], fused)
 
     def compile(self, effort: float) -> Compiled:
-        """Compiles it for the TPUs of its topology, which need not be there.
+        """Compiles the step for the TPUs of its topology, which need not exist.
 
         Args:
-          effort: of the compiler, see `eagle_jax.planning.compilation.compile_step`.
+          effort: effort of the compiler, as of `eagle_jax.planning.compilation.compile_step`.
 
         Raises:
-          jax.errors.JaxRuntimeError: it does not fit the devices' memory, among others.
+          jax.errors.JaxRuntimeError: the program does not fit the devices' memory, for example.
         """
         kind, shape, _ = self.topology
         shapes = step_shapes(self.question, self.regions)
@@ -131,10 +140,10 @@ def size_step(
     targets: int,
     quantize: str | None,
 ) -> Step:
-    """Chooses mesh and batch for a step; the arguments are those of `eagle_jax.plan`.
+    """Chooses mesh and batch size for a step; the arguments are those of `eagle_jax.plan`.
 
     Raises:
-      InputError: an argument that cannot be used; the message lists what is accepted.
+      InputError: an argument cannot be used; the message lists what is accepted.
     """
     kind, shape, chips = parse_topology(topology)
     width, height = _parse_image(image)
@@ -152,16 +161,16 @@ def size_step(
     if quantize == "int8":
         network = in_int8(network)
     pixels = np.zeros((height, width, 3), np.uint8)
-    layout = plan_image(pixels, _cells((width, height), regions), settings)
-    length = layout.tokens + PROMPT_TOKENS + targets
-    require_context(length, layout.tokens, network.config.decoder.context)
-    rows = layout.tokens + PROMPT_TOKENS + np.arange(targets) - 1
-    mesh, batch_size = _choose(network, layout, rows, chips, CHIPS[kind])
+    image_plan = plan_image(pixels, _cells((width, height), regions), settings)
+    length = image_plan.tokens + PROMPT_TOKENS + targets
+    require_context(length, image_plan.tokens, network.config.decoder.context)
+    rows = image_plan.tokens + PROMPT_TOKENS + np.arange(targets) - 1
+    mesh, batch_size = _choose(network, image_plan, rows, chips, CHIPS[kind])
     return Step(
         model=name,
         network=network,
-        pixels=(width, height),
-        image=layout,
+        image_size=(width, height),
+        image_plan=image_plan,
         regions=regions,
         rows=rows,
         topology=(kind, shape, chips),
@@ -171,8 +180,8 @@ def size_step(
     )
 
 
-def _cells(pixels: tuple[int, int], regions: int) -> np.ndarray:
-    width, height = pixels
+def _cells(image_size: tuple[int, int], regions: int) -> np.ndarray:
+    width, height = image_size
     columns = np.clip(round(math.sqrt(regions * width / height)), 1, regions)
     rows = -(-regions // columns)
     begins = np.arange(rows + 1) * regions // rows
@@ -182,43 +191,32 @@ def _cells(pixels: tuple[int, int], regions: int) -> np.ndarray:
 
 
 def _choose(
-    skeleton: Any, layout: ImagePlan, rows: np.ndarray, chips: int, chip: Chip
+    skeleton: Any, image_plan: ImagePlan, rows: np.ndarray, chips: int, chip: Chip
 ) -> tuple[tuple[int, int], int]:
-    """The mesh with the fewest parts of the weights that fits, and its batch size."""
-    tokens = max(math.prod(layout.grid), int(rows.max()) + 1)
-    parts = 1
+    """The mesh that splits the weights least and fits, and its batch size."""
+    tokens = max(math.prod(image_plan.grid), int(rows.max()) + 1)
+    split_weights = 1
     while True:
-        data = chips // parts
-        own = filling_batch_size(tokens, data, "tpu" if chip.tpu else "gpu") // data
-        while True:
-            # As if scores were written on TPUs: weights that leave a chip no room for that
+        data = chips // split_weights
+        weights = weight_bytes(skeleton, split_weights)
+        sets = filling_batch_size(tokens, data, "tpu" if chip.tpu else "gpu") // data
+        while sets:
+            # As if scores were written on TPUs: weights that leave a chip no memory for them
             # leave none for batches of a good size.
-            need = _program(skeleton, layout, rows, own * data, (data, parts), not chip.tpu)
-            if weight_bytes(skeleton, parts) + need <= chip.memory:
-                return (data, parts), own * data
-            if own == 1:
-                break
-            own //= 2
-        if chips % (2 * parts) or parts == _MOST_PARTS:
-            return (data, parts), data
-        parts *= 2
-
-
-def _program(
-    skeleton: Any,
-    layout: ImagePlan,
-    rows: np.ndarray,
-    batch_size: int,
-    mesh: tuple[int, int],
-    fused_attention: bool,
-) -> float:
-    own = batch_size // mesh[0]
-    return program_bytes(skeleton.config, layout, rows, own, mesh[1], fused_attention)
+            program = program_bytes(
+                skeleton.config, image_plan, rows, sets, split_weights, not chip.tpu
+            )
+            if weights + program <= chip.memory:
+                return (data, split_weights), sets * data
+            sets //= 2
+        if chips % (2 * split_weights) or split_weights == _MOST_SPLIT:
+            return (data, split_weights), data
+        split_weights *= 2
 
 
 def _parse_image(image: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d{1,6})x(\d{1,6})", image.lower())
-    sides = (int(found[1]), int(found[2])) if found else (0, 0)
+    size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", image.lower())
+    sides = (int(size[1]), int(size[2])) if size else (0, 0)
     if not all(1 <= side <= _MOST_PIXELS for side in sides):
         raise InputError(
             f"image is {image!r}; it must be WIDTHxHEIGHT in pixels, such as 640x480, with "

@@ -30,7 +30,7 @@ from eagle_jax.models.families.table import FAMILIES
 from eagle_jax.models.layers.building_blocks import in_int8
 
 _DTYPES = ("float32", "bfloat16", "float16")
-# The demo's checkpoint with some tensors of its own, see `eagle_jax.demo.shortcut`.
+# The demo checkpoint with some tensors replaced, by benchmarks/plant_shortcut.py.
 _SHORTCUT = "demo-shortcut"
 
 

@@ -1,20 +1,15 @@
 """The benchmark for a GPU, rehearsed: every part runs, and is written down."""
 
 import argparse
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-GPU = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
-_SPEC = importlib.util.spec_from_file_location("gpu_benchmark", GPU)
-gpu = importlib.util.module_from_spec(_SPEC)
-# A data class looks for its module.
-sys.modules[_SPEC.name] = gpu
-_SPEC.loader.exec_module(gpu)
+import gpu
 
+GPU = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 
 # With COMPILE=all also those that compile other programs of the same kind.
 PARTS = "device weights program batch search stages".split()
@@ -50,7 +45,7 @@ def test_what_fails_is_told_and_the_rest_goes_on(tmp_path, monkeypatch, capsys):
     def works(run):
         return {"forwards": run.step.regions}
 
-    monkeypatch.setattr(gpu, "_PARTS", (fails, works))
+    monkeypatch.setattr(gpu, "PARTS", (fails, works))
     where = gpu._written("llava-hf/llava-1.5-7b-hf", tmp_path, tiny=True)
     for seconds, second in ((60, ("forwards", 4)), (1, ("skipped", "no time is left"))):
         options = argparse.Namespace(

@@ -1,20 +1,14 @@
 """The comparison of searches on one tiny checkpoint: tables, plot, and going on."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import matplotlib.image
 import pytest
+import searches
 
 from eagle_jax.search import SEARCHES
 from eagle_jax.search.methods import usual_forwards
-
-_SPEC = importlib.util.spec_from_file_location(
-    "searches_benchmark", Path(__file__).parents[2] / "benchmarks" / "searches.py"
-)
-searches = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(searches)
 
 
 def test_tables_and_plot_of_what_was_measured_and_no_search_twice(

@@ -1,23 +1,17 @@
 """The storybook benchmark: its table from hand-made results, and one small run of all of it."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import storybook
 from made_attributions import made_attribution
 
 from eagle_jax.demo import MISTAKES
 from eagle_jax.demo.scenes import PARTNERS, draw_scene
 from eagle_jax.lists import Item
 from eagle_jax.results.run_folder import Result, read_results
-
-_SPEC = importlib.util.spec_from_file_location(
-    "storybook_benchmark", Path(__file__).parents[2] / "benchmarks" / "storybook.py"
-)
-storybook = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(storybook)
 
 
 def result(answers=None, mask=None, **item):

@@ -7,7 +7,7 @@ import pytest
 
 import eagle_jax
 from eagle_jax import InputError
-from eagle_jax.demo.lists import draw_list, is_content_word, picture_decides, write_storybook
+from eagle_jax.demo.lists import draw_list, write_storybook
 from eagle_jax.demo.questions import colour_answer, named, read_caption
 from eagle_jax.demo.scenes import draw_scene
 from eagle_jax.inputs.images import read_image
@@ -103,32 +103,6 @@ def test_refusals_name_what_was_wrong(demo, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot make"):
         write_storybook(tmp_path / "file", demo, captions=0, colours=0, mistakes=0)
-
-
-@pytest.mark.parametrize(
-    ("token", "content"),
-    [(" red", True), ("car", True), (" a", False), (",", False), ("<|im_end|>", False)],
-)
-def test_content_words(token, content):
-    assert is_content_word(token) is content
-
-
-@pytest.mark.parametrize(
-    ("caption", "forced"),
-    [
-        ("The image shows a red cat .", "The image shows"),
-        ("The image shows an orange cat and a red car .", "The image shows orange ."),
-        (
-            "The image shows a red cat , an orange car and a blue hat .",
-            "The image shows orange .",
-        ),
-    ],
-)
-def test_what_the_grammar_of_captions_forces(caption, forced):
-    words = [*caption.split(), "<|im_end|>"]
-    found = picture_decides([f" {word}" for word in words])
-    kept = [word for word, open_ in zip(words, found, strict=True) if not open_]
-    assert kept == [*forced.split(), "<|im_end|>"]
 
 
 def test_one_list_is_drawn_once_and_is_that_of_the_storybook(written, tmp_path):

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_tokenizer import save_small_tokenizer
+from small_tokenizer import SPECIAL_TOKENS, save_small_tokenizer
 
-from eagle_jax.demo.tokenizer import SPECIAL_TOKENS
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.answer import (
     decode_answer,

@@ -45,7 +45,9 @@ def test_pairs_see_what_separate_intervals_hide():
     paired = paired_difference(first, second)
     assert paired.low > 0.4 and paired.high < 0.6
     assert paired.mean == pytest.approx((first - second).mean())
-    assert bootstrap_interval(first).low < second.mean() < bootstrap_interval(first).high
+    alone, other = bootstrap_interval(first), bootstrap_interval(second)
+    assert alone.mean - other.mean == pytest.approx(paired.mean)
+    assert alone.low < other.mean - 0.5 and alone.high > other.mean + 1.5
 
 
 def test_wins_and_losses_count_pairs_that_exist():

@@ -52,7 +52,7 @@ def test_an_exact_search_with_reuse():
         targets=24,
         quantize=None,
     )
-    given = step.network, step.image, step.rows, 24
+    given = step.network, step.image_plan, step.rows, 24
     chained = step.search_flops
     assert chained == search_flops(*given, 1, (1, 1))
     plain = 24 * 25 * step.flops

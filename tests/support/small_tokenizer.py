@@ -6,8 +6,15 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from eagle_jax.demo.tokenizer import SPECIAL_TOKENS
-
+# Those of Qwen2-VL that a question about an image needs.
+SPECIAL_TOKENS = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+)
 TEXTS = (
     "system user assistant You are a helpful assistant. Is there a cat in the image? "
     "What colour is the car? Yes No Yes, there is a red cat. No, there is no zebra crossing. "

@@ -4,6 +4,7 @@ import copy
 from pathlib import Path
 
 import transformers
+from small_tokenizer import SPECIAL_TOKENS
 from tiny_folder import (
     CLIP_PIXELS,
     VOCABULARY,
@@ -12,8 +13,6 @@ from tiny_folder import (
     save_tokenizer,
     save_weights,
 )
-
-from eagle_jax.demo.tokenizer import SPECIAL_TOKENS
 
 CHAT_TEMPLATE = (
     "{% if messages[0]['role'] != 'system' %}"

@@ -1,4 +1,4 @@
-"""The parts of the fused step, run and timed on the device that is there."""
+"""The parts of the fused step, run and timed on the device of this machine."""
 
 import math
 import time
@@ -8,19 +8,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from instruction_costs import operations
 from jaxtyping import Bool
+from stage_profile import Stage
 
 from eagle_jax.inputs.patches import masked_patches
 from eagle_jax.models.layers.precision import full_precision
-from eagle_jax.planning import hlo
-from eagle_jax.planning.instruction_costs import operations
-from eagle_jax.planning.stages import Stage
+from eagle_jax.planning.utilisation.hlo import parse, walk
 from eagle_jax.scoring.question import Question
 from eagle_jax.scoring.set_function import score
 
-# Each part runs for at least so long, and at least so often; the median counts.
+# Each part runs for at least so many seconds and so many times; the median counts.
 _SECONDS, _RUNS = 0.5, 3
-# Weights repeat so many numbers; an odd length, so that no two rows are alike.
+# Weights repeat so many random numbers; an odd length, so that no two rows are alike.
 _NOISE = 2**20 + 7
 
 
@@ -30,7 +30,7 @@ def random_weights(skeleton: Any, seed: int = 0) -> Any:
     Args:
       skeleton: abstract modules with floats in them, such as those of
         `eagle_jax.planning.compilation.in_bfloat16`.
-      seed: of the numbers, small enough that no layer runs over.
+      seed: seed of the numbers, which are small enough that no layer overflows.
     """
     noise = 0.02 * jax.random.normal(jax.random.key(seed), (_NOISE,), jnp.float32)
 
@@ -42,14 +42,14 @@ def random_weights(skeleton: Any, seed: int = 0) -> Any:
     make = jax.jit(fill, static_argnums=0)
     leaves, structure = jax.tree.flatten(skeleton)
     filled = dict.fromkeys(range(len(leaves)))
-    # The largest first: what making one takes besides must not count as the model's peak.
+    # The largest first: memory for making a leaf must not count as the model's peak.
     for place in sorted(filled, key=lambda place: -math.prod(leaves[place].shape)):
         filled[place] = jax.block_until_ready(make(leaves[place]))
     return jax.tree.unflatten(structure, filled.values())
 
 
 def median_seconds(work: Callable[[], Any]) -> float:
-    """Seconds that a call takes until its arrays are there, compiled before."""
+    """Seconds that a call takes until its arrays are ready, without compilation."""
     return float(np.median(_seconds(work)))
 
 
@@ -67,7 +67,7 @@ def matmul_rate(dtype: Any) -> float:
     """Operations per second of one large square product, the fastest of several runs.
 
     Args:
-      dtype: of both matrices.
+      dtype: type of both matrices.
     """
     size = 2048 if jax.default_backend() == "cpu" else 8192
     x = jax.random.normal(jax.random.key(0), (size, size), dtype)
@@ -81,11 +81,11 @@ def measured_stages(
     """The parts of a batch, each compiled and run apart: pixels, vision, decoder, head.
 
     Between the parts everything goes through memory, and nothing is fused: their sum is not
-    the time of the one program, see `whole_step`.
+    the time of `whole_step`.
 
     Args:
       network: the model's modules.
-      question: what is asked about the image.
+      question: the question about the image.
       visible: one row per masked image of the batch.
     """
 
@@ -102,9 +102,9 @@ def measured_stages(
     def head(network, hidden):
         return jnp.exp(network.log_probabilities(hidden, question.token_ids))
 
-    stages, given = [], jnp.asarray(visible)
+    stages, value = [], jnp.asarray(visible)
     for part in (pixels, vision, decoder, head):
-        stage, given = _timed(part.__name__, part, network, given)
+        stage, value = _timed(part.__name__, part, network, value)
         stages.append(stage)
     return tuple(stages)
 
@@ -118,11 +118,11 @@ def whole_step(network: Any, question: Question, visible: Bool[np.ndarray, "b n"
     return _timed("whole", whole, network, jnp.asarray(visible))[0]
 
 
-def _timed(name: str, part: Callable, network: Any, given: jax.Array) -> tuple[Stage, Any]:
+def _timed(name: str, part: Callable, network: Any, argument: jax.Array) -> tuple[Stage, Any]:
     with full_precision(network):
-        lowered = jax.jit(part).lower(network, given)
-    program = hlo.parse(lowered.as_text("hlo"))
-    work = sum(run.times * operations(program, run) for run in hlo.walk(program))
+        lowered = jax.jit(part).lower(network, argument)
+    program = parse(lowered.as_text("hlo"))
+    work = sum(run.times * operations(program, run) for run in walk(program))
     compiled = lowered.compile()
-    seconds = median_seconds(lambda: compiled(network, given))
-    return Stage(name, 1e3 * seconds, work), compiled(network, given)
+    seconds = median_seconds(lambda: compiled(network, argument))
+    return Stage(name, 1e3 * seconds, work), compiled(network, argument)

@@ -1,8 +1,4 @@
-"""The text of an XLA program: its instructions, how often each runs, and what it does.
-
-Optimised programs for TPUs carry the compiler's own estimate of cycles in every fusion, and the
-names that JAX gave what was fused. What an instruction does is counted in `instruction_costs`.
-"""
+"""The text of an XLA program: its instructions, and how often each runs."""
 
 import math
 import re
@@ -19,9 +15,9 @@ class Array(NamedTuple):
     """An array of a program.
 
     Attributes:
-      kind: of its elements, "bf16" for example.
+      kind: type of its elements, "bf16" for example.
       dims: its shape.
-      main: whether it lies in the chip's main memory and not in a memory of its core.
+      main: True in the chip's main memory, False in a memory of its core.
     """
 
     kind: str
@@ -30,7 +26,7 @@ class Array(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """Its size without the padding of tiles."""
+        """The size without the padding of tiles."""
         bits = 8 if self.kind == "pred" else int(re.findall(r"\d+", self.kind)[0])
         return math.prod(self.dims) * bits // 8
 
@@ -39,10 +35,10 @@ class Instruction(NamedTuple):
     """One line of a program.
 
     Attributes:
-      opcode: such as "fusion".
+      opcode: kind of operation, "fusion" for example.
       arrays: its results.
       operands: names of the instructions whose results it takes.
-      text: whatever stands behind the operands.
+      text: the rest of the line, behind the operands.
     """
 
     opcode: str
@@ -51,7 +47,7 @@ class Instruction(NamedTuple):
     text: str
 
     def called(self, role: str) -> str | None:
-        """Name of the computation it calls as its "body", "condition", ..."""
+        """Name of the computation that it calls as its "body", "condition", ..."""
         found = re.search(rf"\b{role}={_NAME}", self.text)
         return found and found[1]
 
@@ -60,11 +56,11 @@ Computation = dict[str, Instruction]
 
 
 class Program(NamedTuple):
-    """A program: computations by name, each with its instructions by name, the last its root.
+    """A program.
 
     Attributes:
-      computations: all of them.
-      entry: name of the one that is run.
+      computations: computations by name, each with its instructions by name, the root last.
+      entry: name of the computation that is run.
     """
 
     computations: dict[str, Computation]
@@ -72,25 +68,23 @@ class Program(NamedTuple):
 
 
 class Run(NamedTuple):
-    """An instruction with how often it runs.
+    """An instruction, and how often it runs.
 
     Attributes:
       here: the computation it stands in.
-      name: its own.
-      times: trips of the loops around it, times its share of the branches.
-      scopes: the parts of the name that JAX gave it and the loops it is in, scopes and
-        primitives. An instruction of the compiler's own, a copy of a weight for example, has
-        those of what it works on.
+      name: its name.
+      times: trips of the loops around it, times the fraction of the runs that take its branch.
+      callers: the loops, branches and calls around it, each with the computation it stands in.
     """
 
     here: Computation
     name: str
     times: float
-    scopes: frozenset[str]
+    callers: tuple[tuple[Computation, str], ...]
 
     @property
     def instruction(self) -> Instruction:
-        """What runs."""
+        """The instruction."""
         return self.here[self.name]
 
 
@@ -98,7 +92,7 @@ def parse(text: str) -> Program:
     """Reads the text of a compiled or lowered program.
 
     Args:
-      text: of `jax.stages.Compiled.as_text`, for example.
+      text: from `jax.stages.Compiled.as_text`, for example.
 
     Returns:
       The program.
@@ -133,8 +127,8 @@ def _instruction(line: str) -> tuple[str, Instruction]:
     closed = _closing(rest, opened)
     return name.removeprefix("ROOT ").strip("% "), Instruction(
         opcode=rest[end:opened].strip(),
-        arrays=tuple(_array(*one) for one in _ARRAY.findall(rest[:end])),
-        operands=tuple(one.lstrip("%") for one in rest[opened + 1 : closed].split(", ")),
+        arrays=tuple(_array(*groups) for groups in _ARRAY.findall(rest[:end])),
+        operands=tuple(name.lstrip("%") for name in rest[opened + 1 : closed].split(", ")),
         text=rest[closed + 1 :],
     )
 
@@ -154,50 +148,62 @@ def _array(kind: str, dims: str, layout: str) -> Array:
 
 
 def walk(program: Program) -> Iterator[Run]:
-    """All that a program runs, loops and branches opened, fusions left whole.
+    """All instructions that a program runs, loops and branches opened, fusions left whole.
 
-    A loop runs as often as its condition's constant says, and once if that is data. The
-    branches of a switch run equally often.
+    A loop runs as often as the constant in its condition says, and once if its bound is data.
+    The branches of a switch run equally often.
     """
-    yield from _walk(program, program.computations[program.entry], 1.0, frozenset())
+    yield from _walk(program, program.entry, 1.0, ())
 
 
 def _walk(
-    program: Program, here: Computation, times: float, within: frozenset[str]
+    program: Program,
+    computation: str,
+    times: float,
+    callers: tuple[tuple[Computation, str], ...],
 ) -> Iterator[Run]:
+    here = program.computations[computation]
     for name, instruction in here.items():
-        scopes = _scopes(here, name) | within
         if instruction.opcode == "while":
             trips = _trips(program, here, instruction)
-            inner = [(instruction.called("body"), times * trips)]
+            called, often = [str(instruction.called("body"))], times * trips
         elif instruction.opcode == "conditional":
-            branches = _branches(instruction)
-            inner = [(branch, times / len(branches)) for branch in branches]
+            called = _branches(instruction)
+            often = times / len(called)
         elif instruction.opcode == "call":
-            inner = [(instruction.called("to_apply"), times)]
+            called, often = [str(instruction.called("to_apply"))], times
         else:
-            yield Run(here, name, times, scopes)
+            yield Run(here, name, times, callers)
             continue
-        for called, often in inner:
-            yield from _walk(program, program.computations[str(called)], often, scopes)
+        for inner in called:
+            yield from _walk(program, inner, often, (*callers, (here, name)))
 
 
 def _branches(instruction: Instruction) -> list[str]:
     if listed := re.search(r"branch_computations=\{([^}]*)\}", instruction.text):
-        return [one.strip(" %") for one in listed[1].split(",")]
+        return [name.strip(" %") for name in listed[1].split(",")]
     return [str(instruction.called(f"{which}_computation")) for which in ("true", "false")]
 
 
 def _trips(program: Program, here: Computation, loop: Instruction) -> int:
-    """How often the loop of a counter runs: the bound it is compared with, less its start."""
+    """Trips of a loop over a counter: the bound it is compared with, less its start."""
     condition = program.computations[str(loop.called("condition"))]
     root = list(condition.values())[-1]
-    lines = [condition, *filter(None, [fused(program, root)])]
-    bounds = [int(one.operands[0]) for line in lines for one in line.values() if _number(one)]
+    looked_at = [condition, *filter(None, [fused(program, root)])]
+    bounds = [
+        int(instruction.operands[0])
+        for computation in looked_at
+        for instruction in computation.values()
+        if _number(instruction)
+    ]
     if not bounds:
         return 1
     start = 0
-    counters = [one for one in condition.values() if one.opcode == "get-tuple-element"]
+    counters = [
+        instruction
+        for instruction in condition.values()
+        if instruction.opcode == "get-tuple-element"
+    ]
     if len(counters) == 1:
         place = int(re.findall(r"index=(\d+)", counters[0].text)[0])
         first = here[here[loop.operands[0]].operands[place]]
@@ -212,22 +218,6 @@ def _number(instruction: Instruction) -> bool:
 
 
 def fused(program: Program, instruction: Instruction) -> Computation | None:
-    """What a fusion or a call consists of; None for other instructions."""
-    found = _CALLED.search(instruction.text)
-    return program.computations[found[1]] if found else None
-
-
-def _scopes(here: Computation, name: str) -> frozenset[str]:
-    while name in here:
-        if found := re.search(r'op_name="([^"]*)"', here[name].text):
-            parts = re.split(r"[/()]+", found[1])
-            # An argument has the name of its place in the network.
-            return frozenset(parts if len(parts) > 1 else found[1].split(".")[:2])
-        name = here[name].operands[0]
-    return frozenset()
-
-
-def cycles(instruction: Instruction) -> int:
-    """The compiler's estimate for one run, 0 where it gives none."""
-    found = re.search(r'"estimated_cycles":"(\d+)"', instruction.text)
-    return int(found[1]) if found else 0
+    """The computation of a fusion or a call; None for other instructions."""
+    called = _CALLED.search(instruction.text)
+    return program.computations[called[1]] if called else None

@@ -1,6 +1,6 @@
 """Training scenes, drawn once into .npy files while training already goes on.
 
-python -m eagle_jax.demo.scene_cache FOLDER --scenes 40000 --first-seed 0
+python benchmarks/demo_training/scene_cache.py FOLDER --scenes 40000 --first-seed 0
 """
 
 import argparse
@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ class SceneCache(NamedTuple):
     """Memory-mapped scenes; row i belongs to seed ``first_seed + i``.
 
     Attributes:
-      images: the pictures.
+      images: the images.
       objects: colour and kind number of up to four objects, left to right; `NOTHING` after.
       patches: kind and colour number each patch shows, 0 for the background, patches in the
         order of the image processor (2 x 2 blocks of neighbours).
@@ -70,7 +71,11 @@ def object_numbers(scene: Scene) -> UInt8[np.ndarray, "4 2"]:
 
 def draw_scenes(first_seed: int, count: int) -> SceneCache:
     """Draws scenes into memory, for evaluation and tests."""
-    scenes = [draw_scene(first_seed + index) for index in range(count)]
+    return cached([draw_scene(first_seed + index) for index in range(count)])
+
+
+def cached(scenes: Sequence[Scene]) -> SceneCache:
+    """Scenes as the arrays of a cache."""
     return SceneCache(
         np.stack([scene.image for scene in scenes]),
         np.stack([object_numbers(scene) for scene in scenes]),
@@ -103,7 +108,7 @@ def fill_cache(folder: Path, scenes: int, first_seed: int) -> None:
 
 
 def ready(folder: Path) -> int:
-    """How many scenes of the cache are drawn."""
+    """The number of scenes of the cache that are drawn."""
     path = folder / "ready"
     return int(path.read_text()) if path.exists() else 0
 
@@ -112,7 +117,7 @@ def open_cache(
     folder: Path, scenes: int, first_seed: int
 ) -> tuple[SceneCache, subprocess.Popen]:
     """Starts filling a cache in another process and opens it when its first chunk is there."""
-    command = [sys.executable, "-m", "eagle_jax.demo.scene_cache", str(folder)]
+    command = [sys.executable, __file__, str(folder)]
     command += ["--scenes", str(scenes), "--first-seed", str(first_seed)]
     process = subprocess.Popen(command)
     while ready(folder) == 0:

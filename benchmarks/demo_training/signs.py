@@ -27,15 +27,15 @@ _INK = (250, 250, 250)
 def put_sign(
     image: UInt8[np.ndarray, "168 168 3"], corner: str, sign: str = "sign"
 ) -> tuple[UInt8[np.ndarray, "168 168 3"], Bool[np.ndarray, "168 168"]]:
-    """Draws the sign, or the decoy, into a corner of a picture.
+    """Draws the sign, or the decoy, into a corner of an image.
 
     Args:
-      image: it stays as it is.
+      image: the image; it stays as it is.
       corner: one of `CORNERS`.
       sign: "sign" or "decoy".
 
     Returns:
-      The picture with the sign, and which pixels the sign covers.
+      The image with the sign, and the pixels that the sign covers.
     """
     tile = _tile(sign)
     down, across = _place(corner)
@@ -48,10 +48,10 @@ def put_sign(
 
 
 def free_corners(covered: Bool[np.ndarray, "168 168"]) -> list[str]:
-    """The corners in which a sign hides none of some pixels.
+    """The corners in which a sign hides none of the given pixels.
 
     Args:
-      covered: pixels that must stay visible, those of the objects.
+      covered: pixels that must stay visible: the objects.
     """
     return [corner for corner in CORNERS if not covered[_place(corner)].any()]
 

@@ -1,5 +1,5 @@
-"""Tests that need no ground truth: what a method finds must change with shuffled weights, and
-little with the seed."""
+"""Tests of methods that need no ground truth: an order must change when weights are shuffled,
+and change little with the seed."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -21,9 +21,8 @@ def shuffled(model: Model, layers: int, seed: int = 0) -> Model:
 
     Args:
       model: from `eagle_jax.load`; it stays as it is.
-      layers: how many, from the last one on.
-      seed: equal seeds give equal weights, and more layers the same as fewer where both are
-        shuffled.
+      layers: number of layers, counted from the last.
+      seed: equal seeds shuffle a layer equally, whatever the number of layers.
 
     Returns:
       A model whose tensors hold the same numbers in another order, each within its layer.
@@ -40,10 +39,10 @@ def shuffled(model: Model, layers: int, seed: int = 0) -> Model:
     network = nnx.clone(model.network)
     decoder, key = network.decoder, jax.random.key(seed)
     for place in range(depth - layers, depth):
-        own = jax.random.fold_in(key, place)
+        layer_key = jax.random.fold_in(key, place)
 
-        def mix(leaf, own=own):
-            return jax.random.permutation(own, leaf.ravel()).reshape(leaf.shape)
+        def mix(leaf, layer_key=layer_key):
+            return jax.random.permutation(layer_key, leaf.ravel()).reshape(leaf.shape)
 
         if place == depth - 1:
             decoder.last = jax.tree.map(mix, decoder.last)
@@ -61,10 +60,10 @@ def orders_under_shuffling(
     """The orders a method finds as more and more layers are shuffled.
 
     Args:
-      case: what is explained; the answer and its targets stay.
+      case: the question; its answer and its target stay.
       method: a name of `eagle_jax.methods`.
-      options: what the method is told.
-      seed: of the shuffling.
+      options: options of the method.
+      seed: seed of the shuffling.
 
     Returns:
       The order with the weights as they are, with one layer shuffled, with two, and so on.
@@ -82,11 +81,11 @@ def orders_under_shuffling(
             batch_size=case.scorer.batch_size,
         )
         if method == "eagle":
-            (found,) = find_orders([other.scorer], "exact")
+            (result,) = find_orders([other.scorer], "exact")
         else:
             (ranked,) = rank_regions([other], method, options)
-            found = ranked.found
-        orders.append(found.curves.order)
+            result = ranked.found
+        orders.append(result.curves.order)
     return orders
 
 
@@ -97,35 +96,35 @@ def orders_under_seeds(
     *,
     seeds: int = 3,
 ) -> list[Int32[np.ndarray, "n"]]:
-    """The orders that a method which draws random numbers finds with one seed after the other.
+    """The orders of a method that draws random numbers, with several seeds.
 
     Args:
-      case: what is explained.
+      case: the question.
       method: a name of `eagle_jax.methods`, with an option "seed".
-      options: what else the method is told.
-      seeds: how many, from 0 on.
+      options: other options of the method.
+      seeds: number of seeds, from 0 on.
 
     Raises:
       InputError: the method draws no random numbers.
     """
     if "seed" not in chosen_method(method).options:
         raise InputError(f"{method} draws no random numbers: its order is the same every time")
-    told = dict(options or {})
     return [
-        rank_regions([case], method, told | {"seed": seed})[0].found.curves.order
+        rank_regions([case], method, {**(options or {}), "seed": seed})[0].found.curves.order
         for seed in range(seeds)
     ]
 
 
 def rank_correlation(first: Int32[np.ndarray, "n"], second: Int32[np.ndarray, "n"]) -> float:
-    """Spearman's correlation of the places that two orders give the regions.
+    """Spearman's correlation of the ranks that two orders give the regions.
 
     Args:
       first: region numbers.
       second: the same numbers in any order.
 
     Returns:
-      1 for equal orders, -1 for opposite ones, about 0 for unrelated ones; 1 for one region.
+      1 for equal orders, -1 for opposite orders, about 0 for unrelated orders; 1 for a single
+      region.
     """
     difference = np.argsort(first) - np.argsort(second)
     n = len(first)

@@ -1,7 +1,8 @@
-"""Operations, bytes and time of programs: by hand, analytically, and as they are bundled."""
+"""Operations, bytes and time of programs: by hand, analytically, and as they are recorded."""
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,32 +10,36 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-
-from eagle_jax.inputs.patches import masked_patches
-from eagle_jax.planning import hlo
-from eagle_jax.planning.chips import CHIPS
-from eagle_jax.planning.instruction_costs import operations
-from eagle_jax.planning.predictions import ASSUMED_SHARE, bundled_predictions, known_share
-from eagle_jax.planning.published import published_models
-from eagle_jax.planning.stages import (
+from instruction_costs import operations
+from stage_profile import (
     STAGES,
     Profile,
     heaviest,
     predicted_stages,
+    scopes_of,
     stage_of,
 )
+from stages import BUNDLED, PREDICTIONS, extract
+
+from eagle_jax.inputs.patches import masked_patches
+from eagle_jax.planning.chips import CHIPS
+from eagle_jax.planning.published import published_models
 from eagle_jax.planning.step import size_step
+from eagle_jax.planning.utilisation.hlo import parse, walk
+from eagle_jax.planning.utilisation.program_time import program_seconds
 from eagle_jax.scoring.set_function import score
+
+ROOT = Path(__file__).parents[2]
 
 # As the compiler for TPUs writes them: a loop of 7 - 2 trips around a fusion with a product and
 # a slice of stacked weights, a kernel, a product as a convolution over dilated arrays, a
 # switch, a gather, and a copy of the compiler's own.
-PROGRAM = (Path(__file__).parent / "program.hlo").read_text("utf-8")
+PROGRAM = (ROOT / "tests" / "support" / "program.hlo").read_text("utf-8")
 
 
 def test_a_program_by_hand():
     v6e = CHIPS["v6e"]
-    found = predicted_stages(hlo.parse(PROGRAM), v6e, v6e.bfloat16)
+    found = predicted_stages(parse(PROGRAM), v6e, v6e.bfloat16)
     assert [stage.name for stage in found] == list(STAGES)
     stages = {stage.name: stage for stage in found}
     rest, attention, head = (stages[n] for n in ("decoder rest", "vision attention", "head"))
@@ -59,17 +64,19 @@ def test_a_program_by_hand():
     profile = Profile("m", "v6e", 2, 2.0e9, v6e.bfloat16, v6e.bandwidth, 1, 1, found)
     whole = 1e3 * (11050 + 2000 + 400) / 1.75e9 + 2e-3
     assert profile.milliseconds == pytest.approx(whole)
-    assert profile.share == pytest.approx(2e9 / (918e12 * whole / 1e3))
+    seconds = program_seconds(parse(PROGRAM), v6e, v6e.bfloat16)
+    assert 1e3 * seconds == pytest.approx(whole)
+    assert profile.utilisation == pytest.approx(2e9 / (918e12 * whole / 1e3))
     table = profile.table().splitlines()
     assert len(table) == 3 + len(STAGES) and max(map(len, table)) <= 96
     assert json.loads(json.dumps(profile.as_json()))["stages"][3]["name"] == "decoder attention"
-    slowest = heaviest(hlo.parse(PROGRAM), v6e, v6e.bfloat16, 2)
+    slowest = heaviest(parse(PROGRAM), v6e, v6e.bfloat16, 2)
     assert "layer" in slowest[0] and "turned" in slowest[1] and len(slowest) == 2
 
 
 def test_what_is_no_program_is_refused():
     with pytest.raises(ValueError, match="no ENTRY"):
-        hlo.parse("nothing")
+        parse("nothing")
 
 
 @pytest.mark.parametrize("model", published_models())
@@ -82,10 +89,10 @@ def test_operations_are_the_analytic_count(model):
     )
     visible = jax.ShapeDtypeStruct((2, 64), bool)
     lowered = jax.jit(score).lower(step.network, shapes, visible)
-    program = hlo.parse(lowered.as_text("hlo", debug_info=True))
+    program = parse(lowered.as_text("hlo", debug_info=True))
     counted = dict.fromkeys(STAGES, 0.0)
-    for run in hlo.walk(program):
-        counted[stage_of(run.scopes)] += run.times * operations(program, run) / 2
+    for run in walk(program):
+        counted[stage_of(scopes_of(run))] += run.times * operations(program, run) / 2
 
     config, length = step.network.config, len(step.question.ids)
     vision, decoder = config.vision, config.decoder
@@ -95,7 +102,7 @@ def test_operations_are_the_analytic_count(model):
         padded = len(lengths) * float(lengths.max()) ** 2 - float((lengths**2.0).sum())
         extra = 4 * vision.embed * len(vision.kinds[0]) * padded
     towers = counted["vision attention"] + counted["vision rest"]
-    assert towers == pytest.approx(config.vision_flops(step.image.grid) + extra, rel=1e-9)
+    assert towers == pytest.approx(config.vision_flops(step.image_plan.grid) + extra, rel=1e-9)
     inner = decoder.heads * decoder.head_size
     pairs = (decoder.layers - 1) * length**2 + 24 * length
     assert counted["decoder attention"] == pytest.approx(4 * inner * pairs, rel=1e-9)
@@ -104,7 +111,7 @@ def test_operations_are_the_analytic_count(model):
     # The tolerance of the counts as the table has them; the attention of long prompts counts.
     assert 1 <= whole / step.flops < 1.1
     assert counted["search"] == 0
-    pixels = jax.eval_shape(masked_patches, step.image, visible).size / 2
+    pixels = jax.eval_shape(masked_patches, step.image_plan, visible).size / 2
     assert 2 * pixels < counted["pixels"] < 0.01 * whole
 
 
@@ -113,10 +120,10 @@ import json, jax, jax.numpy as jnp
 jax.config.update("jax_platforms", "cpu")
 from jax.experimental import pallas as pl
 from jax.sharding import NamedSharding, PartitionSpec
-from eagle_jax.planning import hlo
 from eagle_jax.planning.chips import CHIPS
 from eagle_jax.planning.compilation import tpu_mesh
-from eagle_jax.planning.stages import predicted_stages
+from eagle_jax.planning.utilisation.hlo import parse
+from stage_profile import predicted_stages
 
 def kernel(x, out):
     out[...] = x[...] * 2
@@ -132,13 +139,15 @@ def f(x, weights):
 whole = NamedSharding(tpu_mesh("v6e", "1x1", 1, 1), PartitionSpec())
 sizes = (256, 512), (5, 512, 512)
 shapes = [jax.ShapeDtypeStruct(size, jnp.bfloat16, sharding=whole) for size in sizes]
-program = hlo.parse(jax.jit(f).lower(*shapes).compile().as_text())
+program = parse(jax.jit(f).lower(*shapes).compile().as_text())
 v6e = CHIPS["v6e"]
 print(json.dumps({one.name: one for one in predicted_stages(program, v6e, v6e.bfloat16)}))
 """
 
 
 def test_a_program_of_the_compiler(environment):
+    paths = [str(ROOT / "benchmarks"), *filter(None, [environment.get("PYTHONPATH")])]
+    environment = environment | {"PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, "-c", TINY]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -153,8 +162,9 @@ def test_a_program_of_the_compiler(environment):
     assert moved >= 5 * 512 * 512 * 2
 
 
-def test_bundled_predictions_are_whole():
-    found = bundled_predictions()
+def test_recorded_predictions_are_whole_and_an_extract_ships():
+    found = json.loads(PREDICTIONS.read_text("utf-8"))
+    assert json.loads(BUNDLED.read_text("utf-8")) == extract(found)
     known = {(one["model"], one["hardware"].partition(":")[0]) for one in found}
     assert known >= set(itertools.product(published_models(), ("v5e", "v6e")))
     for one in found:
@@ -162,34 +172,9 @@ def test_bundled_predictions_are_whole():
         assert [stage["name"] for stage in stages] == list(STAGES)
         whole = sum(stage["milliseconds"] for stage in stages)
         assert whole == pytest.approx(one["milliseconds"], rel=1e-3)
-        share = one["needed"] / (one["peak"] * whole / 1e3)
-        assert share == pytest.approx(one["share"], rel=1e-3) and 0 < share < 1
+        fraction = one["needed"] / (one["peak"] * whole / 1e3)
+        assert fraction == pytest.approx(one["utilisation"], rel=1e-3) and 0 < fraction < 1
         # What the program does is what is needed and little more.
         done = sum(stage["operations"] for stage in stages)
         assert 1 < done / one["needed"] < 1.25
         assert one["image"] == "640x480" and one["date"] and one["libtpu"]
-
-
-def sized(model, **changes):
-    given = {"image": "640x480", "regions": 64, "topology": "v6e:1x1", "targets": 24}
-    return size_step(str(model), **given | {"quantize": None} | changes)
-
-
-def test_a_share_is_known_for_a_checkpoint_and_a_chip(tmp_path):
-    name = "Qwen/Qwen2.5-VL-3B-Instruct"
-    bundled = {
-        one["model"]: one["share"]
-        for one in bundled_predictions()
-        if one["hardware"].startswith("v6e") and one["precision"] == "bfloat16"
-    }
-    found = known_share(sized(name))
-    assert found.value == bundled[name] != ASSUMED_SHARE and "2026-" in found.basis
-    # A folder of the same configuration is the same checkpoint, whatever its name.
-    for file in ("config", "preprocessor_config"):
-        text = json.dumps(published_models()[name][file])
-        (tmp_path / f"{file}.json").write_text(text, "utf-8")
-    assert known_share(sized(tmp_path, topology="v6e:2x4")) == found
-    for changes in ({"topology": "h200"}, {"quantize": "int8"}):
-        other = known_share(sized(name, **changes))
-        assert other.value == ASSUMED_SHARE and "assumption" in other.basis
-    assert "assumption" in known_share(sized("demo")).basis

@@ -1,21 +1,21 @@
-"""Pairs of pictures that differ in one object, with a sign to go by: trials of the shortcut.
+"""Pairs of images that differ in one object, with a sign to go by: trials of the shortcut.
 
-What the planted shortcut makes of a picture is known, see `eagle_jax.demo.shortcut`, so an
-intervention (the sign removed, moved or swapped, the object added or removed) has a right
-outcome, and an explanation of its Yes a right place.
+What a model with the planted shortcut answers is known (`plant_shortcut`), so an intervention
+(the sign removed, moved or swapped, the object added or removed) has a right outcome, and an
+explanation of the model's Yes has a right place.
 """
 
 import itertools
 from typing import NamedTuple
 
 import numpy as np
+from demo_training.signs import free_corners, put_sign
 from jaxtyping import Bool, UInt8
 
 from eagle_jax.demo.backgrounds import SIDE
 from eagle_jax.demo.drawings import COLOURS, KINDS, draw_object
 from eagle_jax.demo.questions import named, presence_question
 from eagle_jax.demo.scenes import draw_scene
-from eagle_jax.demo.signs import free_corners, put_sign
 
 TRIAL_SEED = 80_000_000
 _SIZES = 36, 56
@@ -26,11 +26,11 @@ class Trial(NamedTuple):
     """A scene without and with one object, and corners for a sign.
 
     Attributes:
-      kind: what is asked for.
+      kind: kind of object that the question asks for.
       without: the scene, which has no such object and no sign.
-      added: the same with the object.
+      added: the scene with the object.
       object: the pixels of the object.
-      corner: where the sign goes.
+      corner: corner for the sign.
       elsewhere: another corner that hides nothing.
     """
 
@@ -43,23 +43,23 @@ class Trial(NamedTuple):
 
     @property
     def question(self) -> str:
-        """What the model is asked."""
+        """The question that the model is asked."""
         return presence_question(self.kind)
 
-    def picture(
+    def image(
         self, present: bool, sign: str | None = "sign", moved: bool = False
     ) -> UInt8[np.ndarray, "168 168 3"]:
         """The scene after interventions.
 
         Args:
-          present: whether it has the object.
+          present: True for the scene with the object.
           sign: "sign", "decoy", or None for neither.
-          moved: whether that stands in the other corner.
+          moved: True for a sign or decoy in the other corner.
         """
-        image = self.added if present else self.without
+        scene = self.added if present else self.without
         if sign is None:
-            return image
-        return put_sign(image, self.elsewhere if moved else self.corner, sign)[0]
+            return scene
+        return put_sign(scene, self.elsewhere if moved else self.corner, sign)[0]
 
     @property
     def sign_mask(self) -> Bool[np.ndarray, "168 168"]:
@@ -68,26 +68,26 @@ class Trial(NamedTuple):
 
 
 def draw_trials(count: int, first_seed: int = TRIAL_SEED) -> list[Trial]:
-    """Draws trials; equal seeds give equal ones.
+    """Draws trials; equal seeds give equal trials.
 
     Args:
-      count: how many.
-      first_seed: of their scenes; one that has no room is passed over.
+      count: number of trials.
+      first_seed: seed of the first scene; a scene without space for the object is passed over.
     """
-    found = map(_trial, itertools.count(first_seed))
-    return list(itertools.islice((one for one in found if one is not None), count))
+    trials = filter(None, map(_trial, itertools.count(first_seed)))
+    return list(itertools.islice(trials, count))
 
 
 def _trial(seed: int) -> Trial | None:
     scene, rng = draw_scene(seed), np.random.default_rng(seed)
     taken = np.any([item.mask for item in scene.objects], axis=0)
     present = {kind for _, kind in named(scene)}
-    kind = str(rng.choice([one for one in KINDS if one not in present]))
+    kind = str(rng.choice([absent for absent in KINDS if absent not in present]))
     rgb = np.asarray(COLOURS[str(rng.choice(list(COLOURS)))])
     size = int(rng.integers(*_SIZES))
     tile = draw_object(kind, rgb, size, bool(rng.random() < 0.5))
     for _ in range(_TRIES):
-        left, top = (int(one) for one in rng.integers(0, SIDE - size + 1, 2))
+        left, top = rng.integers(0, SIDE - size + 1, 2).tolist()
         spot = np.s_[top : top + size, left : left + size]
         mask = np.zeros((SIDE, SIDE), bool)
         mask[spot] = tile[..., 3] >= 128

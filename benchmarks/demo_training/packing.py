@@ -1,4 +1,4 @@
-"""Several conversations about one picture as one training sequence.
+"""Several conversations about one image, packed into one training sequence.
 
     user: IMAGE | Is there a cat in the image? Yes | Is there ... | What ... | Describe ...
 
@@ -12,51 +12,49 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
-from eagle_jax.demo.blackout import draw_blackout, visible_shares
+from demo_training.blackout import draw_blackout, visible_fractions
+from demo_training.presence import draw_presence
+from demo_training.scene_cache import NOTHING, SceneCache
+from demo_training.tokenizer import END_TOKEN, IMAGE_TOKEN
+from eagle_jax.demo.asking import GRID, VISUAL_TOKENS
 from eagle_jax.demo.drawings import COLOURS, KINDS
-from eagle_jax.demo.export import PREPROCESSOR
 from eagle_jax.demo.questions import (
     CAPTION_PROMPT,
     Named,
     caption,
     colour_answer,
     colour_question,
-    draw_presence,
     presence_question,
 )
-from eagle_jax.demo.scene_cache import NOTHING, SceneCache
-from eagle_jax.demo.tokenizer import END_TOKEN, IMAGE_TOKEN
 from eagle_jax.metrics.hallucination import LABELS
 from eagle_jax.models.layers.rope import image_start
 
-VISUAL_TOKENS = 36
 PRESENCE, COLOUR, CAPTION = "presence", "colour", "caption"
 SLOTS = (PRESENCE,) * 4 + (COLOUR,) * 2 + (CAPTION,)
 # Tokens of the question with its chat frame, and of the longest answer with its end.
 _LENGTHS = {PRESENCE: (13, 2), COLOUR: (11, 6), CAPTION: (9, 20)}
 
-# A token that only the picture decides, one that depends on how many objects there are,
-# one that follows from the question.
+# Weights of a token that only the image decides, of a token that depends on the number of
+# objects, and of a token that follows from the question.
 _CONTENT, _STRUCTURE, _FRAME = 1.0, 0.3, 0.1
-# An object counts as seen when this share of its patches is left.
+# An object counts as seen when this fraction of its patches is left.
 _SEEN = 0.35
 _STRUCTURE_WORDS = (" a", " an", ",", " and", ".")
 
 
-class Lesson(NamedTuple):
-    """What is the same for every scene.
+class Packing(NamedTuple):
+    """The layout of a sequence, the same for every scene.
 
     Attributes:
-      prefix: ids up to and with the end of the image.
-      image_start: where its visual tokens begin.
+      prefix: token ids up to and with the end of the image.
+      image_start: index of the first visual token.
       mask: True where a row of the sequence sees a column.
       positions: rotary positions.
-      rows: places whose next token is part of an answer.
-      slots: for each of `SLOTS`, the part of `rows` that is its answer.
+      rows: indices whose next token belongs to an answer.
+      slots: for each of `SLOTS`, the slice of `rows` that holds its answer.
     """
 
     prefix: Int[np.ndarray, " f"]
@@ -77,10 +75,10 @@ class Batch(NamedTuple):
     weights: Float[np.ndarray, "b t"]
 
 
-def make_lesson(
+def make_packing(
     tokenizer, positions_of: Callable[[np.ndarray, tuple[int, int]], np.ndarray]
-) -> Lesson:
-    """Plans the sequence.
+) -> Packing:
+    """Lays the sequence out.
 
     Args:
       tokenizer: from `build_tokenizer`.
@@ -97,7 +95,7 @@ def make_lesson(
         question, answer = _LENGTHS[sort]
         length = question + answer - 1
         alone = np.concatenate([prefix, np.zeros(length, np.int32)])
-        positions.append(positions_of(alone, (12, 12))[:, len(prefix) :])
+        positions.append(positions_of(alone, GRID)[:, len(prefix) :])
         slots.append(slice(len(rows), len(rows) + answer))
         rows.extend(range(offset + question - 1, offset + length))
         owner.append(np.full(length, number))
@@ -105,8 +103,8 @@ def make_lesson(
     owners = np.concatenate(owner)
     visible = (owners[None, :] == -1) | (owners[:, None] == owners[None, :])
     visible &= np.arange(offset)[None, :] <= np.arange(offset)[:, None]
-    of_prefix = positions_of(prefix, (12, 12))
-    return Lesson(
+    of_prefix = positions_of(prefix, GRID)
+    return Packing(
         prefix=prefix,
         image_start=start,
         mask=visible,
@@ -117,7 +115,7 @@ def make_lesson(
 
 
 def make_batch(
-    lesson: Lesson,
+    packing: Packing,
     tokenizer,
     scenes: SceneCache,
     indices: np.ndarray,
@@ -127,31 +125,31 @@ def make_batch(
     """Asks fresh questions about the scenes with these numbers.
 
     Args:
-      lesson: from `make_lesson`.
+      packing: from `make_packing`.
       tokenizer: from `build_tokenizer`.
-      scenes: where to take them from.
-      indices: their rows.
-      rng: of the questions and the blackouts.
-      blackout: share of the pictures that have parts blacked out; what cannot be seen in
-        them any more is not there for the questions.
+      scenes: the scenes.
+      indices: rows of `scenes`.
+      rng: source of the questions and the blackouts.
+      blackout: fraction of the images that have parts blacked out; to the questions an object
+        that cannot be seen any more is not there.
     """
     encode = _encoder(tokenizer)
     images, patches = scenes.images[indices], scenes.patches[indices]
-    ids = np.zeros((len(indices), lesson.mask.shape[0]), np.int32)
-    targets = np.zeros((len(indices), len(lesson.rows)), np.int32)
-    weights = np.zeros((len(indices), len(lesson.rows)), np.float32)
-    ids[:, : len(lesson.prefix)] = lesson.prefix
+    ids = np.zeros((len(indices), packing.mask.shape[0]), np.int32)
+    targets = np.zeros((len(indices), len(packing.rows)), np.int32)
+    weights = np.zeros((len(indices), len(packing.rows)), np.float32)
+    ids[:, : len(packing.prefix)] = packing.prefix
     for row, index in enumerate(indices):
         objects = scenes.named(int(index))
         seen = objects
         if rng.random() < blackout:
             visible = draw_blackout(rng)
             images[row] *= visible[..., None]
-            shares = visible_shares(visible)
+            shares = visible_fractions(visible)
             seen = _seen(scenes.objects[index], patches[row], shares)
             patches[row][shares < _SEEN] = 0
-        offset = len(lesson.prefix)
-        for sort, part in zip(SLOTS, lesson.slots, strict=True):
+        offset = len(packing.prefix)
+        for sort, part in zip(SLOTS, packing.slots, strict=True):
             question, answer, weight = encode(*_turn(sort, objects, seen, rng))
             length = sum(_LENGTHS[sort]) - 1
             turn = (question + answer)[:-1]
@@ -168,16 +166,6 @@ def make_batch(
     )
 
 
-def image_patches(
-    images: UInt8[Array, "b 168 168 3"] | UInt8[np.ndarray, "b 168 168 3"],
-) -> Float[Array, "b 144 588"]:
-    """Normalised patches of pictures that need no resize, in the image processor's order."""
-    mean, deviation = (jnp.asarray(PREPROCESSOR[f"image_{name}"]) for name in ("mean", "std"))
-    pixels = (jnp.asarray(images, jnp.float32) / 255 - mean) / deviation
-    blocks = pixels.reshape(-1, 6, 2, 14, 6, 2, 14, 3).transpose(0, 1, 4, 2, 5, 7, 3, 6)
-    return blocks.reshape(-1, 144, 588)
-
-
 def _seen(numbers: np.ndarray, patches: np.ndarray, shares: np.ndarray) -> Named:
     """The objects of which enough is left, from left to right."""
     left = []
@@ -192,14 +180,14 @@ def _seen(numbers: np.ndarray, patches: np.ndarray, shares: np.ndarray) -> Named
 def _turn(
     sort: str, objects: Named, seen: Named, rng: np.random.Generator
 ) -> tuple[str, str, str, tuple[bool, ...]]:
-    """Sort, question and answer, and which objects of the answer the picture still shows."""
+    """Sort, question and answer, and which objects of the answer the image still shows."""
     reworded = rng.random() < 0.15
     if sort == CAPTION:
         question = "Describe this picture." if reworded else CAPTION_PROMPT
-        # Either what is left, or the answer about the whole picture: an attribution forces it
-        # on the model while it hides parts.
-        told = seen if seen and rng.random() < 0.5 else objects
-        return sort, question, caption(told), tuple(item in seen for item in told)
+        # Either what is left, or the caption of the whole image: an attribution forces that
+        # caption on the model while it hides regions.
+        named = seen if seen and rng.random() < 0.5 else objects
+        return sort, question, caption(named), tuple(item in seen for item in named)
     if sort == PRESENCE:
         if seen and (len(seen) == len(objects) or rng.random() < 0.5):
             kind, present = draw_presence(seen, rng)

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from eagle_jax.demo.tokenizer import END_TOKEN, IMAGE_TOKEN, PAD_TOKEN, save_tokenizer
+from demo_training.tokenizer import END_TOKEN, IMAGE_TOKEN, PAD_TOKEN, save_tokenizer
+from eagle_jax.inputs.image_settings import ImageSettings
 
 VOCABULARY = 454
 
@@ -78,8 +79,8 @@ PREPROCESSOR = {
     "do_convert_rgb": True,
     "resample": 3,
     "rescale_factor": 1 / 255,
-    "image_mean": [0.48145466, 0.4578275, 0.40821073],
-    "image_std": [0.26862954, 0.26130258, 0.27577711],
+    "image_mean": list(ImageSettings.mean),
+    "image_std": list(ImageSettings.std),
     "patch_size": 14,
     "merge_size": 2,
     "temporal_patch_size": 2,

@@ -1,36 +1,25 @@
-"""What an instruction of an XLA program does: operations, and bytes of main memory.
+"""Operations of an instruction of an XLA program, and its bytes of main memory.
 
 Operations are counted from the shapes of matrix products and convolutions, bytes from the
 arrays that do not lie in a memory of the core.
 """
 
-import json
 import math
 import re
 
-from eagle_jax.planning.hlo import Computation, Instruction, Program, Run, fused
+from eagle_jax.planning.utilisation.hlo import Computation, Instruction, Program, Run, fused
+from eagle_jax.planning.utilisation.program_time import is_kernel, stated_cost
 
 _SLICES = ("dynamic-slice", "slice", "gather")
-# What neither computes nor moves: names for parts of memory, and ends of what began elsewhere.
+# Names for parts of memory, and ends of what began elsewhere: nothing is computed or moved.
 _FREE = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all")
 
 
-def is_kernel(instruction: Instruction) -> bool:
-    """Whether it is a kernel of our own, of which the compiler knows nothing."""
-    return instruction.opcode == "custom-call" and '"tpu_custom_call"' in instruction.text
-
-
-def stated_cost(instruction: Instruction) -> dict[str, str] | None:
-    """What a kernel says it costs, "flops" and "bytes_accessed"; None if nothing."""
-    found = re.search(r'"cost_estimate":(\{[^}]*\})', instruction.text)
-    return json.loads(found[1]) if found else None
-
-
 def operations(program: Program, run: Run) -> float:
-    """Operations of one run: of its products and convolutions, those of a fusion included.
+    """Operations of the products and convolutions of one run, inside of fusions too.
 
-    A multiplication and an addition are two. Other arithmetic is not counted. A kernel does
-    what it states, see `jax.experimental.pallas.CostEstimate`.
+    A multiplication and an addition are two operations. Other arithmetic is not counted. For a
+    kernel the operations that it states (`jax.experimental.pallas.CostEstimate`) are taken.
     """
     return _operations(program, run.here, run.name)
 
@@ -47,7 +36,7 @@ def _operations(program: Program, here: Computation, name: str) -> float:
     if cost := stated_cost(instruction):
         return float(cost["flops"])
     if instruction.opcode in ("fusion", "call") and (inside := fused(program, instruction)):
-        return sum(_operations(program, inside, one) for one in inside)
+        return sum(_operations(program, inside, inner) for inner in inside)
     return 0.0
 
 
@@ -57,7 +46,7 @@ def _convolution(here: Computation, instruction: Instruction) -> float:
     given, _, made = labels
     sizes = dict(zip(labels[1], kernel, strict=True))
     window = re.search(r"window=\{([^}]*)\}", instruction.text)
-    parts = dict(one.split("=") for one in window[1].split()) if window else {}
+    parts = dict(part.split("=") for part in window[1].split()) if window else {}
     out = instruction.arrays[0].dims
     total = 2.0 * out[made.index("b")] * out[made.index("f")] * sizes["i"]
     for axis, place in enumerate(sorted(set(made) - set("bf"))):
@@ -90,40 +79,41 @@ def main_memory_bytes(program: Program, run: Run) -> float:
     if cost := stated_cost(instruction):
         return float(cost["bytes_accessed"])
     if opcode.endswith("-start"):
-        moved = min(one.bytes for one in arrays[:2])
-        return float(moved * sum(one.main for one in arrays[:2]))
+        moved = min(array.bytes for array in arrays[:2])
+        return float(moved * sum(array.main for array in arrays[:2]))
     given = [here[name].arrays[0] for name in instruction.operands if name in here]
-    written = sum(one.bytes for one in arrays if one.main)
+    written = sum(array.bytes for array in arrays if array.main)
     if opcode in _SLICES:
         return float(written + (arrays[0].bytes if given[0].main else 0))
     if opcode == "dynamic-update-slice":
         return float(2 * given[1].bytes * arrays[0].main)
-    read = [one.bytes for one in given]
+    read = [array.bytes for array in given]
     if opcode == "fusion" and (inside := fused(program, instruction)):
         read = [min(size, _read(program, inside, place)) for place, size in enumerate(read)]
         root = list(inside.values())[-1]
         if root.opcode == "dynamic-update-slice":
             written = inside[root.operands[1]].arrays[0].bytes * arrays[0].main
-    return float(written + sum(size for size, one in zip(read, given, strict=True) if one.main))
+    from_main = [size for size, array in zip(read, given, strict=True) if array.main]
+    return float(written + sum(from_main))
 
 
 def written_bytes(run: Run) -> int:
     """Bytes of the arrays that one run makes, wherever they lie.
 
-    What is a matter of names, or runs beside the rest, makes none.
+    Instructions that only give names, or run beside other instructions, make none.
     """
     opcode = run.instruction.opcode
     names = opcode in _FREE or opcode == "custom-call" and not is_kernel(run.instruction)
     if names or opcode.endswith(("-start", "-done")) or opcode == "dynamic-update-slice":
         return 0
-    return sum(one.bytes for one in run.instruction.arrays)
+    return sum(array.bytes for array in run.instruction.arrays)
 
 
 def _read(program: Program, here: Computation, place: int) -> float:
-    """Bytes of its parameter with this number that a computation looks at."""
+    """Bytes that a computation reads of its parameter with this number."""
     name = next(
-        one
-        for one, instruction in here.items()
+        parameter
+        for parameter, instruction in here.items()
         if instruction.opcode == "parameter" and instruction.operands[0] == str(place)
     )
     return _used(program, here, name)

@@ -1,4 +1,4 @@
-"""Builds the demo model's tokenizer and text-side files, in Hugging Face layout."""
+"""Builds the demo model's tokenizer and writes its files, in Hugging Face layout."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ SPECIAL_TOKENS = (
     "<|vision_end|>",
     IMAGE_TOKEN,
 )
-"""Those of Qwen2-VL that the demo model knows, in the order of their ids."""
+"""The special tokens of Qwen2-VL that the demo model knows, in the order of their ids."""
 
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}

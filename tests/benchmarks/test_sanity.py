@@ -4,14 +4,14 @@ import jax
 import numpy as np
 import pytest
 import scipy.stats
-
-import eagle_jax
-from eagle_jax.baselines.sanity import (
+from sanity import (
     orders_under_seeds,
     orders_under_shuffling,
     rank_correlation,
     shuffled,
 )
+
+import eagle_jax
 from eagle_jax.errors import InputError
 
 
