@@ -47,20 +47,16 @@ def write_weights(folder: Path, module: nnx.Module) -> None:
 
     tree = _tree({path: leaf.get_value() for path, leaf in _variables(module).items()})
     chunks = jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=_CHUNK_BYTES), tree)
-    failure = None
-    with quiet_writes() as settle:
-        try:
-            with _checkpointer(tree) as checkpointer:
-                checkpointer.save(
-                    (folder / WEIGHTS).resolve(),
-                    args=ocp.args.PyTreeSave(tree, save_args=chunks),
-                )
-        except Exception as error:  # of any type: Orbax passes on what TensorStore throws
-            failure = _reason(error)
-        if failure is not None:
-            settle()
-    if failure is not None:
-        raise InputError(f"cannot write weights in {folder.parent}: {failure}")
+    try:
+        with quiet_writes(), _checkpointer(tree) as checkpointer:
+            checkpointer.save(
+                (folder / WEIGHTS).resolve(),
+                args=ocp.args.PyTreeSave(tree, save_args=chunks),
+            )
+    except Exception as error:  # of any type: Orbax passes on what TensorStore throws
+        raise InputError(
+            f"cannot write weights in {folder.parent}: {_reason(error)}"
+        ) from error
 
 
 def verify_weights(folder: Path, module: nnx.Module, progress: bool = False) -> None:
