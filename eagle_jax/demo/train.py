@@ -41,7 +41,8 @@ from eagle_jax.demo.scene_cache import draw_scenes, open_cache, ready, wait
 from eagle_jax.demo.tokenizer import build_tokenizer
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints.weights import save_weights as write_weights
-from eagle_jax.models.families.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLConfig, weight_keys
+from eagle_jax.models.families.qwen2_5_vl import read_config, weight_keys
+from eagle_jax.models.families.qwen_vl import QwenVL
 
 BATCH = 32
 SCENES = 40_000
@@ -91,7 +92,7 @@ def make_school(
       config: a Hugging Face configuration; None for the demo model's.
     """
     config = config or hugging_face_config(tokenizer.convert_tokens_to_ids)
-    model = Qwen2_5_VL(Qwen2_5_VLConfig.from_hf(config), rngs=nnx.Rngs(seed))
+    model = QwenVL(read_config(config), rngs=nnx.Rngs(seed))
     embedding = model.decoder.embedding.embedding
     # A tied embedding is the head as well: at unit scale its logits would start far too large.
     embedding[...] = 0.05 * jax.random.normal(jax.random.key(seed), embedding[...].shape)

@@ -25,7 +25,7 @@ from eagle_jax.models.checkpoints.config_values import checked_config
 from eagle_jax.models.checkpoints.converted import is_converted, quantization, read_weights
 from eagle_jax.models.checkpoints.sharding import checked_mesh, place_skeleton
 from eagle_jax.models.checkpoints.tensor_files import read_json
-from eagle_jax.models.checkpoints.weights import Keys, load_weights, read_config
+from eagle_jax.models.checkpoints.weights import KeyMap, load_weights, read_config
 from eagle_jax.models.families.table import FAMILIES
 from eagle_jax.models.layers.building_blocks import in_int8
 
@@ -142,7 +142,7 @@ def load(
     )
 
 
-def abstract_network(config: dict[str, Any], where: str) -> tuple[Any, Keys]:
+def abstract_network(config: dict[str, Any], where: str) -> tuple[Any, KeyMap]:
     """The modules a config.json asks for, with shapes in place of weights.
 
     Args:
