@@ -167,9 +167,10 @@ def _files(folder: Path) -> dict[Path, set[str] | None]:
     index = folder / "model.safetensors.index.json"
     if index.exists():
         return _indexed(folder, index)
-    if found := sorted(folder.glob("*.safetensors")):
-        return dict.fromkeys(found)
-    pickles = sorted(p.name for kind in ("*.bin", "*.pth", "*.pt") for p in folder.glob(kind))
+    if files := sorted(folder.glob("*.safetensors")):
+        return dict.fromkeys(files)
+    pickled = ("*.bin", "*.pth", "*.pt")
+    pickles = sorted(path.name for pattern in pickled for path in folder.glob(pattern))
     if pickles:
         raise InputError(
             f"{folder} has only pickled weights ({', '.join(pickles[:3])}), which eagle-jax "
@@ -206,7 +207,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Reads a file that must hold one JSON object.
 
     Raises:
-      InputError: it does not.
+      InputError: the file is unreadable or holds something else.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
