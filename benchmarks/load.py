@@ -28,7 +28,8 @@ from flax import nnx
 
 import eagle_jax
 from eagle_jax import demo
-from eagle_jax.models.families.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLConfig, weight_keys
+from eagle_jax.models.families.qwen2_5_vl import read_config, weight_keys
+from eagle_jax.models.families.qwen_vl import QwenVL
 
 _CONFIG = (
     Path(eagle_jax.__file__).parent / "planning" / "configs" / "qwen2.5-vl-3b-instruct.json"
@@ -104,8 +105,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _shapes(config: dict) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor of such a checkpoint, in its own layout."""
-    family = Qwen2_5_VLConfig.from_hf(config)
-    skeleton = nnx.eval_shape(lambda: Qwen2_5_VL(family, rngs=nnx.Rngs(0)))
+    family = read_config(config)
+    skeleton = nnx.eval_shape(lambda: QwenVL(family, rngs=nnx.Rngs(0)))
     variables = {
         ".".join(map(str, path)): leaf for path, leaf in nnx.to_flat_state(nnx.state(skeleton))
     }
@@ -114,9 +115,7 @@ def _shapes(config: dict) -> dict[str, tuple[int, ...]]:
         if target is not None:
             shape = variables[target.path].shape[0 if target.index is None else 1 :]
             # Zero strides: the layout tells the shape without memory.
-            shapes[key] = target.layout.to_checkpoint(
-                np.broadcast_to(np.float32(0), shape)
-            ).shape
+            shapes[key] = target.axes.to_checkpoint(np.broadcast_to(np.float32(0), shape)).shape
     return shapes
 
 

@@ -267,7 +267,7 @@ def export(part: dict[str, Any], path: Path) -> None:
         if target is None or target.path not in values:
             continue
         if target.index in (None, config.decoder.layers - 2):
-            value = target.layout.to_checkpoint(values[target.path])
+            value = target.axes.to_checkpoint(values[target.path])
             tensors[key] = np.ascontiguousarray(value)
     write_file(path, save(tensors))
 

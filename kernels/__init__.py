@@ -1,7 +1,8 @@
-"""Attention, and the backends it dispatches to.
+"""Attention, and the backends that compute it.
 
-For `models.layers`; knows arrays only. Read `attention`: one function, and the choice among
-backends behind it, of which `plain` is the simple one. Installed as `eagle_jax.kernels`.
+Used by `models.layers`; knows arrays only. Read `attention` first, one function and the choice
+of its backend: `plain` is the simplest backend, `fused_tpu` a Pallas kernel. Installed as
+`eagle_jax.kernels`.
 """
 
 from eagle_jax.kernels.attention import attention as attention

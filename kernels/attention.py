@@ -1,4 +1,4 @@
-"""One attention function, and the backends that compute it."""
+"""One attention function, and the choice of the backend that computes it."""
 
 import contextlib
 import contextvars
@@ -19,15 +19,17 @@ _unsplit = contextvars.ContextVar("unsplit", default=False)
 
 
 @contextlib.contextmanager
-def unsplit(holds: bool) -> Iterator[None]:
-    """Where whether every array is whole on its device is known: kernels are then allowed.
+def unsplit(whole: bool) -> Iterator[None]:
+    """Allows fused kernels in what is traced in this context, if all arrays are unsplit.
 
-    The compiler splits plain operations over devices as the weights are, but no kernel.
+    The compiler splits plain operations over devices where the weights are split; a kernel it
+    cannot split.
 
     Args:
-      holds: no array that is traced in the context is split, unless by `jax.shard_map`.
+      whole: whether no array traced in the context is split over devices, unless by
+        `jax.shard_map`.
     """
-    token = _unsplit.set(holds)
+    token = _unsplit.set(whole)
     try:
         yield
     finally:
@@ -49,53 +51,50 @@ def attention(
 ) -> Float[Array, "b s h d"]:
     """Scaled dot-product attention with grouped key/value heads.
 
-    Scores and softmax are float32 whatever the inputs are. What computes it follows from the
-    platform the program is compiled for:
+    Scores and softmax are float32 whatever the dtype of the inputs. The implementation follows
+    from the platform for which the program is compiled:
 
-    | platform | |
+    | platform | implementation |
     |---|---|
-    | TPU | `fused_attention` for bfloat16 where nothing is masked apart, where `unsplit` |
-    | GPU | cuDNN for half precision without an explicit mask, if it works here |
+    | TPU | `fused_attention` for bfloat16 without ``lengths`` and ``mask``, where `unsplit` |
+    | GPU | cuDNN for half precision without ``mask``, if it works on this machine |
     | any | `plain_attention` for everything else |
 
     Args:
-      query: queries; ``h`` is a multiple of ``k``, and query head ``i`` reads
-        key/value head ``i // (h / k)``.
+      query: queries; ``h`` is a multiple of ``k``, and query head ``i`` reads key/value head
+        ``i // (h / k)``.
       key: keys.
       value: values.
-      causal: the queries are those of the last ``s`` keys, and each sees the keys up to its
-        own: query ``i`` keys ``0..u - s + i``.
-      lengths: only the first ``lengths[i]`` keys of batch row ``i`` exist.
-      mask: True where a query may see a key; the same for every batch row.
+      causal: whether the queries belong to the last ``s`` keys, and query ``i`` sees only keys
+        ``0..u - s + i``.
+      lengths: number of keys in each batch row that exist, the first ones; None for all keys.
+      mask: True where a query may see a key, the same for every batch row; None for no mask.
       windows: lengths of consecutive parts of the sequence, ``s == u`` in all, each of which
-        sees itself alone; without the three above.
-      norms: the scales of the queries' and the keys' `rms_norm` and its ``eps``, which come
-        first; None for queries and keys as they are.
-      rotation: cosines and sines by which queries and keys are then turned, see `rotate`;
-        needs ``s == u``. None for no rotation.
+        sees only itself; not together with the three arguments above. None for one part.
+      norms: scales of the `rms_norm` of queries and of keys, and their ``eps``; None for
+        queries and keys as they are.
+      rotation: cosines and sines by which `rotate` turns the normed queries and keys; needs
+        ``s == u``. None for no rotation.
 
     Returns:
       The attended values, in the dtype of ``query``.
     """
-
-    def elsewhere(query, key, value):
-        if norms is not None:
-            query_scale, key_scale, eps = norms
-            query, key = rms_norm(query, query_scale, eps), rms_norm(key, key_scale, eps)
-        if rotation is not None:
-            query, key = rotate(query, rotation), rotate(key, rotation)
-        attend = functools.partial(_dense, causal=causal, lengths=lengths, mask=mask)
-        if windows is None:
-            return attend(query, key, value)
-        return in_windows(attend, query, key, value, windows)
-
+    elsewhere = functools.partial(
+        _unfused,
+        causal=causal,
+        lengths=lengths,
+        mask=mask,
+        windows=windows,
+        norms=norms,
+        rotation=rotation,
+    )
     why = None
     if lengths is not None or mask is not None:
         why = "some keys are masked"
     elif not _unsplit.get():
         why = "arrays may be split over chips"
     elif not suits(query, key, windows):
-        why = "not a dtype or shape of the kernel"
+        why = "the kernel does not support this dtype or shape"
     if why is not None:
         if jax.default_backend() == "tpu":
             _say_plain(f"{query.dtype}{query.shape} over {key.shape[1]} keys", why)
@@ -106,9 +105,21 @@ def attention(
     return jax.lax.platform_dependent(query, key, value, tpu=fused, default=elsewhere)
 
 
+def _unfused(query, key, value, *, causal, lengths, mask, windows, norms, rotation):
+    if norms is not None:
+        query_scale, key_scale, eps = norms
+        query, key = rms_norm(query, query_scale, eps), rms_norm(key, key_scale, eps)
+    if rotation is not None:
+        query, key = rotate(query, rotation), rotate(key, rotation)
+    attend = functools.partial(_dense, causal=causal, lengths=lengths, mask=mask)
+    if windows is None:
+        return attend(query, key, value)
+    return in_windows(attend, query, key, value, windows)
+
+
 @functools.cache
-def _say_plain(what: str, why: str) -> None:
-    logger.info("attention of %s is plain on this TPU: %s", what, why)
+def _say_plain(arrays: str, why: str) -> None:
+    logger.info("attention of %s does not use the fused TPU kernel: %s", arrays, why)
 
 
 def _dense(query, key, value, *, causal, lengths, mask):
@@ -142,7 +153,7 @@ def _cudnn_works() -> bool:
         try:
             out = _cudnn(x, x, x, causal=True, lengths=None)
             jax.block_until_ready(out)
-        except Exception as error:  # noqa: BLE001 - any failure means: not on this machine
+        except Exception as error:  # noqa: BLE001 - any failure means that it does not work here
             logger.warning("cuDNN attention does not work here, using plain XLA: %s", error)
             return False
     return True

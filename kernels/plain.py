@@ -1,4 +1,4 @@
-"""Attention in plain JAX: what runs on a CPU, and what the kernels are held to."""
+"""Attention in plain JAX: the CPU's backend, and the reference of the other backends."""
 
 import itertools
 
@@ -14,7 +14,7 @@ def rms_norm(
 
     Args:
       x: vectors.
-      scale: what each number of a normed vector is multiplied by.
+      scale: factor of each number of a normed vector.
       eps: added to the mean square.
     """
     wide = x.astype(jnp.float32)
@@ -50,7 +50,7 @@ def plain_attention(
     lengths: Int[Array, " b"] | None,
     mask: Bool[Array, "s u"] | None,
 ) -> Float[Array, "b s h d"]:
-    """Attention of `eagle_jax.kernels.attention` by two products and a softmax."""
+    """`eagle_jax.kernels.attention` by two products and a softmax, with the same arguments."""
     # Heads first, and the query heads of a group as one longer sequence: plain batched
     # matrix products, which a CPU runs about twice as fast as the same sums as an einsum.
     b, s, h, d = query.shape
@@ -76,14 +76,14 @@ def plain_attention(
 def in_windows(
     attend, query: Array, key: Array, value: Array, windows: tuple[int, ...]
 ) -> Array:
-    """Attention within consecutive parts of a sequence, those of one length together.
+    """Attention within consecutive parts of a sequence; neighbours of one length form a batch.
 
     Args:
-      attend: attention of (b, s, h, d) arrays.
-      query: queries.
-      key: keys.
-      value: values.
-      windows: the lengths of the parts.
+      attend: function of queries, keys and values that returns the attended values.
+      query: queries (b, s, h, d).
+      key: keys (b, s, k, d).
+      value: values (b, s, k, d).
+      windows: lengths of the parts, ``s`` in all.
     """
     attended, first = [], 0
     for size, same in itertools.groupby(windows):

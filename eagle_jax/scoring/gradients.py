@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Float32, UInt8
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.patches import masked_patches
+from eagle_jax.models.layers.inspection import layer_inputs, layer_with_attention, tap
 from eagle_jax.models.layers.precision import full_precision
 from eagle_jax.scoring.question import Question
 from eagle_jax.scoring.scorer import MaskedImageScorer
@@ -117,7 +118,7 @@ def tapped(
     """
     with full_precision(network):
         embeddings = _embed(network, question, patches)
-        activation, finish = network.decoder.tap(embeddings, question.positions, layer)
+        activation, finish = tap(network.decoder, embeddings, question.positions, layer)
 
         def objective(activation):
             hidden = finish(activation, question.rows)
@@ -149,13 +150,13 @@ def rolled_out_attention(
     decoder = network.decoder
     with full_precision(network):
         rotation = decoder.rotation(question.positions)
-        inputs, last = decoder.layer_inputs(
-            _embed(network, question, patches), question.positions
+        inputs, last = layer_inputs(
+            decoder, _embed(network, question, patches), question.positions
         )
 
         def back(share, layer_input):
             layer, x = layer_input
-            _, weights = layer.openly(x, rotation)
+            _, weights = layer_with_attention(layer, x, rotation)
             return (share + share @ weights[0].mean(axis=0)) / 2, None
 
         share = jnp.zeros(last.shape[1]).at[question.rows].add(question.weights)
@@ -187,17 +188,20 @@ def attention_relevance(
     decoder = network.decoder
     with full_precision(network):
         rotation = decoder.rotation(question.positions)
-        inputs, last = decoder.layer_inputs(
-            _embed(network, question, patches), question.positions
+        inputs, last = layer_inputs(
+            decoder, _embed(network, question, patches), question.positions
         )
-        final, weights = decoder.last.openly(last, rotation)
+        final, weights = layer_with_attention(decoder.last, last, rotation)
         zero = jnp.zeros_like(weights)
 
         def back(carried, layer_input):
             gradient, relevance = carried
             layer, x = layer_input
             _, pull, weights = jax.vjp(
-                lambda x, change: layer.openly(x, rotation, change), x, zero, has_aux=True
+                lambda x, change: layer_with_attention(layer, x, rotation, change),
+                x,
+                zero,
+                has_aux=True,
             )
             gradient, of_weights = pull(gradient)
             flow = jax.nn.relu(of_weights[0] * weights[0]).mean(axis=0)

@@ -1,4 +1,4 @@
-"""A checkpoint made ready for explanations: modules, tokenizer and image settings."""
+"""Loading a model: its modules, tokenizer and image settings."""
 
 import dataclasses
 import functools
@@ -25,13 +25,15 @@ from eagle_jax.models.checkpoints.config_values import checked_config
 from eagle_jax.models.checkpoints.converted import is_converted, quantization, read_weights
 from eagle_jax.models.checkpoints.sharding import checked_mesh, place_skeleton
 from eagle_jax.models.checkpoints.tensor_files import read_json
-from eagle_jax.models.checkpoints.weights import Keys, load_weights, read_config
+from eagle_jax.models.checkpoints.weights import KeyMap, load_weights, read_config
 from eagle_jax.models.families.table import FAMILIES
 from eagle_jax.models.layers.building_blocks import in_int8
 
-_DTYPES = ("float32", "bfloat16", "float16")
-# The demo checkpoint with some tensors replaced, by benchmarks/plant_shortcut.py.
-_SHORTCUT = "demo-shortcut"
+DTYPES = ("float32", "bfloat16", "float16")
+"""Names of the floating-point types of weights."""
+
+# The demo checkpoint with tensors replaced by those that benchmarks/plant_shortcut.py wrote.
+_SHORTCUT, _SHORTCUT_TENSORS = "demo-shortcut", DEMO / "shortcut.safetensors"
 
 
 @functools.partial(
@@ -41,14 +43,14 @@ _SHORTCUT = "demo-shortcut"
 )
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """What `load` returns; pass it to `ask` and `explain`. A pytree of its weights.
+    """A loaded model, to pass to `ask` and `explain`. A pytree of its weights.
 
     Attributes:
-      name: the hub id or folder it was loaded from, "demo" or "demo-shortcut".
-      network: the Flax NNX modules with their weights.
+      name: hub id or folder from which the model was loaded, "demo" or "demo-shortcut".
+      network: Flax NNX modules with their weights.
       tokenizer: transformers' tokenizer of the checkpoint.
-      image_settings: how its image processor treats pictures.
-      end_ids: tokens that end an answer.
+      image_settings: settings of the checkpoint's image processor.
+      end_ids: ids of the tokens that end an answer.
     """
 
     name: str
@@ -69,69 +71,52 @@ def load(
     """Loads a model.
 
     Args:
-      source: "demo" for the bundled storybook model, "demo-shortcut" for the one that tells
-        by a sign what is there, a folder in the Hugging Face layout or from `eagle-jax
-        convert`, or a hub id such as "Qwen/Qwen2.5-VL-3B-Instruct", which is downloaded once
-        and cached.
-      dtype: "float32", "bfloat16" or "float16"; None keeps the checkpoint's own.
-      mesh: devices to use, with the axes "data", over which masked images are spread, and
-        "model", over which weights are; None for the default device alone.
-      quantize: "int8" for linear layers with int8 weights and activations; None leaves a
-        checkpoint as it is, also one that was converted to int8.
+      source: "demo" for the bundled storybook model, "demo-shortcut" for its variant that
+        answers by a sign in the corner, a folder in the Hugging Face layout or from
+        `eagle-jax convert`, or a hub id such as "Qwen/Qwen2.5-VL-3B-Instruct", which is
+        downloaded once and cached.
+      dtype: floating-point type of the weights, "float32", "bfloat16" or "float16"; None keeps
+        the checkpoint's type.
+      mesh: devices to use, with the axis "data", over which masked images are spread, and the
+        axis "model", over which weights are split; None for the default device alone.
+      quantize: "int8" for linear layers with int8 weights and activations; None loads the
+        checkpoint as it is, in int8 if it was converted to int8.
       progress: show a progress bar while weights in the Hugging Face layout are read.
 
     Returns:
-      The model, with its weights on the default device or on those of the mesh.
+      The model, with its weights on the default device or on the devices of the mesh.
 
     Raises:
-      InputError: there is no such folder or hub id, or the checkpoint is incomplete, damaged
-        or of a family that is not supported, or the mesh has other axes.
+      InputError: there is no such folder or hub id; the checkpoint is incomplete, damaged or
+        of a family that is not supported; or an argument has another value or the mesh other
+        axes than described above.
     """
     if mesh is not None:
         mesh = checked_mesh(mesh)
-    if dtype is not None and dtype not in _DTYPES:
-        raise InputError(f"dtype is {dtype!r}; it must be one of {', '.join(_DTYPES)}")
+    if dtype is not None and dtype not in DTYPES:
+        raise InputError(f"dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")
     if quantize not in (None, "int8"):
         raise InputError(f"quantize is {quantize!r}; it must be int8, or left out")
     folder = find_folder(str(source))
     where = str(folder / "config.json")
     config = checked_config(read_config(folder), where)
     skeleton, keys = abstract_network(config, where)
-    family = skeleton.config
-    # The weights come last: they take long, and the small files can be wrong as well.
-    settings = read_image_settings(folder, family.vision)
-    if (settings.patch_size, settings.merge_size) != (family.vision.patch, family.vision.merge):
-        raise InputError(
-            f"{folder}: the image processor cuts patches of {settings.patch_size} pixels "
-            f"merged {settings.merge_size} x {settings.merge_size}, the model in config.json "
-            f"wants {family.vision.patch} and {family.vision.merge}"
-        )
-    tokenizer = load_tokenizer(folder, family.image_token_id)
-    if skeleton.marks_image:
-        require_image_marks(tokenizer, folder)
-    if len(tokenizer) > family.decoder.vocabulary:
-        raise InputError(
-            f"the tokenizer in {folder} has {len(tokenizer)} tokens, the model in config.json "
-            f"only {family.decoder.vocabulary}"
-        )
+    # The weights come last: reading them takes long, and the small files can be wrong as well.
+    settings = read_image_settings(folder, skeleton.config.vision)
+    _require_fitting_patches(settings, skeleton.config.vision, folder)
+    tokenizer = _read_tokenizer(folder, skeleton)
     end_ids = _end_ids(folder, config, tokenizer)
     converted = is_converted(folder)
     if converted:
-        stored = quantization(folder)
-        if quantize not in (None, stored):
-            raise InputError(
-                f"{folder} was converted without {quantize}; convert the checkpoint again with "
-                f"--quantize {quantize}"
-            )
-        quantize = stored
+        quantize = _stored_quantization(folder, quantize)
     if quantize == "int8":
         skeleton = in_int8(skeleton)
     if mesh is not None:
-        skeleton = place_skeleton(skeleton, family, mesh)
+        skeleton = place_skeleton(skeleton, skeleton.config, mesh)
     if converted:
         network = read_weights(folder, skeleton, dtype)
     else:
-        changes = DEMO / "shortcut.safetensors" if source == _SHORTCUT else None
+        changes = _SHORTCUT_TENSORS if source == _SHORTCUT else None
         network = load_weights(folder, skeleton, keys, dtype, progress, changes)
     return Model(
         name=str(source),
@@ -142,45 +127,80 @@ def load(
     )
 
 
-def abstract_network(config: dict[str, Any], where: str) -> tuple[Any, Keys]:
-    """The modules a config.json asks for, with shapes in place of weights.
+def _require_fitting_patches(settings: ImageSettings, vision: Any, folder: Path) -> None:
+    if (settings.patch_size, settings.merge_size) != (vision.patch, vision.merge):
+        raise InputError(
+            f"{folder}: the image processor cuts patches of {settings.patch_size} pixels "
+            f"merged {settings.merge_size} x {settings.merge_size}, but the model in "
+            f"config.json wants {vision.patch} and {vision.merge}; fetch the checkpoint again"
+        )
+
+
+def _read_tokenizer(folder: Path, skeleton: Any) -> Any:
+    config = skeleton.config
+    tokenizer = load_tokenizer(folder, config.image_token_id)
+    if skeleton.marks_image:
+        require_image_marks(tokenizer, folder)
+    if len(tokenizer) > config.decoder.vocabulary:
+        raise InputError(
+            f"the tokenizer in {folder} has {len(tokenizer)} tokens, the model in config.json "
+            f"only {config.decoder.vocabulary}; fetch the checkpoint again"
+        )
+    return tokenizer
+
+
+def _stored_quantization(folder: Path, quantize: str | None) -> str | None:
+    stored = quantization(folder)
+    if quantize not in (None, stored):
+        raise InputError(
+            f"{folder} was converted without {quantize}; convert the checkpoint again with "
+            f"--quantize {quantize}"
+        )
+    return stored
+
+
+def abstract_network(config: dict[str, Any], where: str) -> tuple[Any, KeyMap]:
+    """The modules that a config.json describes, with shapes in place of weights.
 
     Args:
       config: the parsed file.
-      where: what to call it in messages.
+      where: name of the file in messages.
 
     Returns:
-      The abstract modules, and where each tensor of a Hugging Face checkpoint goes in them.
+      The abstract modules, and the key map of their checkpoints in the Hugging Face layout.
 
     Raises:
-      InputError: the family is not supported, or a field asks for something that is not.
+      InputError: the family, or the value of a field, is not supported.
     """
     config = checked_config(config, where)
-    kind = config.get("model_type")
-    if not isinstance(kind, str) or kind not in FAMILIES:
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise InputError(
-            f"{where} says model_type {kind!r}; supported are {', '.join(sorted(FAMILIES))}"
+            f"{where} says model_type {model_type!r}; "
+            f"supported are {', '.join(sorted(FAMILIES))}"
         )
-    shape = FAMILIES[kind].read_config(config)
-    return nnx.clone(_skeleton(kind, shape)), FAMILIES[kind].weight_keys(shape)
+    family = FAMILIES[model_type]
+    shape = family.read_config(config)
+    return nnx.clone(_skeleton(model_type, shape)), family.weight_keys(shape)
 
 
 @functools.cache
-def _skeleton(kind: str, shape: Any) -> Any:
-    # Traced once for loads and plans of the same shape: a quarter of a second or more.
-    return nnx.eval_shape(lambda: FAMILIES[kind].build(shape, rngs=nnx.Rngs(0)))
+def _skeleton(model_type: str, shape: Any) -> Any:
+    # Cached, since tracing takes a quarter of a second or more.
+    return nnx.eval_shape(lambda: FAMILIES[model_type].build(shape, rngs=nnx.Rngs(0)))
 
 
 def prompt_about(model: Model, plan: ImagePlan, prompt: str) -> Int32[np.ndarray, " s"]:
-    """Ids of a conversation that shows a planned image, asks, and opens the answer.
+    """Token ids of a conversation with an image and a prompt, up to the model's answer.
 
     Args:
       model: from `load`.
-      plan: the image.
-      prompt: the question or instruction.
+      plan: the planned image.
+      prompt: question or instruction.
 
     Raises:
-      InputError: see `eagle_jax.inputs.prompt.build_prompt`.
+      InputError: the prompt is blank or spells a special token, or the chat template has no
+        place for exactly one image.
     """
     return build_prompt(
         model.tokenizer, prompt, plan.tokens, model.network.config.image_token_id
@@ -188,7 +208,10 @@ def prompt_about(model: Model, plan: ImagePlan, prompt: str) -> Int32[np.ndarray
 
 
 def find_folder(source: str) -> Path:
-    """The folder of a model: the bundled one, a local one, or the download of a hub id.
+    """The folder of a model: bundled with the package, local, or downloaded by its hub id.
+
+    Args:
+      source: as for `load`.
 
     Raises:
       InputError: the hub id cannot be downloaded.
@@ -210,24 +233,25 @@ def _download(hub_id: str) -> Path:
         return Path(snapshot_download(hub_id, allow_patterns=wanted))
     except LocalEntryNotFoundError as error:
         raise InputError(
-            f"{hub_id} is no local folder and not in the download cache, and the hub cannot be "
-            "reached: check the name and the connection, or give a folder"
+            f"{hub_id} is neither a local folder nor in the download cache, and the hub cannot "
+            "be reached: check the name and the connection, or give a folder"
         ) from error
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise InputError(
-            f"{hub_id} cannot be downloaded from the hub: {reason(error, 200)}"
+            f"{hub_id} cannot be downloaded from the hub ({reason(error, 200)}); check the "
+            "name and the connection, or give a folder"
         ) from error
 
 
 def read_image_settings(folder: Path, vision: Any) -> ImageSettings:
-    """How a checkpoint's image processor treats pictures.
+    """Reads the settings of a checkpoint's image processor.
 
     Args:
       folder: the checkpoint folder.
-      vision: configuration of the model's vision tower, with its ``patch`` and ``merge``.
+      vision: configuration of the model's vision tower, with ``patch`` and ``merge``.
 
     Raises:
-      InputError: the folder does not say, or something that is not supported.
+      InputError: the folder has no such settings, or unsupported settings.
     """
     # transformers 5 writes one file for the whole processor, with the image part nested.
     nested = folder / "processor_config.json"
@@ -236,21 +260,21 @@ def read_image_settings(folder: Path, vision: Any) -> ImageSettings:
         return read_settings(read_json(path), vision.patch, vision.merge)
     if not nested.exists():
         raise InputError(
-            f"{folder} has no preprocessor_config.json, which says how pictures are prepared; "
+            f"{folder} has no preprocessor_config.json, which says how images are prepared; "
             "fetch the checkpoint again"
         )
-    found = read_json(nested).get("image_processor")
-    if not isinstance(found, dict):
-        raise InputError(f"{nested} holds no image_processor")
-    return read_settings(found, vision.patch, vision.merge)
+    settings = read_json(nested).get("image_processor")
+    if not isinstance(settings, dict):
+        raise InputError(f"{nested} holds no image_processor; fetch the checkpoint again")
+    return read_settings(settings, vision.patch, vision.merge)
 
 
 def _end_ids(folder: Path, config: dict[str, Any], tokenizer: Any) -> tuple[int, ...]:
     path = folder / "generation_config.json"
-    found = read_json(path).get("eos_token_id") if path.exists() else None
-    if found is None:
-        found = config.get("eos_token_id", tokenizer.eos_token_id)
-    found = found if isinstance(found, list) else [found]
-    if not found or not all(type(one) is int and one >= 0 for one in found):
-        raise InputError(f"{folder}: eos_token_id is {found}; it must hold token ids")
-    return tuple(found)
+    ids = read_json(path).get("eos_token_id") if path.exists() else None
+    if ids is None:
+        ids = config.get("eos_token_id", tokenizer.eos_token_id)
+    ids = ids if isinstance(ids, list) else [ids]
+    if not ids or not all(type(token_id) is int and token_id >= 0 for token_id in ids):
+        raise InputError(f"{folder}: eos_token_id is {ids}; it must hold token ids")
+    return tuple(ids)

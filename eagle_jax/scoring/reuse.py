@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from eagle_jax.inputs.patches import ImagePlan, blocks_reached
-from eagle_jax.models.layers.decoder import Kept
+from eagle_jax.models.layers.caching import SequenceCache, empty_cache, resume
 from eagle_jax.scoring.question import Question
 
 # For each place that the decoder can begin at it is compiled once more.
@@ -32,7 +32,7 @@ class Chain(NamedTuple):
     """What a batch of masked images leaves behind for the next one."""
 
     visual: Float[Array, "b v e"]
-    kept: Kept
+    kept: SequenceCache
 
 
 def reuses(network: Any, plan: ImagePlan) -> bool:
@@ -139,7 +139,7 @@ def first_chain(network: Any, question: Question, batch: int) -> Chain:
       question: what is asked about the image.
       batch: number of images side by side.
     """
-    kept = network.decoder.room(batch, len(question.ids))
+    kept = empty_cache(network.decoder, batch, len(question.ids))
     shape = batch, question.plan.tokens, network.config.decoder.embed
     return Chain(jnp.zeros(shape, kept.keys.dtype), kept)
 
@@ -186,7 +186,9 @@ def _see(network, question: Question, patches, changed, visual) -> Array:
     return jax.lax.fori_loop(0, changed.sum(), see, tokens).reshape(visual.shape)
 
 
-def _read(network, question: Question, embeddings, changed, kept) -> tuple[Array, Kept]:
+def _read(
+    network, question: Question, embeddings, changed, kept
+) -> tuple[Array, SequenceCache]:
     """The decoder, from where it can begin with what is kept."""
     tokens = question.plan.tokens // _tiles(question.plan)
     begin = beginning(question.plan, changed)
@@ -195,7 +197,7 @@ def _read(network, question: Question, embeddings, changed, kept) -> tuple[Array
         # The tile's own tokens stand a little later, behind the text in front of the image.
         skipped = tile * tokens
         rest, positions = embeddings[:, skipped:], question.positions[:, skipped:]
-        return network.decoder.resume(rest, positions, state[1], question.rows)
+        return resume(network.decoder, rest, positions, state[1], question.rows)
 
     shape = len(changed), len(question.rows), embeddings.shape[-1]
     state = jnp.zeros(shape, embeddings.dtype), kept

@@ -1,8 +1,8 @@
-"""Checkpoints on disk: their configuration, their tensors, and the devices these go to.
+"""Checkpoints on disk: their configuration, their tensors, and the devices of the tensors.
 
-For `families` and `scoring`. Read `weights` first: Hugging Face tensors into modules.
-`converted` does the same for folders of `eagle-jax convert`, `sharding` spreads weights over a
-mesh, `tensor_files` reads safetensors, and `hugging_face` and `config_values` config.json.
+Used by `families` and `scoring`. Read `weights` first, which fills modules with Hugging Face
+tensors; `converted` fills them from folders of `eagle-jax convert`. `sharding` spreads weights
+over a mesh, `tensor_files` reads safetensors, `hugging_face` and `config_values` config.json.
 """
 
 from eagle_jax.models.checkpoints.converted import read_weights as read_weights

@@ -1,12 +1,12 @@
-"""Values in a config.json that no model could have, refused before anything is built."""
+"""Refuses values in a config.json that no model can have, before anything is built."""
 
 import math
 from typing import Any
 
 from eagle_jax.errors import InputError
 
-_MOST = 10_000_000
-_MOST_LAYERS = 10_000
+_LARGEST = 10_000_000
+_MAX_LAYERS = 10_000
 _LAYERS = ("num_hidden_layers", "depth")
 _COUNTS = (
     "embed_dim",
@@ -50,25 +50,25 @@ _SECTIONS = ("llm_config", "rope_parameters", "rope_scaling", "text_config", "vi
 
 
 def checked_config(config: dict[str, Any], where: str = "config.json") -> dict[str, Any]:
-    """Checks the fields that every family understands in the same way.
+    """Checks the fields that mean the same in every family.
 
     Args:
       config: the parsed config.json.
-      where: what to call it in messages.
+      where: name of the file in messages.
 
     Returns:
-      A copy without fields that are null, which means that they have their default, and with
-      real numbers as floats.
+      A copy with real numbers as floats and without the fields that are null, since null
+      stands for the default.
 
     Raises:
-      InputError: a count, number, switch or section of another type or range, or heads that
-        do not divide what they share.
+      InputError: a field has a value of another type or range, or the number of heads does not
+        divide the width or is not a multiple of the key/value heads.
     """
     config = {name: value for name, value in config.items() if value is not None}
-    for names, fine, wanted in (
-        (_COUNTS, lambda x: _whole(x, 1, _MOST), f"a whole number from 1 to {_MOST}"),
-        (_LAYERS, lambda x: _whole(x, 1, _MOST_LAYERS), f"1 to {_MOST_LAYERS} layers"),
-        (_IDS, lambda x: _whole(x, 0, _MOST), f"a whole number from 0 to {_MOST}"),
+    for names, is_valid, wanted in (
+        (_COUNTS, lambda x: _whole(x, 1, _LARGEST), f"a whole number from 1 to {_LARGEST}"),
+        (_LAYERS, lambda x: _whole(x, 1, _MAX_LAYERS), f"1 to {_MAX_LAYERS} layers"),
+        (_IDS, lambda x: _whole(x, 0, _LARGEST), f"a whole number from 0 to {_LARGEST}"),
         (_NUMBERS, _positive, "a positive number"),
         (_SWITCHES, lambda x: isinstance(x, bool), "true or false"),
         (_LISTS, _whole_list, "a list of whole numbers"),
@@ -77,7 +77,7 @@ def checked_config(config: dict[str, Any], where: str = "config.json") -> dict[s
         (_SECTIONS, lambda x: isinstance(x, dict), "an object"),
     ):
         for name in names:
-            if name in config and not fine(config[name]):
+            if name in config and not is_valid(config[name]):
                 raise InputError(f"{where}: {name} is {config[name]!r}; it must be {wanted}")
     heads = config.get("num_attention_heads", config.get("num_heads", 1))
     if heads % config.get("num_key_value_heads", heads):
@@ -85,7 +85,7 @@ def checked_config(config: dict[str, Any], where: str = "config.json") -> dict[s
             f"{where}: {heads} attention heads cannot share num_key_value_heads "
             f"{config['num_key_value_heads']} evenly"
         )
-    # Qwen2-VL's vision tower calls its own width embed_dim, and its output's hidden_size.
+    # In Qwen2-VL's vision tower embed_dim is the width, and hidden_size the output's width.
     width = "embed_dim" if "embed_dim" in config else "hidden_size"
     if "head_dim" not in config and config.get(width, heads) % heads:
         raise InputError(
@@ -98,8 +98,8 @@ def checked_config(config: dict[str, Any], where: str = "config.json") -> dict[s
     return config
 
 
-def _whole(value: Any, least: int, most: int) -> bool:
-    return type(value) is int and least <= value <= most
+def _whole(value: Any, smallest: int, largest: int) -> bool:
+    return type(value) is int and smallest <= value <= largest
 
 
 def _positive(value: Any) -> bool:
@@ -107,8 +107,8 @@ def _positive(value: Any) -> bool:
 
 
 def _word_list(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 def _whole_list(value: Any) -> bool:
-    return isinstance(value, list) and all(_whole(one, 0, _MOST) for one in value)
+    return isinstance(value, list) and all(_whole(number, 0, _LARGEST) for number in value)

@@ -22,14 +22,14 @@ Module = TypeVar("Module", bound=nnx.Module)
 
 WEIGHTS, MARKER = "weights", "converted.json"
 _SCHEMA = 1
-# A device that needs a part of a parameter reads the chunks it lies in. Buffers beyond 32 MB
-# go back to the system at once (glibc).
+# A device that needs a slice of a parameter reads the chunks that contain it. Chunks are larger
+# than 32 MB, since glibc returns such buffers to the system at once.
 _CHUNK_BYTES = 2**26
 _GROUP_BYTES = 2**28
 
 
 def is_converted(folder: Path) -> bool:
-    """Whether a folder holds Orbax weights, finished or not, rather than safetensors."""
+    """Whether a folder holds Orbax weights, perhaps unfinished, rather than safetensors."""
     return (folder / MARKER).exists() or (folder / WEIGHTS).is_dir()
 
 
@@ -37,42 +37,38 @@ def write_weights(folder: Path, module: nnx.Module) -> None:
     """Writes a module's parameters as the Orbax checkpoint ``folder/weights``.
 
     Args:
-      folder: exists, and has no weights yet.
+      folder: existing folder without weights.
       module: filled module.
 
     Raises:
-      InputError: the file system refuses.
+      InputError: the weights cannot be written, for example since the disk is full.
     """
     import orbax.checkpoint as ocp
 
     tree = _tree({path: leaf.get_value() for path, leaf in _variables(module).items()})
     chunks = jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=_CHUNK_BYTES), tree)
-    failure = None
-    with quiet_writes() as settle:
-        try:
-            with _checkpointer(tree) as checkpointer:
-                checkpointer.save(
-                    (folder / WEIGHTS).resolve(),
-                    args=ocp.args.PyTreeSave(tree, save_args=chunks),
-                )
-        except Exception as error:  # of any type: Orbax passes on what TensorStore throws
-            failure = _reason(error)
-        if failure is not None:
-            settle()
-    if failure is not None:
-        raise InputError(f"cannot write weights in {folder.parent}: {failure}")
+    try:
+        with quiet_writes(), _checkpointer(tree) as checkpointer:
+            checkpointer.save(
+                (folder / WEIGHTS).resolve(),
+                args=ocp.args.PyTreeSave(tree, save_args=chunks),
+            )
+    except Exception as error:  # of any type: Orbax passes on the errors of TensorStore
+        raise InputError(
+            f"cannot write weights in {folder.parent}: {_reason(error)}"
+        ) from error
 
 
 def verify_weights(folder: Path, module: nnx.Module, progress: bool = False) -> None:
     """Reads ``folder/weights`` back, a few parameters at a time, and compares every bit.
 
     Args:
-      folder: from `write_weights`.
-      module: what was written.
+      folder: folder that `write_weights` has written to.
+      module: the module that was written.
       progress: show a progress bar.
 
     Raises:
-      InputError: a parameter came back differently.
+      InputError: a parameter differs from the module's.
     """
     written = {path: leaf.get_value() for path, leaf in _variables(module).items()}
     bar = tqdm(total=len(written), desc="checking", unit="parameter", disable=not progress)
@@ -83,24 +79,24 @@ def verify_weights(folder: Path, module: nnx.Module, progress: bool = False) -> 
 
 
 def _compare(checkpointer, folder: Path, written: dict[tuple, jax.Array]) -> None:
-    # NumPy arrays: those of JAX would be copies of them.
+    # Restored as NumPy arrays, since JAX arrays would be copies of these.
     targets = {
         path: np.broadcast_to(np.zeros((), value.dtype), value.shape)
         for path, value in written.items()
     }
-    found = _restore(checkpointer, folder, targets)
+    restored = _restore(checkpointer, folder, targets)
     for path, value in written.items():
-        if not _same_bits(found[path], value):
+        if not _same_bits(restored[path], value):
             raise InputError(
-                f"{'.'.join(_names(path))} came back from {folder / WEIGHTS} differently "
-                "than it was written; check the disk"
+                f"{'.'.join(_names(path))} in {folder / WEIGHTS} differs from what was "
+                "written; check the disk and convert again"
             )
 
 
 def _groups(values: dict[tuple, Any]) -> Iterator[dict[tuple, Any]]:
-    """Few at a time, so that little memory is needed; not one by one: each read takes long.
+    """Groups of a few parameters, to save memory without reading each parameter separately.
 
-    The largest come first, when the least is in memory besides.
+    The largest parameters come first, when least memory is in use.
     """
     group: dict[tuple, Any] = {}
     for path, value in sorted(values.items(), key=lambda item: -_bytes(item[1])):
@@ -117,7 +113,7 @@ def _bytes(value: Any) -> int:
 
 
 def quantization(folder: Path) -> str | None:
-    """How the weights of a converted folder are quantised: "int8" or not at all.
+    """Quantization of the weights of a converted folder: "int8", or None for floats.
 
     Raises:
       InputError: the conversion was not finished.
@@ -126,11 +122,11 @@ def quantization(folder: Path) -> str | None:
 
 
 def finish(folder: Path, quantize: str | None = None) -> None:
-    """Marks a converted folder as complete; nothing may be written into it after that.
+    """Marks a converted folder as complete; nothing may be written into it afterwards.
 
     Args:
-      folder: with all its files.
-      quantize: how the weights are quantised, "int8" or None.
+      folder: folder with all of its files.
+      quantize: quantization of the weights, "int8" or None.
     """
     sizes = {
         path.relative_to(folder).as_posix(): path.stat().st_size
@@ -145,18 +141,18 @@ def read_weights(folder: str | Path, skeleton: Module, dtype: Any | None = None)
     """Fills a module with the weights of a converted folder.
 
     Args:
-      folder: from `eagle-jax convert`.
-      skeleton: abstract module, as for `load_weights` of Hugging Face folders. Each
-        device reads what its part of a parameter's sharding needs; parameters without a
+      folder: folder from `eagle-jax convert`.
+      skeleton: abstract module, as for `load_weights` of Hugging Face folders. Each device
+        reads only the slices of a parameter that its sharding needs; parameters without a
         sharding go to the default device.
-      dtype: dtype of all parameters that were not written in int8; None keeps the one they
-        were written in.
+      dtype: dtype of all parameters that were not written in int8; None keeps the dtype in
+        which they were written.
 
     Returns:
       A module like `skeleton` with its parameters on their devices.
 
     Raises:
-      InputError: the conversion was not finished, files of it are missing or damaged, or its
+      InputError: the conversion was not finished, its files are missing or damaged, or its
         config.json describes other weights.
     """
     folder = Path(folder)
@@ -191,10 +187,9 @@ def _restored_dtype(stored: dict[tuple, Any], names: tuple[str, ...], dtype: Any
 def _checkpointer(tree: Any):
     import orbax.checkpoint as ocp
 
-    # Between file and device are few parameters at a time; a single one beyond the limit
-    # would be refused.
+    # Limits the memory between file and device. Orbax refuses a parameter beyond the limit.
     limit = 1 + max(map(_bytes, jax.tree.leaves(tree))) // 10**9
-    # Uncompressed: mantissas look random, so they shrink little and take long.
+    # Uncompressed: mantissas look random, so compressing them takes long and saves little.
     return ocp.Checkpointer(
         ocp.PyTreeCheckpointHandler(
             use_compression=False, save_concurrent_gb=limit, restore_concurrent_gb=limit
@@ -206,7 +201,7 @@ def _restore(checkpointer, folder: Path, targets: dict[tuple, Any]) -> dict[tupl
     import orbax.checkpoint as ocp
 
     tree = _tree(targets)
-    found = checkpointer.restore(
+    restored = checkpointer.restore(
         (folder / WEIGHTS).resolve(),
         args=ocp.args.PyTreeRestore(
             tree,
@@ -214,8 +209,8 @@ def _restore(checkpointer, folder: Path, targets: dict[tuple, Any]) -> dict[tupl
             partial_restore=True,
         ),
     )
-    found: dict[tuple, Any] = flatten_dict(found)
-    return {path: found[_names(path)] for path in targets}
+    values: dict[tuple, Any] = flatten_dict(restored)
+    return {path: values[_names(path)] for path in targets}
 
 
 def _variables(module: nnx.Module) -> dict[tuple, Any]:
@@ -230,8 +225,8 @@ def _tree(values: dict[tuple, Any]) -> dict[str, Any]:
     return unflatten_dict({_names(path): value for path, value in values.items()})
 
 
-def _same_bits(one: Any, other: Any) -> bool:
-    a, b = (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (one, other))
+def _same_bits(a: Any, b: Any) -> bool:
+    a, b = (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (a, b))
     strips = range(0, len(a), _CHUNK_BYTES)  # NumPy keeps a byte for each comparison
     return all(np.array_equal(a[i : i + _CHUNK_BYTES], b[i : i + _CHUNK_BYTES]) for i in strips)
 
@@ -244,8 +239,8 @@ def _record(folder: Path) -> dict[str, Any]:
     record = read_json(folder / MARKER)
     if record.get("schema") != _SCHEMA:
         raise InputError(
-            f"{folder / MARKER} has schema {record.get('schema')!r}, this eagle-jax reads "
-            f"{_SCHEMA}; convert the checkpoint again"
+            f"{folder / MARKER} has schema {record.get('schema')!r}, but this eagle-jax reads "
+            f"schema {_SCHEMA}; convert the checkpoint again"
         )
     return record
 
@@ -254,7 +249,7 @@ def _check_files(folder: Path) -> None:
     sizes = _record(folder).get("files")
     if not isinstance(sizes, dict):
         raise InputError(f"{folder / MARKER} lists no files; convert the checkpoint again")
-    # Small files may be edited; the weights must be as they were written.
+    # Small files may be edited, but the weights must be as they were written.
     weights = {name: size for name, size in sizes.items() if name.startswith(f"{WEIGHTS}/")}
     absent = [name for name in weights if not (folder / name).is_file()]
     other = [
@@ -295,14 +290,14 @@ def _damage_named(folder: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except Exception as error:  # Orbax wraps what TensorStore says in bare exceptions
+    except Exception as error:  # Orbax wraps the errors of TensorStore in bare exceptions
         raise InputError(
             f"{folder / WEIGHTS} cannot be read: {_reason(error)}; convert it again"
         ) from error
 
 
 def _reason(error: BaseException) -> str:
-    # What the file system said is at the end of a chain of reports.
+    # The error of the file system is at the end of a chain of causes.
     while error.__cause__ is not None:
         error = error.__cause__
     text = " ".join((getattr(error, "strerror", None) or str(error)).split())

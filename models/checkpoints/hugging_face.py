@@ -1,25 +1,41 @@
 """How Hugging Face describes a decoder: its fields in config.json, the names of its tensors."""
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from eagle_jax.errors import InputError
-from eagle_jax.models.checkpoints.weights import TRANSPOSED, Target
+from eagle_jax.models.checkpoints.weights import TRANSPOSED, Axes, Target
 from eagle_jax.models.layers.decoder import DecoderConfig
 
+Allowed = Mapping[str, Collection[Any]]
 
-def require(supported: bool, what: str, family: str) -> None:
-    """Refuses a config.json by the name and value of the field that is not supported.
+# Values that every decoder supports of the fields that `_requests` reads.
+_ALLOWED: Allowed = {
+    "rope_type": ("default",),
+    "partial_rotary_factor": (1.0,),
+    "mrope_interleaved": (False,),
+    "hidden_act": ("silu",),
+    "sliding_window": (),
+    "layer_types": (),
+    "attention_bias": (False,),
+    "mlp_bias": (False,),
+    "num_experts": (),
+}
+
+
+def require(supported: bool, request: str, family: str) -> None:
+    """Refuses a config.json that asks for something that is not supported.
 
     Args:
-      supported: whether the port does what the field asks for.
-      what: the field and its value.
-      family: the model_type.
+      supported: whether the request is supported.
+      request: name and value of the field, for the message.
+      family: the model_type, for the message.
 
     Raises:
-      InputError: it does not.
+      InputError: the request is not supported.
     """
     if not supported:
-        raise InputError(f"config.json asks for {what}: not supported for {family}")
+        raise InputError(f"config.json asks for {request}: not supported for {family}")
 
 
 def decoder_config(
@@ -27,72 +43,47 @@ def decoder_config(
     family: str,
     *,
     tied_head: bool,
-    multimodal_rope: bool = False,
-    interleaved_rope: bool = False,
-    qkv_bias: bool = False,
-    qk_norm: bool = False,
-    deep_features: int = 0,
+    mrope_section: tuple[int, int, int] | None = None,
+    allowed: Allowed | None = None,
+    **shape: Any,
 ) -> DecoderConfig:
     """Reads the decoder's part of config.json.
 
     Args:
-      text: its fields, the family's defaults filled in.
+      text: fields of the decoder's part, with the family's defaults filled in.
       family: the model_type, for messages.
       tied_head: whether the head is the embedding matrix.
-      multimodal_rope: whether rotary frequencies follow time, row and column of a token.
-      interleaved_rope: whether these frequencies take turns.
-      qkv_bias: whether query, key and value projections have biases.
-      qk_norm: whether each head's queries and keys are normed.
-      deep_features: vectors that each visual token brings for the first layers.
-
-    Returns:
-      The decoder's shape.
+      mrope_section: default of the field of this name, for families with multimodal positions;
+        None for families with one-dimensional positions.
+      allowed: field -> values that the family supports, for fields where these are not the
+        values of `_ALLOWED`, which every decoder supports.
+      shape: other fields of `DecoderConfig` that hold for all decoders of the family.
 
     Raises:
-      InputError: a field asks for something the decoder does not do.
+      InputError: a field asks for something that the family does not support.
       KeyError: a field is missing.
     """
-    rope = {**(text.get("rope_scaling") or {}), **(text.get("rope_parameters") or {})}
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    heads = text["num_attention_heads"]
+    rope = _rope(text)
+    allowed = {**_ALLOWED, **(allowed or {})}
+    for field, value in _requests(text).items():
+        require(value is None or value in allowed[field], f"{field} {value!r}", family)
+    heads, layers = text["num_attention_heads"], text["num_hidden_layers"]
     head_size = text.get("head_dim") or text["hidden_size"] // heads
     sections = (head_size // 2, 0, 0)
-    kinds = ["default"]
-    if multimodal_rope:
-        default = (24, 20, 20) if interleaved_rope else (16, 24, 24)
-        sections = tuple(rope.get("mrope_section", default))
-        kinds.append("mrope")
-    rotated = rope.get("partial_rotary_factor", text.get("partial_rotary_factor", 1.0))
-    others = set(text.get("layer_types") or ()) - {"full_attention"}
-    window = text.get("sliding_window")
-    experts = text.get("num_experts") or text.get("num_local_experts")
-    interleaved = rope.get("mrope_interleaved", interleaved_rope)
-    for supported, what in (
-        (kind in kinds, f"rope_type {kind!r}"),
-        (rotated == 1.0, f"partial_rotary_factor {rotated}"),
-        (text.get("hidden_act", "silu") == "silu", f"hidden_act {text.get('hidden_act')!r}"),
-        # A window given without the switch would be in force.
-        (not text.get("use_sliding_window", window), f"sliding_window {window}"),
-        (not others, f"layer_types {sorted(others)}"),
-        (not text.get("attention_bias"), "attention_bias true"),
-        (not text.get("mlp_bias"), "mlp_bias true"),
-        (not experts, f"num_experts {experts}"),
-        (interleaved == interleaved_rope, f"mrope_interleaved {interleaved}"),
-        (
-            deep_features < text["num_hidden_layers"],
-            f"{deep_features} deepstack_visual_indexes with {text['num_hidden_layers']} layers",
-        ),
-        (
-            len(sections) == 3 and sum(sections) == head_size // 2,
-            f"mrope_section {list(sections)} with a head of {head_size}",
-        ),
-    ):
-        require(supported, what, family)
+    if mrope_section is not None:
+        sections = tuple(rope.get("mrope_section", mrope_section))
+    require(
+        len(sections) == 3 and sum(sections) == head_size // 2,
+        f"mrope_section {list(sections)} with a head of {head_size}",
+        family,
+    )
+    deep = shape.get("deep_features", 0)
+    require(deep < layers, f"{deep} deepstack_visual_indexes with {layers} layers", family)
     return DecoderConfig(
         vocabulary=text["vocab_size"],
         context=text["max_position_embeddings"],
         embed=text["hidden_size"],
-        layers=text["num_hidden_layers"],
+        layers=layers,
         heads=heads,
         key_value_heads=text.get("num_key_value_heads") or heads,
         head_size=head_size,
@@ -101,15 +92,36 @@ def decoder_config(
         rope_theta=rope.get("rope_theta") or text["rope_theta"],
         rope_sections=sections,
         tied_head=tied_head,
-        qkv_bias=qkv_bias,
-        qk_norm=qk_norm,
-        rope_interleaved=interleaved_rope,
-        deep_features=deep_features,
+        **shape,
     )
 
 
+def _rope(text: dict[str, Any]) -> dict[str, Any]:
+    """The fields about rotary positions, as transformers 4 or 5 writes them."""
+    return {**(text.get("rope_scaling") or {}), **(text.get("rope_parameters") or {})}
+
+
+def _requests(text: dict[str, Any]) -> dict[str, Any]:
+    """Values of the fields that can ask for more than the plain decoder; None for absent."""
+    rope = _rope(text)
+    window = text.get("sliding_window")
+    partial = text.get("partial_rotary_factor")
+    return {
+        "rope_type": rope.get("rope_type", rope.get("type")),
+        "partial_rotary_factor": rope.get("partial_rotary_factor", partial),
+        "mrope_interleaved": rope.get("mrope_interleaved"),
+        "hidden_act": text.get("hidden_act"),
+        # A window that is given without the switch is in force.
+        "sliding_window": (window or True) if text.get("use_sliding_window", window) else None,
+        "layer_types": sorted(set(text.get("layer_types") or ()) - {"full_attention"}) or None,
+        "attention_bias": text.get("attention_bias"),
+        "mlp_bias": text.get("mlp_bias"),
+        "num_experts": text.get("num_experts") or text.get("num_local_experts") or None,
+    }
+
+
 def decoder_keys(config: DecoderConfig) -> dict[str, Target | None]:
-    """Names every tensor of the decoder and where it goes under ``decoder``."""
+    """The key map of the decoder's tensors, which go under ``decoder``."""
     bias = "+" if config.qkv_bias else ""
     modules = {
         "input_layernorm": "attention_norm",
@@ -139,27 +151,36 @@ def decoder_keys(config: DecoderConfig) -> dict[str, Target | None]:
 
 
 def module_keys(
-    hf: str, own: str, index: int | None, modules: dict[str, str]
+    hf: str, prefix: str, index: int | None, modules: dict[str, str]
 ) -> dict[str, Target]:
-    """Names the tensors of a group of linear layers and norms.
+    """The key map of a group of linear layers and norms.
 
     Args:
       hf: prefix in the checkpoint.
-      own: prefix in the module.
-      index: place on the layer axis; None where there is none.
-      modules: name in the checkpoint -> name in the module; a trailing plus marks the ones
-        that have a bias, and a name with "norm" in it a norm.
-
-    Returns:
-      Checkpoint key -> target.
+      prefix: prefix in the module.
+      index: index on the layer axis; None for parameters without a layer axis.
+      modules: name in the checkpoint -> name in the module. A name with "norm" in it is that of
+        a norm; a plus behind the name marks a layer or norm that has a bias.
     """
     keys = {}
-    for hf_module, own_module in modules.items():
-        path = f"{own}.{own_module.rstrip('+')}"
-        if "norm" in own_module:
+    for hf_module, module in modules.items():
+        path = f"{prefix}.{module.rstrip('+')}"
+        if "norm" in module:
             keys[f"{hf}.{hf_module}.weight"] = Target(f"{path}.scale", index)
         else:
             keys[f"{hf}.{hf_module}.weight"] = Target(f"{path}.kernel", index, TRANSPOSED)
-        if own_module.endswith("+"):
+        if module.endswith("+"):
             keys[f"{hf}.{hf_module}.bias"] = Target(f"{path}.bias", index)
     return keys
+
+
+def patch_kernel(vision: Any) -> Axes:
+    """Axes of a patch embedding, a convolution in the checkpoint and linear in the module.
+
+    (embed, channel, row, column) <-> (channel * row * column, embed)
+
+    Args:
+      vision: configuration of the tower, with ``embed``, ``channels`` and ``patch``.
+    """
+    shape = (vision.embed, vision.channels, vision.patch, vision.patch)
+    return Axes(lambda x: x.reshape(vision.embed, -1).T, lambda x: x.T.reshape(shape))

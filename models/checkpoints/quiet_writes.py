@@ -1,66 +1,44 @@
-"""Orbax writes with tasks and threads, and when a write fails each of them would say so."""
+"""Orbax writes with many tasks at once, and abandons them all when one of them fails."""
 
 import asyncio
 import contextlib
-import gc
-import inspect
 import logging
-import sys
-import time
-from collections.abc import Callable, Iterator
-
-# After so long without a report, the threads of a failed write have ended.
-_SETTLED_SECONDS = 2
+import threading
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def quiet_writes() -> Iterator[Callable[[], None]]:
-    """What fails in one of the threads that write is raised; the others keep quiet about it.
+def quiet_writes() -> Iterator[None]:
+    """A failed write is an exception and nothing else: no logs, no tracebacks afterwards.
 
-    Loggers and the hook are as they were found when this ends.
-
-    Yields:
-      A function that waits, after a failure, until those threads have ended.
+    Orbax closes its event loop at the first error. Writes still under way would report to the
+    closed loop, with a traceback each, at any later time. So event loops made in this context
+    close only when all of their tasks have ended, and the context ends only when all threads
+    of Orbax have. Not for use in several threads at once.
     """
-    last = 0.0
-    report = sys.unraisablehook
+    make_loop, logger = asyncio.new_event_loop, logging.getLogger("absl")
+    level = logger.level
 
-    def hook(unraisable):
-        # Threads that still write after a failure report to an event loop that is gone.
-        nonlocal last
-        if str(unraisable.exc_value) == "Event loop is closed":
-            last = time.monotonic()
-        else:
-            report(unraisable)
+    def make_patient_loop() -> asyncio.AbstractEventLoop:
+        loop = make_loop()
+        close = loop.close
 
-    def settle():
-        nonlocal last
-        _forget_tasks()
-        gc.collect()
-        last = time.monotonic()
-        while time.monotonic() < last + _SETTLED_SECONDS:
-            time.sleep(0.05)
+        def close_when_done():
+            while tasks := asyncio.all_tasks(loop):
+                loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            loop.set_exception_handler(lambda *_: None)  # for errors nobody has asked for
+            close()
 
-    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
-    levels = [logger.level for logger in loggers]
+        loop.close = close_when_done
+        return loop
+
+    asyncio.new_event_loop = make_patient_loop
+    logger.setLevel(logging.CRITICAL)
     try:
-        sys.unraisablehook = hook
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        yield settle
+        yield
     finally:
-        sys.unraisablehook = report
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-def _forget_tasks() -> None:
-    # Tasks that nobody waited for complain when they are collected, which can be any time
-    # later: TensorStore may still hold them. Of a closed event loop nobody waits for any.
-    for future in gc.get_objects():
-        if not issubclass(type(future), asyncio.Future) or not future.get_loop().is_closed():
-            continue
-        future.get_loop().set_exception_handler(lambda *_: None)
-        if isinstance(future, asyncio.Task) and inspect.iscoroutine(future.get_coro()):
-            with contextlib.suppress(RuntimeError):  # of one that waits again when it ends
-                future.get_coro().close()
+        for thread in threading.enumerate():
+            if type(thread).__module__.startswith("orbax."):
+                threading.Thread.join(thread)  # their own `join` raises the error once more
+        asyncio.new_event_loop = make_loop
+        logger.setLevel(level)

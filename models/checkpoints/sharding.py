@@ -1,8 +1,8 @@
 """Which axis of each parameter is split over the devices of a mesh.
 
-A mesh has the axes "data", over which masked images are spread, and "model", over which
-weights are. With a "model" axis of 1 every device holds all weights, and a forward needs no
-word from another device.
+A mesh has the axis "data", over which masked images are spread, and the axis "model", over
+which weights are split. With a "model" axis of size 1 every device holds all weights, and a
+forward needs no communication between devices.
 """
 
 from collections.abc import Sequence
@@ -18,38 +18,38 @@ AXES = ("data", "model")
 
 Module = TypeVar("Module", bound=nnx.Module)
 
-# Pairs of layers share a split: the first's outputs are the second's inputs, and only the
-# second's sums cross devices.
+# Layers come in pairs: the outputs of the first layer are split as the inputs of the second
+# layer are, so that only the sums of the second layer cross devices.
 _SPLIT_OUTPUT = {"query", "key", "value", "qkv", "gate", "up", "inner", "head"}
 _SPLIT_INPUT = {"output", "down", "outer"}
 _HEADS = {"query", "key", "value", "qkv", "output"}
 
 
 def checked_mesh(mesh: Mesh) -> Mesh:
-    """The same devices as a mesh whose partitioning is left to the compiler.
+    """A mesh of the same devices whose partitioning is left to the compiler.
 
     Args:
-      mesh: with the axes "data" and "model", in any order; one of them may have size 1.
+      mesh: mesh with the axes "data" and "model", in any order; both may have size 1.
 
     Raises:
-      InputError: it has other axes.
+      InputError: the mesh has other axes.
     """
     if sorted(mesh.axis_names) != sorted(AXES):
         raise InputError(
             f"the mesh has the axes {', '.join(map(str, mesh.axis_names)) or 'none'}; it must "
             'have "data" and "model", as in jax.make_mesh((8, 1), ("data", "model"))'
         )
-    # `jax.make_mesh` may give axes that want every operation's sharding spelled out.
+    # The axes of `jax.make_mesh` may require an explicit sharding of every operation.
     return Mesh(mesh.devices, mesh.axis_names)
 
 
 def place_skeleton(skeleton: Module, config: Any, mesh: Mesh) -> Module:
-    """Says of every parameter of an abstract module where it shall live.
+    """Gives every parameter of an abstract module its sharding.
 
     Args:
-      skeleton: of `nnx.eval_shape`.
-      config: of the model, with its ``decoder`` and ``vision``.
-      mesh: from `checked_mesh`.
+      skeleton: abstract module from `nnx.eval_shape`.
+      config: configuration of the model, with ``decoder`` and ``vision``.
+      mesh: mesh from `checked_mesh`.
 
     Returns:
       The skeleton with a sharding in each of its `jax.ShapeDtypeStruct`.
@@ -71,20 +71,17 @@ def place_skeleton(skeleton: Module, config: Any, mesh: Mesh) -> Module:
 def parameter_sharding(
     path: Sequence[str | int], shape: Sequence[int], config: Any, mesh: Mesh | AbstractMesh
 ) -> NamedSharding:
-    """Where one parameter lives.
+    """The sharding of a parameter.
 
     Kernels are split over "model" by columns (query, key, value, gate, up) or by rows (output,
-    down), the embedding and the head by vocabulary. What does not divide evenly, or would cut
-    through an attention head, is on every device.
+    down), the embedding and the head by vocabulary. A parameter that cannot be split evenly,
+    or not without cutting through an attention head, is whole on every device.
 
     Args:
       path: names that lead to the parameter in the module.
-      shape: of the parameter; stacked ones have a leading layer axis.
-      config: of the model, with its ``decoder`` and ``vision``.
-      mesh: from `checked_mesh`.
-
-    Returns:
-      The sharding.
+      shape: shape of the parameter; stacked parameters have a leading layer axis.
+      config: configuration of the model, with ``decoder`` and ``vision``.
+      mesh: mesh from `checked_mesh`.
     """
     spec: list[str | None] = []
     axis = _split_axis(path)
@@ -94,10 +91,21 @@ def parameter_sharding(
     return NamedSharding(mesh, PartitionSpec(*spec))
 
 
-def is_split(path: Sequence[str | int], shape: Sequence[int], config: Any, parts: int) -> bool:
-    """Whether a parameter is split over ``parts`` devices; see `parameter_sharding`."""
+def is_split(
+    path: Sequence[str | int], shape: Sequence[int], config: Any, devices: int
+) -> bool:
+    """Whether a "model" axis of so many devices splits a parameter.
+
+    Args:
+      path: names that lead to the parameter in the module.
+      shape: shape of the parameter.
+      config: configuration of the model, with ``decoder`` and ``vision``.
+      devices: size of the "model" axis.
+    """
     axis = _split_axis(path)
-    return axis is not None and shape[axis] % parts == 0 and _heads(path, config) % parts == 0
+    if axis is None:
+        return False
+    return shape[axis] % devices == 0 and _heads(path, config) % devices == 0
 
 
 def _split_axis(names: Sequence[str | int]) -> int | None:
@@ -111,7 +119,7 @@ def _split_axis(names: Sequence[str | int]) -> int | None:
 
 
 def _heads(names: Sequence[str | int], config: Any) -> int:
-    """What the model axis has to divide so that no head is cut; 0 divides by everything."""
+    """Number of heads that the model axis must divide; 0, which it always divides, for none."""
     if not _HEADS.intersection(names):
         return 0
     if names[0] != "decoder":
@@ -122,7 +130,7 @@ def _heads(names: Sequence[str | int], config: Any) -> int:
 
 
 def mesh_of(network: Any) -> Mesh | None:
-    """The mesh a model was loaded to; None when it is on a single device."""
+    """The mesh to which a model was loaded; None if it is on a single device."""
     sharding = getattr(jax.tree.leaves(network)[0], "sharding", None)
     if isinstance(sharding, NamedSharding) and isinstance(sharding.mesh, Mesh):
         return sharding.mesh

@@ -1,4 +1,4 @@
-"""The files of a checkpoint folder: which tensors there are, and where."""
+"""The tensors of a checkpoint folder, and their places in its files."""
 
 import json
 import math
@@ -19,8 +19,8 @@ _STORED_AS = {
     "F16": np.dtype("<f2"),
     "BF16": np.dtype(ml_dtypes.bfloat16),
 }
-# The first prefix that fits is replaced: names differ between the hub's files, those that
-# transformers 5 writes, and its names in memory.
+# The first prefix that fits is replaced. Names differ between files on the hub, files that
+# transformers 5 writes, and its modules in memory.
 _PREFIXES = (
     ("model.language_model.", "model."),
     ("language_model.model.", "model."),
@@ -35,14 +35,14 @@ _LISTED = 40
 
 
 class StoredTensor(NamedTuple):
-    """One tensor of a safetensors file; nothing is read before `read`.
+    """A tensor of a safetensors file; its values are read by `read`.
 
     Attributes:
       path: the file.
-      name: the tensor's name as the file spells it.
-      shape: the shape the file's header states.
+      name: name of the tensor in the file.
+      shape: shape of the tensor.
       dtype_name: the safetensors name of the dtype, "BF16" for example.
-      begin: where in the file its bytes begin.
+      begin: offset of the tensor's first byte in the file.
     """
 
     path: Path
@@ -53,26 +53,26 @@ class StoredTensor(NamedTuple):
 
     @property
     def dtype(self) -> np.dtype | None:
-        """The dtype to load it as, float32 for float64; None when it is no supported float."""
+        """The dtype to load, float32 for float64; None for anything but supported floats."""
         stored = _STORED_AS.get(self.dtype_name)
         return np.dtype(np.float32) if self.dtype_name == "F64" else stored
 
     def read(self) -> np.ndarray:
-        """The values, in host memory, as they are stored.
+        """The stored values, in host memory.
 
         Raises:
           InputError: the file cannot be read.
         """
         stored = _STORED_AS[self.dtype_name]
         size = math.prod(self.shape) * stored.itemsize
-        # Not through safe_open: it maps the files, and pages once touched stay resident.
+        # Not through safe_open, which maps the files: pages once touched stay resident.
         try:
-            found = np.fromfile(self.path, np.uint8, size, offset=self.begin)
+            values = np.fromfile(self.path, np.uint8, size, offset=self.begin)
         except OSError as error:
             raise _unreadable(self.path, error) from error
-        if found.size != size:
+        if values.size != size:
             raise _unreadable(self.path, EOFError(f"{self.name} ends early"))
-        return found.view(stored).reshape(self.shape)
+        return values.view(stored).reshape(self.shape)
 
 
 def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
@@ -85,8 +85,8 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
       Canonical (hub style) key -> tensor.
 
     Raises:
-      InputError: no weights, a file that is absent or unreadable, an index that does not
-        fit the files, or one tensor twice.
+      InputError: there are no weights, a file is absent or unreadable, the index does not fit
+        the files, or the files hold a tensor twice.
     """
     files = _files(folder)
     tensors: dict[str, StoredTensor] = {}
@@ -111,18 +111,18 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
 
 
 def changed_tensors(path: Path, tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """Reads the header of a file of tensors that take the place of others.
+    """Reads the header of a file whose tensors replace tensors of a checkpoint.
 
     Args:
       path: the file.
-      tensors: those of the checkpoint it is for, from `stored_tensors`.
+      tensors: tensors of the checkpoint, from `stored_tensors`.
 
     Returns:
       Canonical (hub style) key -> tensor.
 
     Raises:
-      InputError: the file is absent or unreadable, or has tensors that the checkpoint has
-        not, or has in another shape.
+      InputError: the file is absent or unreadable, or has tensors that the checkpoint lacks or
+        has in another shape.
     """
     changed = {_canonical(name): tensor for name, tensor in _header(path).items()}
     strange = [
@@ -140,7 +140,7 @@ def changed_tensors(path: Path, tensors: Mapping[str, StoredTensor]) -> dict[str
 
 def _header(path: Path) -> dict[str, StoredTensor]:
     try:
-        # Its check is thorough: the tensors must fill the file without a gap or overlap.
+        # safe_open checks that the tensors fill the file without a gap or an overlap.
         with safe_open(path, framework="numpy") as checked, path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(size))
@@ -159,7 +159,7 @@ def _header(path: Path) -> dict[str, StoredTensor]:
 
 
 def _files(folder: Path) -> dict[Path, set[str] | None]:
-    """Weight files and the tensors to take from each; None takes all."""
+    """Weight files, and the tensors to take from each file; None for all of them."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give a Hugging Face checkpoint folder")
     if (folder / "model.safetensors").exists():
@@ -167,15 +167,19 @@ def _files(folder: Path) -> dict[Path, set[str] | None]:
     index = folder / "model.safetensors.index.json"
     if index.exists():
         return _indexed(folder, index)
-    if found := sorted(folder.glob("*.safetensors")):
-        return dict.fromkeys(found)
-    pickles = sorted(p.name for kind in ("*.bin", "*.pth", "*.pt") for p in folder.glob(kind))
+    if files := sorted(folder.glob("*.safetensors")):
+        return dict.fromkeys(files)
+    pickled = ("*.bin", "*.pth", "*.pt")
+    pickles = sorted(path.name for pattern in pickled for path in folder.glob(pattern))
     if pickles:
         raise InputError(
-            f"{folder} has only pickled weights ({', '.join(pickles[:3])}), which are never "
-            "opened; convert them to safetensors (in transformers: save_pretrained)"
+            f"{folder} has only pickled weights ({', '.join(pickles[:3])}), which eagle-jax "
+            "never opens; convert them to safetensors (in transformers: save_pretrained)"
         )
-    raise InputError(f"{folder} has no weights: neither model.safetensors nor its index")
+    raise InputError(
+        f"{folder} has no weights, neither model.safetensors nor its index; fetch the "
+        "checkpoint again"
+    )
 
 
 def _indexed(folder: Path, index: Path) -> dict[Path, set[str] | None]:
@@ -185,7 +189,10 @@ def _indexed(folder: Path, index: Path) -> dict[Path, set[str] | None]:
     files: dict[Path, set[str]] = {}
     for key, name in places.items():
         if not isinstance(name, str) or Path(name).name != name:
-            raise InputError(f"{index} places {key!r} in {name!r}, which is no file name")
+            raise InputError(
+                f"{index} places {key!r} in {name!r}, which is not a file name; fetch the "
+                "checkpoint again"
+            )
         files.setdefault(folder / name, set()).add(key)
     present = {path.name for path in folder.iterdir() if path.is_file()}
     if absent := sorted(path.name for path in files if path.name not in present):
@@ -200,7 +207,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Reads a file that must hold one JSON object.
 
     Raises:
-      InputError: it does not.
+      InputError: the file is unreadable or holds something else.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -226,18 +233,18 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 
 
 def listed(keys: list[str]) -> str:
-    """Names all keys in short: those that differ in the layer become one, "a.{0..35}.b"."""
+    """Names all keys in short: keys that differ in the layer are joined to "a.{0..35}.b"."""
     groups: dict[str, list[int]] = {}
     for key in keys:
         layer = re.search(r"(?<=\.)\d+(?=\.)", key)
-        kind = key if layer is None else f"{key[: layer.start()]}*{key[layer.end() :]}"
-        groups.setdefault(kind, []).append(-1 if layer is None else int(layer.group()))
+        pattern = key if layer is None else f"{key[: layer.start()]}*{key[layer.end() :]}"
+        groups.setdefault(pattern, []).append(-1 if layer is None else int(layer.group()))
     entries = []
-    for kind, layers in groups.items():
+    for pattern, layers in groups.items():
         if layers == [-1]:
-            entries.append(kind)
+            entries.append(pattern)
         else:
-            entries.append(kind.replace("*", _ranges(sorted(layers)), 1))
+            entries.append(pattern.replace("*", _ranges(sorted(layers)), 1))
     return shortened(entries)
 
 
@@ -253,8 +260,8 @@ def _ranges(numbers: list[int]) -> str:
 
 
 def shortened(entries: list[str]) -> str:
-    """Joins entries by commas; of more than 40 the rest is only counted."""
+    """Joins entries by commas; entries after the first 40 are only counted."""
     more = len(entries) - _LISTED
     text = ", ".join(entries[:_LISTED]) + (f" and {more} more" if more > 0 else "")
-    # Names come from files: keep the message one line that any terminal can print.
+    # Names come from files: the message must stay one line that any terminal can print.
     return " ".join(text.split()).encode(errors="backslashreplace").decode()

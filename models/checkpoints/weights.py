@@ -1,12 +1,12 @@
 """Safetensors folders in, filled Flax NNX modules out, and back.
 
-A model family describes its checkpoint with one plain dictionary, built by
-Python loops, that has one entry for every tensor the checkpoint may hold:
+A model family describes its checkpoint with a key map: one plain dictionary, built by Python
+loops, with an entry for every tensor that the checkpoint may hold:
 
-    keys["visual.blocks.9.attn.qkv.weight"] = Target("vision.runs.2.qkv.kernel", 1, TRANSPOSED)
-    keys["lm_head.weight"] = None        # tied: neither needed nor wrong
+    keys["visual.blocks.9.attn.qkv.weight"] = Target("vision.full.qkv.kernel", 1, TRANSPOSED)
+    keys["lm_head.weight"] = None        # tied: may be there, is not used
 
-Everything else (prefixes, shards, stacking, checks, dtypes) happens here.
+Prefixes, shards, stacking, checks and dtypes are handled here, for all families alike.
 """
 
 import math
@@ -35,11 +35,11 @@ from eagle_jax.models.layers.int8 import round_kernel
 Module = TypeVar("Module", bound=nnx.Module)
 
 
-class Layout(NamedTuple):
+class Axes(NamedTuple):
     """How the axes of one tensor differ between a checkpoint and the module.
 
-    Both functions act on one layer's tensor, without the stacking axis, and
-    are inverse to each other.
+    Both functions act on the tensor of a single layer, without the stacking axis, and are
+    inverse to each other.
 
     Attributes:
       to_module: checkpoint tensor -> module tensor.
@@ -50,8 +50,8 @@ class Layout(NamedTuple):
     to_checkpoint: Callable[[np.ndarray], np.ndarray]
 
 
-SAME = Layout(lambda x: x, lambda x: x)
-TRANSPOSED = Layout(np.transpose, np.transpose)
+SAME = Axes(lambda x: x, lambda x: x)
+TRANSPOSED = Axes(np.transpose, np.transpose)
 
 
 class Target(NamedTuple):
@@ -59,17 +59,19 @@ class Target(NamedTuple):
 
     Attributes:
       path: dotted path of the parameter in the module, "decoder.layers.query.kernel".
-      index: position on the parameter's leading axis for stacked layers; None
-        when the tensor is the whole parameter.
-      layout: SAME, TRANSPOSED (linear kernels) or the family's own.
+      index: index on the parameter's leading axis for stacked layers; None if the tensor is
+        the whole parameter.
+      axes: SAME, TRANSPOSED (for linear kernels) or another pair of functions.
     """
 
     path: str
     index: int | None = None
-    layout: Layout = SAME
+    axes: Axes = SAME
 
 
-Keys = Mapping[str, Target | None]
+KeyMap = Mapping[str, Target | None]
+"""Canonical (hub style) checkpoint key -> target; None for a tensor that may be there and is
+not used."""
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -82,7 +84,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
       The JSON object.
 
     Raises:
-      InputError: no such folder, no config.json in it, or it is not a JSON object.
+      InputError: there is no such folder, no config.json in it, or it is not a JSON object.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -96,83 +98,79 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 def load_weights(
     folder: str | Path,
     skeleton: Module,
-    keys: Keys,
+    keys: KeyMap,
     dtype: Any | None = None,
     progress: bool = False,
     changes: Path | None = None,
 ) -> Module:
     """Fills a module with a folder's weights.
 
-    Parameters are finished one after the other: besides those on the device,
-    host memory holds one (stacked) parameter and one tensor of a file.
+    Parameters are completed one after the other: besides the parameters on the device, host
+    memory holds one (stacked) parameter and one tensor of a file.
 
     Args:
-      folder: folder with model.safetensors, or with shards and
-        model.safetensors.index.json.
-      skeleton: abstract module, `nnx.eval_shape(lambda: Model(config, rngs=...))`;
-        its shapes are checked, of its dtypes only int8 counts: such kernels and their
-        ``scales`` (see `in_int8`) are rounded layer by layer. A parameter whose
-        `jax.ShapeDtypeStruct` has a sharding goes there, others to the default device.
-      keys: canonical (hub style) checkpoint key -> `Target`, or None for a
-        tensor that may be there and is not used. Every parameter of the
-        skeleton must be covered, stacked ones slice by slice.
-      dtype: dtype of all parameters that are not int8; None keeps the checkpoint's
+      folder: folder with model.safetensors, or with shards and model.safetensors.index.json.
+      skeleton: abstract module, `nnx.eval_shape(lambda: Model(config, rngs=...))`. Its shapes
+        are checked. Of its dtypes only int8 counts: int8 kernels and their ``scales`` (see
+        `in_int8`) are rounded layer by layer. A parameter goes to the sharding of its
+        `jax.ShapeDtypeStruct`, or to the default device.
+      keys: key map that covers every parameter of the skeleton, stacked parameters slice by
+        slice.
+      dtype: dtype of all parameters that are not int8; None keeps the checkpoint's dtypes
         (float64 becomes float32).
       progress: show a progress bar.
-      changes: a safetensors file whose tensors take the place of those of the folder.
+      changes: a safetensors file whose tensors replace tensors of the folder.
 
     Returns:
       A module like `skeleton` with its parameters on their devices.
 
     Raises:
-      InputError: missing or unreadable files, missing, unexpected, misshapen
-        or non-float tensors, all of a kind named in one message; or an int8
-        kernel is wanted of weights that are not finite.
+      InputError: a file is missing or unreadable; tensors are missing, unexpected, misshapen
+        or not floats; or weights to be rounded to int8 are not finite.
     """
     folder = Path(folder)
     graph, state = nnx.split(skeleton)
     variables = dict(nnx.to_flat_state(state))
-    # Scales of int8 kernels are in no checkpoint; they are found with their kernels.
+    # Scales of int8 kernels are in no checkpoint; they are computed with their kernels.
     stored = {path: leaf for path, leaf in variables.items() if path[-1] != "scales"}
-    plan = _plan(stored, keys)
+    sources = _by_parameter(stored, keys)
     tensors = stored_tensors(folder)
     if changes is not None:
         tensors |= changed_tensors(changes, tensors)
     _check_keys(folder, tensors, keys)
-    _check_tensors(folder, tensors, variables, plan)
-    for path, targets in tqdm(
-        plan.items(), desc="reading", unit="parameter", disable=not progress
-    ):
+    _check_tensors(folder, tensors, variables, sources)
+    bar = tqdm(sources.items(), desc="reading", unit="parameter", disable=not progress)
+    for path, targets in bar:
         shape = variables[path].shape
         if variables[path].get_value().dtype == np.int8:
             kernel, scales = _assemble_int8(tensors, shape, targets)
             values = {path: kernel, (*path[:-1], "scales"): scales}
         else:
             values = {path: _assemble(tensors, shape, targets, dtype)}
-        for place, value in values.items():
-            variable = variables[place]
+        for name, value in values.items():
+            variable = variables[name]
             placed = jax.device_put(value, variable.get_value().sharding)
-            variables[place] = variable.replace(placed)
+            variables[name] = variable.replace(placed)
     return nnx.merge(graph, nnx.from_flat_state(variables))
 
 
-def save_weights(folder: str | Path, module: nnx.Module, keys: Keys) -> None:
+def save_weights(folder: str | Path, module: nnx.Module, keys: KeyMap) -> None:
     """Writes a module as model.safetensors with the hub's key names; undoes `load_weights`.
 
     Args:
-      folder: where to write; made when absent. config.json and the tokenizer
-        are the caller's.
+      folder: folder to write to, created if it does not exist. The caller writes config.json
+        and the tokenizer.
       module: filled module.
-      keys: the map `load_weights` takes; entries that are None are not written.
+      keys: key map as for `load_weights`; keys without a target are not written.
     """
     folder = Path(folder)
     variables = dict(nnx.to_flat_state(nnx.state(module)))
     tensors = {}
-    for path, targets in _plan(variables, keys).items():
+    for path, targets in _by_parameter(variables, keys).items():
         value = np.asarray(variables[path].get_value())
         for key, target in targets.items():
             part = value if target.index is None else value[target.index]
-            tensors[key] = np.ascontiguousarray(target.layout.to_checkpoint(part))
+            tensors[key] = np.ascontiguousarray(target.axes.to_checkpoint(part))
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / "model.safetensors.partial"
     save_file(tensors, partial, metadata={"format": "pt"})
@@ -180,23 +178,25 @@ def save_weights(folder: str | Path, module: nnx.Module, keys: Keys) -> None:
     partial.replace(folder / "model.safetensors")
 
 
-def _plan(variables: Mapping[tuple, Any], keys: Keys) -> dict[tuple, dict[str, Target]]:
-    """Groups the key map by parameter; a wrong map is the programmer's error."""
+def _by_parameter(
+    variables: Mapping[tuple, Any], keys: KeyMap
+) -> dict[tuple, dict[str, Target]]:
+    """The tensors of each parameter. A wrong key map is the programmer's error."""
     paths = {".".join(map(str, path)): path for path in variables}
-    plan: dict[tuple, dict[str, Target]] = {path: {} for path in variables}
+    sources: dict[tuple, dict[str, Target]] = {path: {} for path in variables}
     for key, target in keys.items():
         if target is not None:
             if target.path not in paths:
                 raise ValueError(f"{key} goes to {target.path}, which the module does not have")
-            plan[paths[target.path]][key] = target
+            sources[paths[target.path]][key] = target
     for name, path in paths.items():
-        indices = [target.index for target in plan[path].values()]
+        indices = [target.index for target in sources[path].values()]
         if indices != [None] and (
             len(indices) != variables[path].shape[0]
             or set(indices) != set(range(variables[path].shape[0]))
         ):
             raise ValueError(f"the key map fills {name} {variables[path].shape} from {indices}")
-    return plan
+    return sources
 
 
 def _assemble(
@@ -210,7 +210,7 @@ def _assemble(
     buffer = _aligned(shape, jnp.dtype(dtype))
     for key, target in targets.items():
         part = buffer if target.index is None else buffer[target.index, ...]
-        _copy(part, target.layout.to_module(tensors[key].read()))
+        _copy(part, target.axes.to_module(tensors[key].read()))
     return buffer
 
 
@@ -221,31 +221,34 @@ def _assemble_int8(
     scales = _aligned((*shape[:-2], shape[-1]), jnp.dtype(jnp.bfloat16))
     for key, target in targets.items():
         where = ... if target.index is None else (target.index, ...)
-        found = target.layout.to_module(tensors[key].read())
-        if not np.isfinite(found).all():
-            raise InputError(f"{key} in {tensors[key].path} holds numbers that are not finite")
-        kernel[where], scales[where] = round_kernel(found)
+        weights = target.axes.to_module(tensors[key].read())
+        if not np.isfinite(weights).all():
+            raise InputError(
+                f"{key} in {tensors[key].path} holds numbers that are not finite; load the "
+                "model without quantize"
+            )
+        kernel[where], scales[where] = round_kernel(weights)
     return kernel, scales
 
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    # JAX takes over memory that begins at a multiple of 64 bytes instead of copying it (CPU).
+    # On a CPU, JAX uses memory that begins at a multiple of 64 bytes without copying it.
     size = math.prod(shape) * dtype.itemsize
-    room = np.empty(size + 64, np.uint8)
-    begin = -room.ctypes.data % 64
-    return room[begin : begin + size].view(dtype).reshape(shape)
+    memory = np.empty(size + 64, np.uint8)
+    begin = -memory.ctypes.data % 64
+    return memory[begin : begin + size].view(dtype).reshape(shape)
 
 
 def _copy(destination: np.ndarray, source: np.ndarray) -> None:
     if source.ndim != 2 or source.flags.c_contiguous:
         destination[...] = source
         return
-    # In strips: row by row, a transposition misses the cache at every number.
+    # In strips: row by row, a transposition would miss the cache at every number.
     for first in range(0, source.shape[1], 32):
         destination[:, first : first + 32] = source[:, first : first + 32]
 
 
-def _check_keys(folder: Path, tensors: Mapping[str, StoredTensor], keys: Keys) -> None:
+def _check_keys(folder: Path, tensors: Mapping[str, StoredTensor], keys: KeyMap) -> None:
     missing = [key for key, target in keys.items() if target and key not in tensors]
     unexpected = [
         key for key in tensors if key not in keys and not key.endswith("rotary_emb.inv_freq")
@@ -265,14 +268,14 @@ def _check_tensors(
     folder: Path,
     tensors: Mapping[str, StoredTensor],
     variables: Mapping[tuple, Any],
-    plan: Mapping[tuple, dict[str, Target]],
+    sources: Mapping[tuple, dict[str, Target]],
 ) -> None:
     misshapen, unusable = [], []
-    for path, targets in plan.items():
+    for path, targets in sources.items():
         for key, target in targets.items():
             shape = variables[path].shape[0 if target.index is None else 1 :]
-            # A zero-stride array: the layout tells the checkpoint's shape without memory.
-            expected = target.layout.to_checkpoint(np.broadcast_to(np.float32(0), shape)).shape
+            # A zero-stride array: the checkpoint's shape follows from it without memory.
+            expected = target.axes.to_checkpoint(np.broadcast_to(np.float32(0), shape)).shape
             tensor = tensors[key]
             if tensor.shape != expected:
                 misshapen.append(f"{key} is {tensor.shape}, not {expected}")

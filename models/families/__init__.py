@@ -1,7 +1,7 @@
-"""The architectures: configuration, modules and names of the weights, one file each.
+"""The architectures, one file each: configuration, modules, and key map of the checkpoints.
 
-For `scoring`. Read `vision_language` first, what all models share, then `llava`. `table` lists
-the families: a new one is one file like it and one line there.
+Used by `scoring`. Read `vision_language` first, the base of all models, then `llava`, one
+family. `table` lists the families.
 """
 
 from eagle_jax.models.families.table import FAMILIES as FAMILIES

@@ -11,15 +11,16 @@ from eagle_jax.models.checkpoints.hugging_face import (
     decoder_config,
     decoder_keys,
     module_keys,
+    patch_kernel,
     require,
 )
-from eagle_jax.models.checkpoints.weights import SAME, Layout, Target
+from eagle_jax.models.checkpoints.weights import Axes, KeyMap, Target
 from eagle_jax.models.families.vision_language import Family, VisionLanguageModel
 from eagle_jax.models.layers.decoder import Decoder, DecoderConfig
 from eagle_jax.models.layers.intern_vit import InternVisionConfig, InternVisionTower
 
 _FAMILY = "internvl"
-# What sets the decoders apart, and what their configuration files may leave out.
+# By the decoder's model_type: how it differs, and defaults of its configuration files.
 _TEXT = {
     "qwen2": ({"qkv_bias": True}, {}),
     "qwen3": ({"qk_norm": True}, {"head_dim": 128}),
@@ -46,37 +47,37 @@ _VISION_DEFAULTS = {
 
 @dataclasses.dataclass(frozen=True)
 class InternVLConfig:
-    """Shape of an InternVL checkpoint and the id that marks an image."""
+    """Shape of an InternVL checkpoint, and the id of its image tokens."""
 
     vision: InternVisionConfig
     decoder: DecoderConfig
     image_token_id: int
 
     def vision_flops(self, grid: tuple[int, int]) -> float:
-        """Operations that turn a grid of patches into visual tokens."""
+        """Floating-point operations that turn a grid of patches into visual tokens."""
         return self.vision.flops(grid)
 
     @classmethod
     def from_hf(cls, config: dict[str, Any]) -> "InternVLConfig":
-        """Reads the config.json of the "-HF" checkpoints.
+        """Reads the parsed config.json of a "-HF" checkpoint.
 
         Raises:
-          InputError: a field is missing, or asks for something this port does not do.
+          InputError: a field is missing, or asks for something that is not supported.
         """
         try:
             text = config["text_config"]
-            kind = text.get("model_type", "qwen2")
+            decoder_type = text.get("model_type", "qwen2")
             require(
-                isinstance(kind, str) and kind in _TEXT,
-                f"text_config model_type {kind!r}",
+                isinstance(decoder_type, str) and decoder_type in _TEXT,
+                f"text_config model_type {decoder_type!r}",
                 _FAMILY,
             )
-            flags, defaults = _TEXT[kind]
+            shape, defaults = _TEXT[decoder_type]
             decoder = decoder_config(
                 {**_TEXT_DEFAULTS, **defaults, **text},
                 _FAMILY,
                 tied_head=_tied_head(config, text),
-                **flags,
+                **shape,
             )
             return cls(
                 vision=_vision_config(config, decoder.embed),
@@ -84,12 +85,14 @@ class InternVLConfig:
                 image_token_id=config.get("image_token_id", 151667),
             )
         except KeyError as error:
-            raise InputError(f"config.json of an {_FAMILY} model lacks {error}") from error
+            raise InputError(
+                f"config.json of an {_FAMILY} model lacks {error}; fetch the checkpoint again"
+            ) from error
 
 
 def _tied_head(config: dict[str, Any], text: dict[str, Any]) -> bool:
-    # transformers 4 obeys the decoder's field, transformers 5 the outer one, which older files
-    # lack and newer ones may contradict. Only where both agree may a head go unread.
+    # transformers 4 obeys the decoder's field, transformers 5 the outer field, which older
+    # files lack and newer files may contradict. A head may go unread only where both agree.
     return bool(text.get("tie_word_embeddings") and config.get("tie_word_embeddings", True))
 
 
@@ -135,10 +138,10 @@ def _vision_config(config: dict[str, Any], output: int) -> InternVisionConfig:
 
 
 def _side(vision: dict[str, Any], name: str) -> int:
-    """The side of a square that is given as one number or as rows and columns."""
+    """The side of a square that is given as a number or as rows and columns."""
     value = vision[name]
     sides = value if isinstance(value, list) else [value, value]
-    square = len(sides) == 2 and all(type(one) is int and one > 0 for one in sides)
+    square = len(sides) == 2 and all(type(side) is int and side > 0 for side in sides)
     require(square and sides[0] == sides[1], f"vision_config {name} {value!r}", _FAMILY)
     return sides[0]
 
@@ -155,19 +158,19 @@ class InternVL(VisionLanguageModel):
         self.decoder = Decoder(config.decoder, rngs=rngs)
 
     def layout(self, grid: tuple[int, int]) -> None:
-        """Checks the grid of patches, on the host; tiles do not see each other: no plan.
+        """Checks the grid of patches, on the host; tiles do not see each other.
 
         Args:
-          grid: rows and columns of patches, the tiles stacked on top of each other.
+          grid: rows and columns of patches, with the tiles on top of each other.
 
         Raises:
-          InputError: the image processor does not cut the tiles the weights are made for.
+          InputError: the image processor cuts other tiles than the weights are made for.
         """
         side = self.config.vision.side
         if grid[1] != side or grid[0] % side:
             raise InputError(
-                f"the image processor cuts {grid[0]} x {grid[1]} patches, the model in "
-                f"config.json wants tiles of {side} x {side}"
+                f"the image processor cuts {grid[0]} x {grid[1]} patches, but the model in "
+                f"config.json wants tiles of {side} x {side}; fetch the checkpoint again"
             )
 
     def visual_tokens(
@@ -177,8 +180,8 @@ class InternVL(VisionLanguageModel):
         return self.vision(patches)
 
 
-def weight_keys(config: InternVLConfig) -> dict[str, Target | None]:
-    """Names every tensor of a checkpoint and where it goes in `InternVL`."""
+def weight_keys(config: InternVLConfig) -> KeyMap:
+    """The key map of a checkpoint, for `InternVL`."""
     keys = decoder_keys(config.decoder)
     vision = config.vision
     norm_bias = "" if vision.rms_norm else "+"
@@ -199,14 +202,14 @@ def weight_keys(config: InternVLConfig) -> dict[str, Target | None]:
     for layer in range(vision.layers):
         hf = f"vision_tower.encoder.layer.{layer}"
         keys |= module_keys(hf, "vision.layers", layer, modules)
-        keys[f"{hf}.lambda_1"] = Target("vision.layers.attention_scale", layer, SAME)
-        keys[f"{hf}.lambda_2"] = Target("vision.layers.mlp_scale", layer, SAME)
+        keys[f"{hf}.lambda_1"] = Target("vision.layers.attention_scale", layer)
+        keys[f"{hf}.lambda_2"] = Target("vision.layers.mlp_scale", layer)
     hf = "vision_tower.embeddings"
     keys |= {
         f"{hf}.cls_token": Target("vision.class_token", None, _CLASS_TOKEN),
         f"{hf}.position_embeddings": Target("vision.positions", None, _POSITIONS),
         f"{hf}.patch_embeddings.projection.weight": Target(
-            "vision.patch_embed.kernel", None, _patch_kernel(vision)
+            "vision.patch_embed.kernel", None, patch_kernel(vision)
         ),
         f"{hf}.patch_embeddings.projection.bias": Target("vision.patch_embed.bias"),
         f"{hf}.mask_token": None,
@@ -216,17 +219,7 @@ def weight_keys(config: InternVLConfig) -> dict[str, Target | None]:
 
 
 _PROJECTOR = {"layer_norm": "norm+", "linear_1": "inner+", "linear_2": "outer+"}
-_CLASS_TOKEN = Layout(lambda x: x[0, 0], lambda x: x[None, None])
-_POSITIONS = Layout(lambda x: x[0], lambda x: x[None])
-
-
-def _patch_kernel(vision: InternVisionConfig) -> Layout:
-    """(embed, channel, row, column) <-> (channel * row * column, embed)."""
-    shape = (vision.embed, vision.channels, vision.patch, vision.patch)
-    return Layout(
-        lambda x: x.reshape(vision.embed, -1).T,
-        lambda x: x.T.reshape(shape),
-    )
-
+_CLASS_TOKEN = Axes(lambda x: x[0, 0], lambda x: x[None, None])
+_POSITIONS = Axes(lambda x: x[0], lambda x: x[None])
 
 FAMILY = Family(_FAMILY, InternVLConfig.from_hf, InternVL, weight_keys)

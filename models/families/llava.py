@@ -11,15 +11,16 @@ from eagle_jax.models.checkpoints.hugging_face import (
     decoder_config,
     decoder_keys,
     module_keys,
+    patch_kernel,
     require,
 )
-from eagle_jax.models.checkpoints.weights import Layout, Target
+from eagle_jax.models.checkpoints.weights import KeyMap, Target
 from eagle_jax.models.families.vision_language import Family, VisionLanguageModel
-from eagle_jax.models.layers.building_blocks import ACTIVATIONS, gelu
+from eagle_jax.models.layers.building_blocks import ACTIVATIONS, Projector
 from eagle_jax.models.layers.clip_vit import ClipConfig, ClipTower
 from eagle_jax.models.layers.decoder import Decoder, DecoderConfig
 
-# What transformers fills in: the published files name only a few fields.
+# Defaults of transformers: the published files name only a few fields.
 _LLAMA = {
     "model_type": "llama",
     "vocab_size": 32000,
@@ -47,10 +48,10 @@ _CLIP = {
 
 @dataclasses.dataclass(frozen=True)
 class LlavaConfig:
-    """Shape of a LLaVA checkpoint and the id that marks an image.
+    """Shape of a LLaVA checkpoint, and the id of its image tokens.
 
-    ``vision_layers`` counts the vision layers the checkpoint holds; ``vision.layers``, the
-    ones that run, are fewer.
+    ``vision_layers`` counts the vision layers that the checkpoint holds, ``vision.layers`` the
+    vision layers that run.
     """
 
     vision: ClipConfig
@@ -59,21 +60,23 @@ class LlavaConfig:
     image_token_id: int
 
     def vision_flops(self, grid: tuple[int, int]) -> float:
-        """Operations that turn a grid of patches into visual tokens."""
+        """Floating-point operations that turn a grid of patches into visual tokens."""
         embed, output = self.vision.embed, self.decoder.embed
         projector = 2 * grid[0] * grid[1] * output * (embed + output)
         return self.vision.flops(grid) + projector
 
     @classmethod
     def from_hf(cls, config: dict[str, Any]) -> "LlavaConfig":
-        """Reads config.json as the hub has it or as transformers 5 writes it.
+        """Reads a parsed config.json, as on the hub or as transformers 5 writes it.
 
         Raises:
-          InputError: a field is missing, or asks for something this port does not do.
+          InputError: a field is missing, or asks for something that is not supported.
         """
         text = {**_LLAMA, **(config.get("text_config") or {})}
         if not config.get("vision_config"):
-            raise InputError("config.json of a llava model lacks 'vision_config'")
+            raise InputError(
+                "config.json of a llava model lacks 'vision_config'; fetch the checkpoint again"
+            )
         vision = {**_CLIP, **config["vision_config"]}
         fixed = (
             ("vision_feature_select_strategy", "default"),
@@ -81,10 +84,10 @@ class LlavaConfig:
             ("multimodal_projector_bias", True),
         )
         for name, value in fixed:
-            asked = config.get(name, value)
-            require(asked == value, f"{name} {asked!r}", "llava")
-        kind = text["model_type"]
-        require(kind == "llama", f"text_config.model_type {kind!r}", "llava")
+            requested = config.get(name, value)
+            require(requested == value, f"{name} {requested!r}", "llava")
+        decoder_type = text["model_type"]
+        require(decoder_type == "llama", f"text_config.model_type {decoder_type!r}", "llava")
         tied = config.get("tie_word_embeddings") or text.get("tie_word_embeddings")
         return cls(
             vision=_vision_config(vision, config.get("vision_feature_layer", -2)),
@@ -95,7 +98,7 @@ class LlavaConfig:
 
 
 def _vision_config(vision: dict[str, Any], feature_layer: Any) -> ClipConfig:
-    kind, act = vision["model_type"], vision["hidden_act"]
+    tower_type, act = vision["model_type"], vision["hidden_act"]
     layers, image, patch = (
         vision[name] for name in ("num_hidden_layers", "image_size", "patch_size")
     )
@@ -103,15 +106,15 @@ def _vision_config(vision: dict[str, Any], feature_layer: Any) -> ClipConfig:
     last = feature_layer
     if type(last) is int and last < 0:
         last += layers + 1
-    for supported, what in (
-        (kind == "clip_vision_model", f"vision_config.model_type {kind!r}"),
+    for supported, request in (
+        (tower_type == "clip_vision_model", f"vision_config.model_type {tower_type!r}"),
         (act in ACTIVATIONS, f"vision hidden_act {act!r}"),
         (vision["num_channels"] == 3, f"{vision['num_channels']} image channels"),
         (type(image) is int, f"vision image_size {image}"),
         (type(patch) is int and patch > 0, f"vision patch_size {patch}"),
         (type(last) is int and 0 < last <= layers, f"vision_feature_layer {feature_layer}"),
     ):
-        require(supported, what, "llava")
+        require(supported, request, "llava")
     return ClipConfig(
         embed=vision["hidden_size"],
         layers=last,
@@ -125,38 +128,30 @@ def _vision_config(vision: dict[str, Any], feature_layer: Any) -> ClipConfig:
     )
 
 
-class Projector(nnx.Module):
-    """Features of the vision tower to visual tokens."""
-
-    def __init__(self, config: LlavaConfig, *, rngs: nnx.Rngs):
-        embed = config.decoder.embed
-        self.inner = nnx.Linear(config.vision.embed, embed, rngs=rngs)
-        self.outer = nnx.Linear(embed, embed, rngs=rngs)
-
-    def __call__(self, x: Float[Array, "b v e"]) -> Float[Array, "b v o"]:
-        return self.outer(gelu(self.inner(x)))
-
-
 class Llava(VisionLanguageModel):
     """LLaVA-1.5 for one still image and text."""
 
     def __init__(self, config: LlavaConfig, *, rngs: nnx.Rngs):
         self.config = config
         self.vision = ClipTower(config.vision, rngs=rngs)
-        self.projector = Projector(config, rngs=rngs)
+        embed = config.decoder.embed
+        self.projector = Projector(config.vision.embed, embed, embed, rngs=rngs)
         self.decoder = Decoder(config.decoder, rngs=rngs)
 
     def layout(self, grid: tuple[int, int]) -> None:
-        """Checks the grid of patches, on the host; this tower needs no plan.
+        """Checks the grid of patches, on the host.
+
+        Args:
+          grid: rows and columns of patches.
 
         Raises:
-          InputError: the image processor does not cut the grid the weights are made for.
+          InputError: the image processor cuts another grid than the weights are made for.
         """
         side = self.config.vision.grid
         if grid != (side, side):
             raise InputError(
-                f"the image processor cuts {grid[0]} x {grid[1]} patches, the model in "
-                f"config.json wants {side} x {side}"
+                f"the image processor cuts {grid[0]} x {grid[1]} patches, but the model in "
+                f"config.json wants {side} x {side}; fetch the checkpoint again"
             )
 
     def visual_tokens(
@@ -166,8 +161,8 @@ class Llava(VisionLanguageModel):
         return self.projector(self.vision(patches))
 
 
-def weight_keys(config: LlavaConfig) -> dict[str, Target | None]:
-    """Names every tensor of a checkpoint and where it goes in `Llava`."""
+def weight_keys(config: LlavaConfig) -> KeyMap:
+    """The key map of a checkpoint, for `Llava`."""
     keys = decoder_keys(config.decoder)
     vision = config.vision
     for layer in range(config.vision_layers):
@@ -178,13 +173,12 @@ def weight_keys(config: LlavaConfig) -> dict[str, Target | None]:
     keys |= module_keys("vision_tower", "vision", None, {"pre_layrnorm": "norm+"})
     keys |= module_keys("multi_modal_projector", "projector", None, _PROJECTOR)
     embeddings = "vision_tower.embeddings"
-    shape = (vision.embed, vision.channels, vision.patch, vision.patch)
     keys[f"{embeddings}.patch_embedding.weight"] = Target(
-        "vision.patch_embed.kernel", None, _patch_kernel(shape)
+        "vision.patch_embed.kernel", None, patch_kernel(vision)
     )
     keys[f"{embeddings}.class_embedding"] = Target("vision.class_token")
     keys[f"{embeddings}.position_embedding.weight"] = Target("vision.places")
-    # A counter that old files hold, and the norm of the pooled output, which is not used.
+    # A counter in old files, and the norm of the pooled output, which LLaVA does not use.
     unused = (f"{embeddings}.position_ids", *(f"vision_tower.{n}" for n in _POOLED_NORM))
     return keys | dict.fromkeys(unused)
 
@@ -201,11 +195,5 @@ _VISION_LAYER = {
 }
 _PROJECTOR = {"linear_1": "inner+", "linear_2": "outer+"}
 _POOLED_NORM = ("post_layernorm.weight", "post_layernorm.bias")
-
-
-def _patch_kernel(shape: tuple[int, ...]) -> Layout:
-    """(embed, channel, row, column) <-> (channel * row * column, embed)."""
-    return Layout(lambda x: x.reshape(shape[0], -1).T, lambda x: x.T.reshape(shape))
-
 
 FAMILY = Family("llava", LlavaConfig.from_hf, Llava, weight_keys)

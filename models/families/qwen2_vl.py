@@ -1,31 +1,24 @@
-"""Qwen2-VL: its configuration, and the names of its weights."""
+"""Qwen2-VL: its configuration, and the key map of its checkpoints."""
 
 from typing import Any
 
-from eagle_jax.models.checkpoints.weights import Target
-from eagle_jax.models.families.qwen_vl import QwenVL, QwenVLConfig, qwen_vl_keys, vision_config
+from eagle_jax.models.checkpoints.weights import KeyMap
+from eagle_jax.models.families.qwen_vl import (
+    QWEN2_TEXT,
+    QwenVL,
+    QwenVLConfig,
+    qwen_vl_keys,
+    vision_config,
+)
 from eagle_jax.models.families.vision_language import Family
-from eagle_jax.models.layers.qwen_vit import VisionConfig
+from eagle_jax.models.layers.qwen_layout import VisionConfig
 
 _FAMILY = "qwen2_vl"
-_TEXT_DEFAULTS = {
-    "max_position_embeddings": 32768,
-    "rms_norm_eps": 1e-5,
-    "rope_theta": 1e6,
-}
 
 
-class Qwen2_VLConfig(QwenVLConfig):
-    """Shape of a Qwen2-VL checkpoint and the id that marks an image."""
-
-    @classmethod
-    def from_hf(cls, config: dict[str, Any]) -> QwenVLConfig:
-        """Reads config.json as the hub has it or as transformers 5 writes it.
-
-        Raises:
-          InputError: a field is missing, or asks for something this port does not do.
-        """
-        return cls.read(config, _FAMILY, _vision_config, _TEXT_DEFAULTS, qkv_bias=True)
+def read_config(config: dict[str, Any]) -> QwenVLConfig:
+    """Reads a parsed config.json; see `QwenVLConfig.read`."""
+    return QwenVLConfig.read(config, _FAMILY, _vision_config, QWEN2_TEXT, qkv_bias=True)
 
 
 def _vision_config(vision: dict[str, Any]) -> VisionConfig:
@@ -43,16 +36,12 @@ def _vision_config(vision: dict[str, Any]) -> VisionConfig:
     )
 
 
-class Qwen2_VL(QwenVL):
-    """Qwen2-VL for one still image and text."""
+def weight_keys(config: QwenVLConfig) -> KeyMap:
+    """The key map of a checkpoint, for `QwenVL`."""
+    return qwen_vl_keys(config, _VISION_LAYER, _MERGER)
 
 
-def weight_keys(config: QwenVLConfig) -> dict[str, Target | None]:
-    """Names every tensor of a checkpoint and where it goes in `Qwen2_VL`."""
-    return qwen_vl_keys(config, _VISION_BLOCK, _MERGER)
-
-
-_VISION_BLOCK = {
+_VISION_LAYER = {
     "norm1": "attention_norm+",
     "attn.qkv": "attention.qkv+",
     "attn.proj": "attention.output+",
@@ -62,4 +51,4 @@ _VISION_BLOCK = {
 }
 _MERGER = {"ln_q": "norm+", "mlp.0": "inner+", "mlp.2": "outer+"}
 
-FAMILY = Family(_FAMILY, Qwen2_VLConfig.from_hf, Qwen2_VL, weight_keys)
+FAMILY = Family(_FAMILY, read_config, QwenVL, weight_keys)

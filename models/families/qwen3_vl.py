@@ -1,16 +1,16 @@
-"""Qwen3-VL: its configuration, and the names of its weights."""
+"""Qwen3-VL: its configuration, and the key map of its checkpoints."""
 
 import math
 from typing import Any
 
 from eagle_jax.models.checkpoints.hugging_face import module_keys, require
-from eagle_jax.models.checkpoints.weights import Target
+from eagle_jax.models.checkpoints.weights import KeyMap, Target
 from eagle_jax.models.families.qwen_vl import QwenVL, QwenVLConfig, qwen_vl_keys, vision_config
 from eagle_jax.models.families.vision_language import Family
-from eagle_jax.models.layers.qwen_vit import VisionConfig
+from eagle_jax.models.layers.qwen_layout import VisionConfig
 
 _FAMILY = "qwen3_vl"
-_TEXT_DEFAULTS = {
+_TEXT = {
     "head_dim": 128,
     "max_position_embeddings": 128000,
     "rms_norm_eps": 1e-6,
@@ -18,18 +18,17 @@ _TEXT_DEFAULTS = {
 }
 
 
-class Qwen3_VLConfig(QwenVLConfig):
-    """Shape of a Qwen3-VL checkpoint and the id that marks an image."""
-
-    @classmethod
-    def from_hf(cls, config: dict[str, Any]) -> QwenVLConfig:
-        """Reads config.json as the hub has it or as transformers 5 writes it.
-
-        Raises:
-          InputError: a field is missing, or asks for something this port does not do.
-        """
-        flags = {"qk_norm": True, "interleaved_rope": True}
-        return cls.read(config, _FAMILY, _vision_config, _TEXT_DEFAULTS, **flags)
+def read_config(config: dict[str, Any]) -> QwenVLConfig:
+    """Reads a parsed config.json; see `QwenVLConfig.read`."""
+    return QwenVLConfig.read(
+        config,
+        _FAMILY,
+        _vision_config,
+        _TEXT,
+        mrope_section=(24, 20, 20),
+        qk_norm=True,
+        rope_interleaved=True,
+    )
 
 
 def _vision_config(vision: dict[str, Any]) -> VisionConfig:
@@ -41,7 +40,7 @@ def _vision_config(vision: dict[str, Any]) -> VisionConfig:
         _FAMILY,
     )
     side = math.isqrt(places)
-    require(side * side == places, f"num_position_embeddings {places}, no square", _FAMILY)
+    require(side * side == places, f"num_position_embeddings {places}, not a square", _FAMILY)
     return vision_config(
         vision,
         _FAMILY,
@@ -57,13 +56,9 @@ def _vision_config(vision: dict[str, Any]) -> VisionConfig:
     )
 
 
-class Qwen3_VL(QwenVL):
-    """Qwen3-VL for one still image and text."""
-
-
-def weight_keys(config: QwenVLConfig) -> dict[str, Target | None]:
-    """Names every tensor of a checkpoint and where it goes in `Qwen3_VL`."""
-    keys = qwen_vl_keys(config, _VISION_BLOCK, _MERGER)
+def weight_keys(config: QwenVLConfig) -> KeyMap:
+    """The key map of a checkpoint, for `QwenVL`."""
+    keys = qwen_vl_keys(config, _VISION_LAYER, _MERGER)
     keys["visual.patch_embed.proj.bias"] = Target("vision.patch_embed.bias")
     keys["visual.pos_embed.weight"] = Target("vision.places")
     for index in range(len(config.vision.deep_layers)):
@@ -72,7 +67,7 @@ def weight_keys(config: QwenVLConfig) -> dict[str, Target | None]:
     return keys
 
 
-_VISION_BLOCK = {
+_VISION_LAYER = {
     "norm1": "attention_norm+",
     "attn.qkv": "attention.qkv+",
     "attn.proj": "attention.output+",
@@ -82,4 +77,4 @@ _VISION_BLOCK = {
 }
 _MERGER = {"norm": "norm+", "linear_fc1": "inner+", "linear_fc2": "outer+"}
 
-FAMILY = Family(_FAMILY, Qwen3_VLConfig.from_hf, Qwen3_VL, weight_keys)
+FAMILY = Family(_FAMILY, read_config, QwenVL, weight_keys)

@@ -1,4 +1,4 @@
-"""What the Qwen-VL families share: configuration, modules, and the names of the weights."""
+"""What the Qwen-VL families share: configuration, modules, and key map."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,28 +15,31 @@ from eagle_jax.models.checkpoints.hugging_face import (
     module_keys,
     require,
 )
-from eagle_jax.models.checkpoints.weights import Layout, Target
+from eagle_jax.models.checkpoints.weights import Axes, Target
 from eagle_jax.models.families.vision_language import VisionLanguageModel
 from eagle_jax.models.layers.decoder import Decoder, DecoderConfig
-from eagle_jax.models.layers.qwen_vit import (
-    QwenVisionTower,
-    VisionConfig,
-    VisionLayout,
-    vision_layout,
-)
+from eagle_jax.models.layers.qwen_layout import VisionConfig, VisionLayout, vision_layout
+from eagle_jax.models.layers.qwen_vit import QwenVisionTower
 from eagle_jax.models.layers.rope import multimodal_positions
+
+# Defaults of transformers for Qwen2 decoders.
+QWEN2_TEXT = {
+    "max_position_embeddings": 32768,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 1e6,
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class QwenVLConfig:
-    """Shape of a Qwen-VL checkpoint and the id that marks an image."""
+    """Shape of a Qwen-VL checkpoint, and the id of its image tokens."""
 
     vision: VisionConfig
     decoder: DecoderConfig
     image_token_id: int
 
     def vision_flops(self, grid: tuple[int, int]) -> float:
-        """Operations that turn a grid of patches into visual tokens."""
+        """Floating-point operations that turn a grid of patches into visual tokens."""
         return self.vision.flops(grid)
 
     @classmethod
@@ -46,26 +49,28 @@ class QwenVLConfig:
         family: str,
         read_vision: Callable[[dict[str, Any]], VisionConfig],
         text_defaults: dict[str, Any],
-        **decoder: Any,
+        mrope_section: tuple[int, int, int] = (16, 24, 24),
+        **shape: Any,
     ) -> "QwenVLConfig":
-        """Reads config.json as the hub has it (flat) or as transformers 5 writes it (nested).
+        """Reads config.json as on the hub (flat) or as transformers 5 writes it (nested).
 
         Args:
           config: the parsed file.
           family: the model_type, for messages.
-          read_vision: reads the vision tower's part, see `vision_config`.
-          text_defaults: what transformers fills in for the decoder.
-          decoder: what is true of the family's decoders, see `decoder_config`.
+          read_vision: reads the vision tower's part, by `vision_config`.
+          text_defaults: defaults of transformers for the decoder's fields.
+          mrope_section: default of the field of this name.
+          shape: fields of `DecoderConfig` that hold for all decoders of the family.
 
         Raises:
-          InputError: a field is missing, or asks for something the port does not do.
+          InputError: a field is missing, or asks for something that is not supported.
         """
         text = config.get("text_config") or config
         vision = config.get("vision_config") or {}
         try:
             tower, embed = read_vision(vision), text["hidden_size"]
-            what = f"visual tokens of {tower.output} numbers beside words of {embed}"
-            require(tower.output == embed, what, family)
+            request = f"visual tokens of {tower.output} numbers beside words of {embed}"
+            require(tower.output == embed, request, family)
             return cls(
                 vision=tower,
                 decoder=decoder_config(
@@ -74,14 +79,20 @@ class QwenVLConfig:
                     tied_head=config.get(
                         "tie_word_embeddings", text.get("tie_word_embeddings", False)
                     ),
-                    multimodal_rope=True,
+                    mrope_section=mrope_section,
+                    allowed={
+                        "rope_type": ("default", "mrope"),
+                        "mrope_interleaved": (shape.get("rope_interleaved", False),),
+                    },
                     deep_features=len(tower.deep_layers),
-                    **decoder,
+                    **shape,
                 ),
                 image_token_id=config.get("image_token_id", 151655),
             )
         except KeyError as error:
-            raise InputError(f"config.json of a {family} model lacks {error}") from error
+            raise InputError(
+                f"config.json of a {family} model lacks {error}; fetch the checkpoint again"
+            ) from error
 
 
 def vision_config(
@@ -93,18 +104,18 @@ def vision_config(
     gated: bool = False,
     **shape: Any,
 ) -> VisionConfig:
-    """Reads what the vision towers of all families have in common.
+    """Reads the fields that the vision towers of all families have.
 
     Args:
       vision: the tower's part of config.json.
       family: the model_type, for messages.
       patch: default of patch_size.
-      activation: the only hidden_act the family has.
-      gated: whether it is that of gated MLPs.
-      shape: the other fields of the result.
+      activation: the only hidden_act that the family has.
+      gated: whether the MLPs are gated.
+      shape: all other fields of the result.
 
     Raises:
-      InputError: a field asks for something the port does not do.
+      InputError: a field asks for something that is not supported.
       KeyError: a field is missing.
     """
     act = vision.get("hidden_act", activation)
@@ -112,16 +123,16 @@ def vision_config(
     channels = vision.get("in_channels", vision.get("in_chans", 3))
     head = shape["embed"] // vision["num_heads"]
     rope = vision.get("rope_parameters") or {}
-    kind, theta = rope.get("rope_type", "axial"), rope.get("rope_theta", 10000.0)
-    for supported, what in (
+    rope_type, theta = rope.get("rope_type", "axial"), rope.get("rope_theta", 10000.0)
+    for supported, request in (
         (act == activation, f"vision hidden_act {act!r}"),
         (type(patch) is int and patch > 0, f"vision patch_size {patch!r}"),
         (channels == 3, f"{channels} image channels"),
-        (head % 4 == 0, f"a vision head of {head}, no multiple of 4"),
-        (kind == "axial", f"vision rope_type {kind!r}"),
+        (head % 4 == 0, f"a vision head of {head}, not a multiple of 4"),
+        (rope_type == "axial", f"vision rope_type {rope_type!r}"),
         (theta == 10000.0, f"vision rope_theta {theta}"),
     ):
-        require(supported, what, family)
+        require(supported, request, family)
     return VisionConfig(
         layers=vision["depth"],
         heads=vision["num_heads"],
@@ -143,7 +154,7 @@ class QwenVL(VisionLanguageModel):
         self.decoder = Decoder(config.decoder, rngs=rngs)
 
     def layout(self, grid: tuple[int, int]) -> VisionLayout:
-        """Plans the vision tower for a grid of patches, on the host."""
+        """Lays a grid of patches out for the vision tower, on the host."""
         return vision_layout(self.config.vision, grid)
 
     def positions(
@@ -152,7 +163,7 @@ class QwenVL(VisionLanguageModel):
         """Temporal, row and column position of each token, on the host.
 
         Args:
-          ids: the whole sequence, image tokens expanded.
+          ids: ids of the whole sequence, with one image token for each visual token.
           grid: rows and columns of patches of the image.
         """
         merge = self.config.vision.merge
@@ -167,32 +178,34 @@ class QwenVL(VisionLanguageModel):
 
 
 def qwen_vl_keys(
-    config: QwenVLConfig, block: dict[str, str], merger: dict[str, str]
+    config: QwenVLConfig, layer: dict[str, str], merger: dict[str, str]
 ) -> dict[str, Target | None]:
-    """Names the tensors that checkpoints of all families have, and where they go.
+    """The key map of the tensors that checkpoints of all families have.
 
     Args:
-      config: of the model.
-      block: names of a vision layer's modules, see `module_keys`.
-      merger: names of the merger's modules.
+      config: shape of the checkpoint.
+      layer: modules of a vision layer, as for `module_keys`.
+      merger: modules of the merger, as for `module_keys`.
     """
     keys = decoder_keys(config.decoder)
     vision = config.vision
-    for stack, layers in zip(("vision.windowed", "vision.full"), vision.kinds, strict=True):
-        for index, layer in enumerate(layers):
-            keys |= module_keys(f"visual.blocks.{layer}", stack, index, block)
+    for stack, numbers in (
+        ("vision.windowed", vision.windowed_layers),
+        ("vision.full", vision.full_layers),
+    ):
+        for index, number in enumerate(numbers):
+            keys |= module_keys(f"visual.blocks.{number}", stack, index, layer)
     keys |= module_keys("visual.merger", "vision.merger", None, merger)
-    kernel = (vision.embed, vision.channels, vision.frames, vision.patch, vision.patch)
     keys["visual.patch_embed.proj.weight"] = Target(
-        "vision.patch_embed.kernel", None, _patch_kernel(kernel)
+        "vision.patch_embed.kernel", None, _patch_kernel(vision)
     )
     return keys
 
 
-def _patch_kernel(shape: tuple[int, ...]) -> Layout:
+def _patch_kernel(vision: VisionConfig) -> Axes:
     """(embed, channel, frame, row, column) <-> (frame, channel * row * column, embed)."""
-    embed, channels, frames, rows, columns = shape
-    return Layout(
-        lambda x: x.transpose(2, 1, 3, 4, 0).reshape(frames, -1, embed),
-        lambda x: x.reshape(frames, channels, rows, columns, embed).transpose(4, 1, 0, 2, 3),
+    shape = (vision.frames, vision.channels, vision.patch, vision.patch, vision.embed)
+    return Axes(
+        lambda x: x.transpose(2, 1, 3, 4, 0).reshape(vision.frames, -1, vision.embed),
+        lambda x: x.reshape(shape).transpose(4, 1, 0, 2, 3),
     )

@@ -1,4 +1,4 @@
-"""The table of families: a new one is one file, and one line here."""
+"""The table of families: a new family is one file, and one line here."""
 
 from eagle_jax.models.families import internvl, llava, qwen2_5_vl, qwen2_vl, qwen3_vl
 from eagle_jax.models.families.vision_language import Family
@@ -11,4 +11,4 @@ _ALL = (
     qwen3_vl.FAMILY,
 )
 FAMILIES: dict[str, Family] = {family.model_type: family for family in _ALL}
-"""By the model_type of config.json."""
+"""The families by the model_type of config.json."""

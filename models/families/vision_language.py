@@ -1,4 +1,4 @@
-"""What all models share once an image has become visual tokens."""
+"""The base of all models: visual tokens stand among text tokens, a decoder reads both."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,42 +9,43 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from eagle_jax.models.checkpoints.weights import Keys
+from eagle_jax.models.checkpoints.weights import KeyMap
 from eagle_jax.models.layers.decoder import Decoder
 from eagle_jax.models.layers.rope import plain_positions
 
 
 class Family(NamedTuple):
-    """What has to be known of a family to load its checkpoints.
+    """How to load the checkpoints of a family.
 
     Attributes:
-      model_type: its name in config.json.
-      read_config: from the parsed config.json to the family's configuration.
-      build: from the configuration, and ``rngs``, to the modules.
-      weight_keys: from the configuration to where each tensor of a checkpoint goes.
+      model_type: name of the family in config.json.
+      read_config: parsed config.json -> configuration of the family.
+      build: configuration and ``rngs`` -> modules.
+      weight_keys: configuration -> key map of the checkpoint.
     """
 
     model_type: str
     read_config: Callable[[dict[str, Any]], Any]
     build: Callable[..., "VisionLanguageModel"]
-    weight_keys: Callable[[Any], Keys]
+    weight_keys: Callable[[Any], KeyMap]
 
 
 class VisionLanguageModel(nnx.Module):
-    """Base of the models: visual tokens stand among text tokens, a decoder reads both.
+    """Base of the models.
 
-    Three pure functions make a model usable for attribution: `visual_tokens`, which each
-    family defines with its `layout`, `hidden_states` and `log_probabilities`; `embed` puts the
-    visual tokens in their place between.
+    Attribution needs three pure functions of a model: `visual_tokens`, which each family
+    defines together with `layout`; `hidden_states`; and `log_probabilities`. `embed` puts the
+    visual tokens among the embedded text.
 
     Attributes:
-      config: of the family, with ``vision``, ``decoder``, ``image_token_id`` and
+      config: configuration of the family, with ``vision``, ``decoder``, ``image_token_id`` and
         ``vision_flops``.
       marks_image: whether the family's processor, and not its chat template, writes tokens
         around an image.
-      tiles_apart: whether the blocks of an image's patches, `View.blocks`, become visual tokens
-        each by itself, and these follow each other in the sequence. What blocks and tokens in
-        front leave behind can then be used again, see `eagle_jax.scoring.reuse`.
+      tiles_apart: whether each block of an image's patches, `View.blocks`, becomes visual
+        tokens independently of the other blocks, and these follow each other in the sequence.
+        Visual tokens and cached keys and values of unchanged blocks can then be reused, as
+        `eagle_jax.scoring.reuse` does.
     """
 
     config: Any
@@ -55,26 +56,23 @@ class VisionLanguageModel(nnx.Module):
     def positions(
         self, ids: Int[np.ndarray, " s"], grid: tuple[int, int]
     ) -> Int[np.ndarray, "3 s"]:
-        """Position of each token, on the host; here the same on all three axes.
+        """Position of each token, on the host; here equal on all three axes.
 
         Args:
-          ids: the whole sequence, image tokens expanded.
+          ids: ids of the whole sequence, with one image token for each visual token.
           grid: rows and columns of patches of the image, tiles on top of each other.
         """
         tokens = grid[0] * grid[1] // self.config.vision.merge**2
         return plain_positions(ids, tokens, self.config.image_token_id)
 
     def embed(
-        self, ids: Int[Array, " s"], visual: Float[Array, "b v c"], start: Int[Array, ""]
-    ) -> Float[Array, "b s c"]:
+        self, ids: Int[Array, " s"], visual: Float[Array, "b v wide"], start: Int[Array, ""]
+    ) -> Float[Array, "b s wide"]:
         """Embeds one text around a batch of images.
 
-        Visual tokens may have more numbers than words, deep features for the first layers of
-        the decoder; words have zeros there.
-
         Args:
-          ids: the sequence; whatever stands at ``start .. start + v - 1`` is replaced.
-          visual: the visual tokens of each image.
+          ids: ids of the sequence; those at ``start .. start + v - 1`` are ignored.
+          visual: the visual tokens of each image, with the deep features of `DecoderConfig`.
           start: position of the first image token.
         """
         text = self.decoder.embed(ids)
@@ -86,11 +84,11 @@ class VisionLanguageModel(nnx.Module):
 
     def hidden_states(
         self,
-        embeddings: Float[Array, "b s c"],
+        embeddings: Float[Array, "b s wide"],
         positions: Int[Array, "3 s"],
         rows: Int[Array, " t"] | None = None,
     ) -> Float[Array, "b t e"]:
-        """Final hidden states at the given rows, or at all of them."""
+        """Final hidden states at the given rows, as `Decoder.hidden_states` returns them."""
         return self.decoder.hidden_states(embeddings, positions, rows)
 
     def log_probabilities(

@@ -1,7 +1,9 @@
-"""What the models are built of: vision towers, the decoder, and what decodes with it.
+"""The parts of the models: vision towers, the decoder, and greedy decoding.
 
-For `checkpoints`, `families` and `scoring`. Read `decoder` first; `clip_vit`, `intern_vit` and
-`qwen_vit` are the towers, `building_blocks` what they share, `rope` the positions.
+Used by `checkpoints`, `families` and `scoring`. Read `decoder` first. `caching` runs it with
+cached keys and values, `decoding` generates answers, `inspection` looks into it. `clip_vit`,
+`intern_vit` and `qwen_vit` are the towers, `building_blocks` the layers that all share, `rope`
+the positions of tokens.
 """
 
 from eagle_jax.models.layers.building_blocks import in_int8 as in_int8

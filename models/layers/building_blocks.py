@@ -1,4 +1,4 @@
-"""The layers the models share: linear, norms, MLPs, stacks for scan."""
+"""Layers that the models share: linear maps, norms, MLPs, projectors, stacks for scans."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -13,8 +13,8 @@ from eagle_jax.models.layers.int8 import int8_matmul
 
 
 def gelu(x: Float[Array, "*b e"]) -> Float[Array, "*b e"]:
-    """``x`` times the normal distribution's function of it, in float32 whatever the dtype."""
-    # By erf, as PyTorch has it; jax's own goes by erfc, which takes twice as many operations.
+    """The exact GELU, ``x`` times the cumulative normal distribution, computed in float32."""
+    # By erf, as in PyTorch; JAX's own version uses erfc, which takes twice as many operations.
     wide = x.astype(jnp.float32)
     return (wide * (0.5 + 0.5 * jax.lax.erf(wide * 0.5**0.5))).astype(x.dtype)
 
@@ -29,10 +29,10 @@ Module = TypeVar("Module", bound=nnx.Module)
 
 
 class Linear(nnx.Linear):
-    """A linear map of the attention and MLP layers, which `in_int8` can make one in int8.
+    """A linear map of the attention and MLP layers, which `in_int8` can turn into int8.
 
-    Patch embeddings, projectors and heads are not of this class, and stay floats: they are a
-    small part of the work, and nothing behind them makes their errors good.
+    Patch embeddings, projectors and heads are plain `nnx.Linear` and stay floats: they are a
+    small fraction of the work, and no later layer corrects their errors.
     """
 
     scales: nnx.Param
@@ -44,8 +44,8 @@ class Linear(nnx.Linear):
         return product if self.bias is None else product + self.bias[...]
 
     def parts(self, x: Float[Array, "*b e"], count: int) -> list[Float[Array, "*b g"]]:
-        """The outputs in ``count`` equal parts, each the product of its own columns."""
-        # Of one product the parts would be cut out, copies of half its time on a TPU.
+        """The outputs in ``count`` equal parts, each computed as a product of its own."""
+        # Cutting the parts out of one product copies them: on a TPU half the product's time.
         size = self.out_features // count
         leaves, structure = jax.tree.flatten(self)
         return [
@@ -60,7 +60,7 @@ def in_int8(skeleton: Module) -> Module:
     """The same abstract modules with int8 kernels in every `Linear`.
 
     Args:
-      skeleton: of `nnx.eval_shape`; a copy is changed.
+      skeleton: abstract modules from `nnx.eval_shape`; they are not changed.
 
     Returns:
       Modules whose linear layers have an int8 ``kernel`` and bfloat16 ``scales``, one for each
@@ -95,9 +95,9 @@ def layer_norm(size: int, eps: float, rngs: nnx.Rngs) -> nnx.LayerNorm:
 
 
 def made_once(x: Float[Array, "*b e"]) -> Float[Array, "*b e"]:
-    """What lies between two products, computed where the first one ends.
+    """Keeps the compiler from fusing the computation of ``x`` into the product that reads it.
 
-    Fused into the product that reads it, it would be repeated for every block of outputs.
+    Fused, the computation would be repeated for every block of the product's outputs.
     """
     return jax.lax.optimization_barrier(x)
 
@@ -126,10 +126,21 @@ class GatedMLP(nnx.Module):
         return self.down(made_once(nnx.silu(self.gate(x)) * self.up(x)))
 
 
+class Projector(nnx.Module):
+    """``outer(gelu(inner(x)))``: features of a vision tower to the size of the decoder."""
+
+    def __init__(self, size: int, hidden: int, output: int, *, rngs: nnx.Rngs):
+        self.inner = nnx.Linear(size, hidden, rngs=rngs)
+        self.outer = nnx.Linear(hidden, output, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "*b e"]) -> Float[Array, "*b o"]:
+        return self.outer(gelu(self.inner(x)))
+
+
 def stack(layer: Callable[[nnx.Rngs], Any], count: int, rngs: nnx.Rngs) -> Any:
     """Builds ``count`` layers as one module whose parameters have a leading layer axis.
 
-    ``jax.lax.scan`` runs over such a module as over any pytree, which compiles one layer
+    `jax.lax.scan` runs over such a module as over any pytree, so that one layer is compiled
     instead of ``count``.
     """
 

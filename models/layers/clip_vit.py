@@ -1,4 +1,4 @@
-"""The CLIP vision tower, as far as LLaVA reads it: features of each patch, no pooling."""
+"""The CLIP vision tower without its pooling: LLaVA reads the features of each patch."""
 
 import dataclasses
 
@@ -22,8 +22,9 @@ from eagle_jax.models.layers.flops import plain_tower_flops
 class ClipConfig:
     """Shape of the tower.
 
-    ``layers`` counts the layers that run; the features are what the last of them leaves.
-    ``merge`` is 1: every patch becomes a visual token of its own.
+    ``layers`` counts the layers that run; the features are the output of the last of these.
+    ``grid`` is the number of rows and of columns of patches. ``merge`` is 1, since every patch
+    becomes a visual token of its own.
     """
 
     embed: int
@@ -39,11 +40,11 @@ class ClipConfig:
     merge = 1
 
     def span(self, patches: int) -> int:
-        """Tokens that a patch attends to, at most, in an image of so many patches."""
+        """Largest number of tokens that a patch attends to in an image of so many patches."""
         return patches + 1
 
     def flops(self, grid: tuple[int, int]) -> float:
-        """Operations of the tower for a grid of patches."""
+        """Floating-point operations of the tower for a grid of patches."""
         inputs = self.channels * self.patch**2
         return plain_tower_flops(self.embed, self.mlp, self.layers, inputs, grid[0] * grid[1])
 
@@ -82,7 +83,7 @@ class ClipLayer(nnx.Module):
 
 
 class ClipTower(nnx.Module):
-    """Patches to features, both in raster order; the class token attends and is dropped."""
+    """Patches to features, both in raster order, without the feature of the class token."""
 
     def __init__(self, config: ClipConfig, *, rngs: nnx.Rngs):
         inputs = config.channels * config.patch**2

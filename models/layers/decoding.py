@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from eagle_jax.models.layers.caching import prefill, step
+
 
 def generate(
     model: Any,
-    embeddings: Float[Array, "b s c"],
+    embeddings: Float[Array, "b s wide"],
     positions: Int[Array, "3 s"],
     length: Int[Array, ""],
     end_ids: Int[Array, " x"],
@@ -22,19 +24,20 @@ def generate(
     Args:
       model: a model of this package; its ``decoder`` is used.
       embeddings: embedded prompts of one length, padded at the end.
-      positions: of the padded prompts.
+      positions: temporal, row and column position of each token of the padded prompts.
       length: number of real prompt tokens.
       end_ids: tokens that end an answer.
-      max_new_tokens: static limit ``m``.
-      settling: tokens after which one more is enough, since it shows whether their word goes
-        on, and tokens that do not show it (hyphens). None for answers of any length.
+      max_new_tokens: limit ``m`` of the length of an answer; static.
+      settling: two sets of token ids: tokens that settle the answer, and tokens that continue
+        a word (hyphens). An answer then ends one token after a token of the first set, unless
+        that one token is in the second set. None to let answers run to their end.
 
     Returns:
-      The new token ids; the last token of an answer is kept, and what follows it is -1.
+      The new token ids. The last token of an answer is included; -1 stands after it.
     """
     decoder = model.decoder
     batch = embeddings.shape[0]
-    hidden, cache = decoder.prefill(embeddings, positions, length - 1, max_new_tokens)
+    hidden, cache = prefill(decoder, embeddings, positions, length - 1, max_new_tokens)
     first = jnp.argmax(decoder.logits(hidden[:, 0]), axis=-1).astype(jnp.int32)
     ids = jnp.full((batch, max_new_tokens), -1, jnp.int32).at[:, 0].set(first)
     next_position = jax.lax.dynamic_index_in_dim(positions, length - 1, axis=1) + 1
@@ -47,7 +50,8 @@ def generate(
     def extend(state):
         count, last, ids, cache, done = state
         x = decoder.embed(last)[:, None]
-        hidden, cache = decoder.step(x, next_position + count - 1, cache, length + count - 1)
+        position, index = next_position + count - 1, length + count - 1
+        hidden, cache = step(decoder, x, position, cache, index)
         token = jnp.argmax(decoder.logits(hidden[:, 0]), axis=-1).astype(jnp.int32)
         ids = ids.at[:, count].set(jnp.where(done, -1, token))
         done = done | jnp.isin(token, end_ids)

@@ -1,17 +1,17 @@
-"""Floating-point operations of layers, a multiplication and an addition being two.
+"""Floating-point operations of layers.
 
-Norms, activations and rotations are not counted.
+A multiplication and an addition count as two. Norms, activations and rotations do not count.
 """
 
 
 def plain_tower_flops(embed: int, mlp: int, layers: int, inputs: int, patches: int) -> float:
-    """A vision tower of full attention and two-layer MLPs over patches and a class token.
+    """Operations of a tower of full attention and two-layer MLPs, with a class token.
 
     Args:
       embed: size of a patch's features.
       mlp: inner size of the MLPs.
       layers: number of layers.
-      inputs: numbers of one patch before it is embedded.
+      inputs: number of values of a patch before it is embedded.
       patches: number of patches.
     """
     tokens = patches + 1

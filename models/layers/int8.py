@@ -1,7 +1,8 @@
-"""Products of int8 weights and int8 activations, the sums exact.
+"""Products of int8 weights and int8 activations with exact sums.
 
-A weight is a whole number from -127 to 127 times the scale of its output; an activation is
-one times the scale of its token, found while the program runs. Nothing is calibrated.
+A weight is a whole number from -127 to 127 times the scale of its output. An activation is
+such a number times the scale of its token, which is computed while the program runs, so that
+nothing has to be calibrated.
 """
 
 import jax
@@ -20,8 +21,8 @@ def int8_matmul(
 
     Args:
       x: activations, one row for each token.
-      kernel: from `round_kernel`.
-      scales: from `round_kernel`.
+      kernel: weights from `round_kernel`.
+      scales: their scales from `round_kernel`.
 
     Returns:
       The product in the dtype of ``x``. Between the roundings of ``x`` and of the result the
@@ -45,11 +46,11 @@ def round_kernel(
       kernel: finite weights.
 
     Returns:
-      Whole numbers from -127 to 127, and the scales. Their product is off by half a scale at
-      most, in the largest weights by what bfloat16 leaves of the scale as well.
+      Whole numbers from -127 to 127, and the scales. The error of their product is at most
+      half a scale, plus the rounding error of the bfloat16 scale in the largest weights.
     """
     wide = kernel.astype(np.float32)
     scales = (np.abs(wide).max(axis=0) / _MOST).astype(ml_dtypes.bfloat16)
     scales[scales == 0] = 1
-    # By the scales as they are kept: so their own rounding costs next to nothing.
+    # Divided by the rounded scales, so that their rounding costs next to nothing.
     return np.rint(wide / scales.astype(np.float32)).astype(np.int8), scales

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from eagle_jax.kernels import attention
 from eagle_jax.models.layers.building_blocks import (
     Linear,
+    Projector,
     RMSNorm,
     gelu,
     layer_norm,
@@ -27,9 +28,9 @@ _PROJECTOR_EPS = 1e-5
 class InternVisionConfig:
     """Shape of the vision tower and its projector.
 
-    A tile has ``side x side`` patches; ``merge x merge`` of them become one visual token of
-    size ``output``. The 300M tower has layer norms, the 6B tower root-mean-square norms and
-    normed queries and keys.
+    A tile has ``side x side`` patches; each square of ``merge x merge`` patches becomes one
+    visual token of size ``output``. The 300M tower has layer norms, the 6B tower has
+    root-mean-square norms and normed queries and keys.
     """
 
     embed: int
@@ -47,11 +48,11 @@ class InternVisionConfig:
     output: int
 
     def span(self, patches: int) -> int:
-        """Tokens that a patch attends to, at most, in an image of so many patches."""
+        """Largest number of tokens that a patch attends to, its tile and the class token."""
         return self.side**2 + 1
 
     def flops(self, grid: tuple[int, int]) -> float:
-        """Operations of tower and projector for a grid of patches."""
+        """Floating-point operations of tower and projector for a grid of patches."""
         patches, inputs = self.side**2, self.channels * self.patch**2
         tower = plain_tower_flops(self.embed, self.mlp, self.layers, inputs, patches)
         joined = self.embed * self.merge**2
@@ -83,7 +84,7 @@ class VisionAttention(nnx.Module):
 
 
 class VisionLayer(nnx.Module):
-    """Pre-norm attention and MLP, the channels of each scaled before they are added."""
+    """Pre-norm attention and MLP; a learned scale of each channel precedes both residuals."""
 
     def __init__(self, config: InternVisionConfig, *, rngs: nnx.Rngs):
         self.attention_norm = _norm(config, rngs)
@@ -100,23 +101,21 @@ class VisionLayer(nnx.Module):
         return x + self.mlp_scale[...] * self.down(hidden)
 
 
-class Projector(nnx.Module):
+class TileProjector(Projector):
     """Joins merge x merge neighbouring patches into one visual token of the decoder's size."""
 
     def __init__(self, config: InternVisionConfig, *, rngs: nnx.Rngs):
         joined = config.embed * config.merge**2
         self.norm = layer_norm(joined, _PROJECTOR_EPS, rngs)
-        self.inner = nnx.Linear(joined, config.output, rngs=rngs)
-        self.outer = nnx.Linear(config.output, config.output, rngs=rngs)
+        super().__init__(joined, config.output, config.output, rngs=rngs)
         self.side = config.side
         self.merge = config.merge
 
     def __call__(self, x: Float[Array, "m p e"]) -> Float[Array, "m v o"]:
         m, p, e = x.shape
-        rest = self.side // self.merge
-        blocks = x.reshape(m, rest, self.merge, rest, self.merge, e).transpose(0, 1, 3, 2, 4, 5)
-        joined = self.norm(blocks.reshape(m, rest * rest, -1))
-        return self.outer(gelu(self.inner(joined)))
+        rows = self.side // self.merge
+        blocks = x.reshape(m, rows, self.merge, rows, self.merge, e).transpose(0, 1, 3, 2, 4, 5)
+        return super().__call__(self.norm(blocks.reshape(m, rows * rows, -1)))
 
 
 class InternVisionTower(nnx.Module):
@@ -129,10 +128,10 @@ class InternVisionTower(nnx.Module):
         self.class_token = nnx.Param(jnp.zeros(config.embed))
         self.positions = nnx.Param(jnp.zeros((1 + config.side**2, config.embed)))
         self.layers = stack(lambda rngs: VisionLayer(config, rngs=rngs), config.layers, rngs)
-        self.projector = Projector(config, rngs=rngs)
+        self.projector = TileProjector(config, rngs=rngs)
 
     def features(self, patches: Float[Array, "b p c"]) -> Float[Array, "m q e"]:
-        """Features of every patch before the projector, ``m`` tiles of ``q`` patches."""
+        """Features of every patch before the projector: ``m`` tiles of ``q`` patches."""
         tiles = patches.reshape(-1, self.config.side**2, patches.shape[-1])
         x = self.patch_embed(tiles.astype(self.patch_embed.kernel.dtype))
         first = jnp.broadcast_to(self.class_token[...], (len(x), 1, x.shape[-1]))
@@ -141,7 +140,7 @@ class InternVisionTower(nnx.Module):
         return x[:, 1:]
 
     def __call__(self, patches: Float[Array, "b p c"]) -> Float[Array, "b v o"]:
-        """Visual tokens of a batch of images that have equally many tiles.
+        """Visual tokens of a batch of images with equal numbers of tiles.
 
         Args:
           patches: normalised pixels of each patch, channel-major; the patches of a tile in

@@ -100,7 +100,7 @@ def test_operations_are_the_analytic_count(model):
     extra = 0.0
     if isinstance(lengths := getattr(step.question.layout, "lengths", None), np.ndarray):
         padded = len(lengths) * float(lengths.max()) ** 2 - float((lengths**2.0).sum())
-        extra = 4 * vision.embed * len(vision.kinds[0]) * padded
+        extra = 4 * vision.embed * len(vision.windowed_layers) * padded
     towers = counted["vision attention"] + counted["vision rest"]
     assert towers == pytest.approx(config.vision_flops(step.image_plan.grid) + extra, rel=1e-9)
     inner = decoder.heads * decoder.head_size

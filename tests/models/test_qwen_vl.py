@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from eagle_jax.errors import InputError
-from eagle_jax.models.layers.qwen_vit import VisionConfig
+from eagle_jax.models.layers.qwen_layout import VisionConfig
 from eagle_jax.scoring import model as bundle
 
 # As published, without what changes no shape; and parameters in units of 10**9.
@@ -161,7 +161,7 @@ REFUSED = {
         (("vision_config",), "hidden_act", "silu", "vision hidden_act 'silu'"),
         (("vision_config",), "deepstack_visual_indexes", [3, 1], r"indexes \[3, 1\]"),
         (("vision_config",), "deepstack_visual_indexes", [1, 5], r"\[1, 5\] with 5 layers"),
-        (("vision_config",), "num_position_embeddings", 24, "embeddings 24, no square"),
+        (("vision_config",), "num_position_embeddings", 24, "embeddings 24, not a square"),
         (("vision_config",), "out_hidden_size", 32, "32 numbers beside words of 64"),
     ],
 }

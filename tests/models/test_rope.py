@@ -49,5 +49,5 @@ def test_positions_equal_transformers():
 
 @pytest.mark.parametrize("ids", [[1, 9, 9, 9, 1], [9, 9, 1, 9, 9], [9, 9, 9, 9, 1, 9], [1, 1]])
 def test_positions_refuse_another_number_of_image_tokens(ids):
-    with pytest.raises(InputError, match="not one run of 2 x 2"):
+    with pytest.raises(InputError, match="must have 2 x 2 consecutive"):
         multimodal_positions(np.array(ids, np.int32), 2, 2, 9)

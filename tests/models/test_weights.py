@@ -17,7 +17,7 @@ from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints.weights import (
     SAME,
     TRANSPOSED,
-    Layout,
+    Axes,
     Target,
     load_weights,
     read_config,
@@ -37,7 +37,7 @@ class Tower(nnx.Module):
         self.patch = nnx.Param(jax.random.normal(rngs.params(), (2, 12, 5)))
 
 
-PATCH = Layout(
+PATCH = Axes(
     lambda x: x.transpose(2, 1, 3, 4, 0).reshape(2, 12, 5),
     lambda x: x.reshape(2, 3, 2, 2, 5).transpose(4, 1, 0, 2, 3),
 )

@@ -13,6 +13,7 @@ from eagle_jax.demo.scenes import draw_scene
 from eagle_jax.inputs.answer import decode_answer
 from eagle_jax.inputs.patches import plan_image
 from eagle_jax.inputs.regions import segment
+from eagle_jax.models.layers import decoding
 from eagle_jax.models.layers.decoding import generate
 from eagle_jax.scoring import answers
 from eagle_jax.scoring.answers import regenerate, settling_tokens, whole_answer
@@ -118,14 +119,14 @@ class _Script:
         self.script = jnp.asarray(script)
         self.decoder = self
 
-    def prefill(self, embeddings, positions, last, room):
+    def prefill(self, embeddings, positions, last, new_tokens):
         return self._place(0), jnp.zeros(())
 
     def embed(self, ids):
         return ids[:, None].astype(jnp.float32)
 
-    def step(self, x, position, cache, at):
-        return self._place(at - 1), cache
+    def step(self, x, position, cache, index):
+        return self._place(index - 1), cache
 
     def _place(self, count):
         return jnp.broadcast_to(jnp.asarray(count), (len(self.script), 1))[..., None]
@@ -136,7 +137,9 @@ class _Script:
         return (jnp.arange(10) == said).astype(jnp.float32)
 
 
-def test_an_answer_ends_one_token_after_it_is_settled():
+def test_an_answer_ends_one_token_after_it_is_settled(monkeypatch):
+    for name in ("prefill", "step"):
+        monkeypatch.setattr(decoding, name, getattr(_Script, name))
     script = [
         [7, 1, 2, 3, 4],
         [5, 7, 1, 2, 3],

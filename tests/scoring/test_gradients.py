@@ -9,6 +9,7 @@ from families import quick_jit
 
 from eagle_jax.errors import InputError
 from eagle_jax.models.layers.building_blocks import in_int8
+from eagle_jax.models.layers.inspection import layer_inputs, layer_with_attention, tap
 from eagle_jax.scoring.gradients import (
     final_states,
     patch_gradient,
@@ -43,7 +44,7 @@ def rest_of_decoder(network, question, patches, activation):
     """The sum of the target logits, with another activation at the tapped layer."""
     visual = network.visual_tokens(patches, question.layout)
     embeddings = network.embed(question.ids, visual, question.start)
-    _, finish = network.decoder.tap(embeddings, question.positions, LAYER)
+    _, finish = tap(network.decoder, embeddings, question.positions, LAYER)
     logits = network.decoder.logits(finish(activation, question.rows))[0]
     return sum(logits[i, question.token_ids[i]] for i in range(3))
 
@@ -72,7 +73,7 @@ def test_tapped_gradient_is_that_of_finite_differences(asked):
     def whole_activation(network, question, patches):
         tokens = network.visual_tokens(patches, question.layout)
         embeddings = network.embed(question.ids, tokens, question.start)
-        return network.decoder.tap(embeddings, question.positions, LAYER)[0]
+        return tap(network.decoder, embeddings, question.positions, LAYER)[0]
 
     found = jax.jit(tapped, static_argnames="layer")(network, question, patches, layer=LAYER)
     activation = np.asarray(whole_activation(network, question, patches))
@@ -101,10 +102,12 @@ def test_a_tapped_decoder_finishes_as_the_whole_one_does(asked):
         whole = decoder.hidden_states(embeddings, positions, question.rows)
         halves = []
         for layer in range(decoder.config.layers - 1):
-            activation, finish = decoder.tap(embeddings, positions, layer)
+            activation, finish = tap(decoder, embeddings, positions, layer)
             halves.append(finish(activation, question.rows))
-        inputs, last = decoder.layer_inputs(embeddings, positions)
-        opened = decoder.norm(decoder.last.openly(last, decoder.rotation(positions))[0])
+        inputs, last = layer_inputs(decoder, embeddings, positions)
+        opened = decoder.norm(
+            layer_with_attention(decoder.last, last, decoder.rotation(positions))[0]
+        )
         return whole, jnp.stack(halves), inputs, opened[:, question.rows], embeddings
 
     whole, halves, inputs, opened, embeddings = states(network, question, patches)

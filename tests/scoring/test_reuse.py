@@ -14,7 +14,6 @@ import torch_reference
 from eagle_jax.inputs.patches import blocks_reached
 from eagle_jax.models.families.internvl import InternVL
 from eagle_jax.models.families.table import FAMILIES
-from eagle_jax.models.layers.decoder import Decoder
 from eagle_jax.scoring import reuse
 from eagle_jax.scoring.reuse import changed_tiles, dictionary_order, in_chains
 from eagle_jax.scoring.set_function import score_sets
@@ -76,7 +75,7 @@ def test_sets_of_any_kind_score_as_each_by_itself(batch_size, scorer, expected, 
     monkeypatch.setattr(reuse, "_MOST_BEGINNINGS", 3)
     work = collections.Counter()
     watch(monkeypatch, InternVL, "visual_tokens", lambda patches, _: "tiles", work)
-    watch(monkeypatch, Decoder, "resume", lambda x, *_: x.shape[1], work)
+    watch(monkeypatch, reuse, "resume", lambda x, *_: x.shape[1], work)
     program = quick_jit(functools.partial(score_sets.__wrapped__, batch_size=batch_size))
     targets = len(scorer.tokens)
     for name, sets in SETS.items():

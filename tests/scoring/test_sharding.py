@@ -119,10 +119,11 @@ def test_heads_that_do_not_divide_are_on_every_device(untied):
 
     from eagle_jax.models.checkpoints import sharding
     from eagle_jax.models.checkpoints.weights import read_config
-    from eagle_jax.models.families.qwen2_5_vl import Qwen2_5_VL, Qwen2_5_VLConfig
+    from eagle_jax.models.families.table import FAMILIES
 
-    config = Qwen2_5_VLConfig.from_hf(read_config(untied))
-    skeleton = nnx.eval_shape(lambda: Qwen2_5_VL(config, rngs=nnx.Rngs(0)))
+    family = FAMILIES["qwen2_5_vl"]
+    config = family.read_config(read_config(untied))
+    skeleton = nnx.eval_shape(lambda: family.build(config, rngs=nnx.Rngs(0)))
     variables = dict(nnx.to_flat_state(nnx.state(skeleton)))
     mesh = AbstractMesh((2, 4), ("data", "model"))
 
