@@ -17,7 +17,7 @@ from eagle_jax.demo.questions import named, presence_question
 from eagle_jax.demo.scenes import draw_scene
 from eagle_jax.diagnosis import Diagnosis, diagnose
 from eagle_jax.reports.diagnosis_figure import draw_diagnosis, draw_removed
-from eagle_jax.reports.explanation_figure import require_image
+from eagle_jax.reports.image_panels import require_image
 from eagle_jax.scoring.answers import regenerate
 from eagle_jax.search.sets import prefixes
 

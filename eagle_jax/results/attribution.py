@@ -211,8 +211,8 @@ class Attribution:
         lines["deletion"] = f"AUC {self.deletion_auc:.3f} (lower is better)"
         if "search" in self.options:
             lines["search"] = self._searched()
-        if not isinstance(self.fill, str) or self.fill != "black":
-            lines["fill"] = self.fill if isinstance(self.fill, str) else "an image"
+        if self.fill_name != "black":
+            lines["fill"] = self.fill_name
         lines["cost"] = f"{self.forwards:,} forwards in {self.seconds:.1f} s"
         return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
 
@@ -225,6 +225,11 @@ class Attribution:
     def search(self) -> str:
         """Name of EAGLE's search, or else of the method."""
         return str(self.options.get("search", self.method))
+
+    @property
+    def fill_name(self) -> str:
+        """Name of the fill, or "an image"."""
+        return self.fill if isinstance(self.fill, str) else "an image"
 
     def plot(self) -> "matplotlib.figure.Figure":
         """Draws everything in one figure, as `eagle_jax.plot` does.

@@ -10,9 +10,10 @@ from made_attributions import made_attribution
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import FancyBboxPatch
 
-from eagle_jax.reports.chips import reliance_scale
+from eagle_jax.reports.chips import ChipRows
 from eagle_jax.reports.comparison_figure import draw_comparison
-from eagle_jax.reports.explanation_figure import draw_explanation, overlay
+from eagle_jax.reports.explanation_figure import draw_explanation
+from eagle_jax.reports.image_panels import overlay
 from eagle_jax.reports.look import short_number
 
 LONG = tuple(f" word{i % 37}" for i in range(127)) + ("</s>",)
@@ -82,7 +83,7 @@ def test_estimates_are_drawn_by_place_with_their_errors():
     drawing = draw_explanation(made_attribution(**ESTIMATES))
     shown = words(drawing)
     assert "12 and 11: +0.250, they need each other" in shown
-    assert "10 and 9: -0.125, one does for both" in shown
+    assert "10 and 9: -0.125, either is enough" in shown
     (panel,) = (one for one in drawing.axes if one.get_xlabel().startswith("region, by"))
     (bars,) = panel.containers
     line, _, (spans,) = bars
@@ -112,9 +113,9 @@ def test_only_scored_tokens_are_coloured_and_outlined():
 
 def test_colour_range_of_the_chips_is_raw():
     it = made_attribution()
-    scale = reliance_scale(it)
+    scale = ChipRows(it, 700.0).scale
     assert scale.vmin == it.reliance.min() and scale.vmax == it.reliance.max()
-    alone = reliance_scale(made_attribution(positions=[2]))
+    alone = ChipRows(made_attribution(positions=[2]), 700.0).scale
     assert (alone.vmin, alone.vmax) == (0, 1)
 
 
