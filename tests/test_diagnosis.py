@@ -17,7 +17,7 @@ from eagle_jax.demo.questions import named, presence_question
 from eagle_jax.demo.scenes import draw_scene
 from eagle_jax.diagnosis import Diagnosis, diagnose
 from eagle_jax.reports.diagnosis_figure import draw_diagnosis, draw_removed
-from eagle_jax.reports.image_panels import require_image
+from eagle_jax.reports.image_panels import figure_image
 from eagle_jax.scoring.answers import regenerate
 from eagle_jax.search.sets import prefixes
 
@@ -120,7 +120,7 @@ def test_exactly_the_removed_regions_are_darkened(kept):
     axes = matplotlib.figure.Figure().add_axes((0, 0, 1, 1))
     draw_removed(axes, attribution, kept)
     (shown,) = axes.get_images()
-    image = require_image(attribution).astype(float)
+    image = figure_image(attribution).astype(float)
     removed = np.isin(attribution.labels, attribution.order[kept:])
     scale = np.array(image.shape[:2]) // removed.shape
     dark = np.kron(removed, np.ones(scale, bool))

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eagle_jax.reports.fonts import text_width, wrapped
-from eagle_jax.reports.image_panels import draw_overlay, require_image, show_image
+from eagle_jax.reports.image_panels import draw_overlay, figure_image, show_image
 from eagle_jax.reports.look import FAINT, MARGIN, short_number
 from eagle_jax.reports.sheet import INNER, Sheet
 from eagle_jax.reports.token_labels import answer_chips
@@ -58,7 +58,7 @@ def draw_comparison(attributions: Mapping[str, Attribution]) -> Figure:
         top = sheet.bottom["heading"] - row * (_TITLE + tall) - _TITLE
         return sheet.axes(left, top - tall, side, tall), left, top
 
-    show_image(panel(0)[0], require_image(first), first)
+    show_image(panel(0)[0], figure_image(first), first)
     for place, (method, attribution) in enumerate(attributions.items(), start=1):
         axes, left, top = panel(place)
         draw_overlay(axes, attribution)

@@ -17,9 +17,9 @@ from eagle_jax.reports.fonts import font
 from eagle_jax.reports.image_panels import (
     RASTER,
     enlarged,
+    figure_image,
     outline_segments,
     overlay,
-    require_image,
     resized,
     show_image,
 )
@@ -132,7 +132,7 @@ def draw_against(axes: Axes, attribution: Attribution) -> None:
       axes: axes to draw on, which get the image's pixel coordinates.
       attribution: search for the right answer.
     """
-    image = require_image(attribution)
+    image = figure_image(attribution)
     against = enlarged(1 - attribution.saliency, image)
     show_image(axes, overlay(image, against, 0.6, AGAINST_COLOURS), attribution)
 
@@ -146,12 +146,12 @@ def draw_removed(axes: Axes, attribution: Attribution, kept: int | None) -> None
       kept: number of regions that the correction keeps; None without a correction, when the
         whole image is shown.
     """
-    image, labels = require_image(attribution), attribution.labels
+    image, labels = figure_image(attribution), attribution.labels
     if kept is None:
         show_image(axes, image, attribution)
         return
     removed = ~prefixes(attribution.order)[kept][labels]
-    assert attribution.image is not None  # or `require_image` had refused
+    assert attribution.image is not None  # or `figure_image` had refused
     fill = fill_pixels(attribution.image, attribution.fill)
     fill = fill if fill.shape[:2] == (1, 1) else resized(fill)
     faint = np.round(_FAINT * image + (1 - _FAINT) * fill).astype(np.uint8)

@@ -57,7 +57,7 @@ def draw_regions(axes: Axes, attribution: Attribution) -> None:
       axes: axes to draw on, which get the image's pixel coordinates.
       attribution: attribution with its image.
     """
-    show_image(axes, require_image(attribution), attribution)
+    show_image(axes, figure_image(attribution), attribution)
     labels = attribution.labels
     step = max(1, max(labels.shape) // RASTER)
     coarse = labels[::step, ::step]
@@ -95,7 +95,7 @@ def draw_overlay(axes: Axes, attribution: Attribution) -> None:
       axes: axes to draw on, which get the image's pixel coordinates.
       attribution: attribution with its image.
     """
-    image = require_image(attribution)
+    image = figure_image(attribution)
     saliency = enlarged(attribution.saliency, image)
     show_image(axes, overlay(image, saliency), attribution)
 
@@ -109,7 +109,7 @@ def show_image(axes: Axes, image: np.ndarray, attribution: Attribution) -> None:
         spine.set(color=EDGE, linewidth=0.6)
 
 
-def require_image(attribution: Attribution) -> np.ndarray:
+def figure_image(attribution: Attribution) -> np.ndarray:
     """The explained image at the resolution of the figures.
 
     Raises:

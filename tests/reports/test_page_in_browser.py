@@ -18,8 +18,8 @@ from PIL import Image
 import eagle_jax
 from eagle_jax import demo
 from eagle_jax.live.session import Session
-from eagle_jax.reports.page import Finding, report
-from eagle_jax.reports.page.run_pages import Entry, index_page
+from eagle_jax.reports.page import Explanation, report
+from eagle_jax.reports.page.run_pages import IndexEntry, index_page
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no Chromium: apt-get install chromium"
@@ -109,11 +109,11 @@ def inside(labels):
     ]
 
 
-def at(page, finding, region):
+def at(page, explanation, region):
     """Where a region of the picture is on the screen."""
     box = page.locator("canvas").first.bounding_box()
-    height, width = finding.labels.shape
-    row, column = inside(finding.labels)[region]
+    height, width = explanation.labels.shape
+    row, column = inside(explanation.labels)[region]
     return (
         box["x"] + (column + 0.5) / width * box["width"],
         box["y"] + (row + 0.5) / height * box["height"],
@@ -337,10 +337,10 @@ def test_a_diagnosis_is_dragged_until_the_answer_turns(open_page, tmp_path):
     made = made_result(kind="presence", answers=corrected_from(15), controls=1)
     image = np.full((40, 60, 3), 90, np.uint8)
     attribution = dataclasses.replace(made.attribution, image=image)
-    finding = Finding(
+    explanation = Explanation(
         "wrong", attribution, "No", made.answers, "No, there is none.", made.controls
     )
-    page = open_page(reported(tmp_path / "a.html", finding))
+    page = open_page(reported(tmp_path / "a.html", explanation))
     now = page.locator(".now")
     assert "With all regions it answers: \u201cYes, it is.\u201d" in now.inner_text()
     page.get_by_role("slider").fill("16")
@@ -363,8 +363,8 @@ def test_what_speaks_against_an_answer_is_said_and_shown(open_page, tmp_path):
         insertion=falling,
         deletion=falling[::-1].copy(),
     )
-    finding = Finding("wrong", made, "No", ("No",) * 12 + ("Yes",))
-    page = open_page(reported(tmp_path / "a.html", finding))
+    explanation = Explanation("wrong", made, "No", ("No",) * 12 + ("Yes",))
+    page = open_page(reported(tmp_path / "a.html", explanation))
     values = gains(made, [0])
     assert (values < 0).all()
     check_map(page, made, values / np.abs(values).max())
@@ -391,12 +391,14 @@ def test_texts_stay_texts(open_page, tmp_path):
         " \ud800",
     )
     made = made_attribution(answer=hostile, prompt="<b onmouseover=window.hacked=1>x</b>" * 3)
-    finding = Finding("</h2><script>window.hacked=1</script>", made, "No", hostile[:1] * 13)
-    page = settled(open_page(reported(tmp_path / "a.html", finding, finding)))
+    explanation = Explanation(
+        "</h2><script>window.hacked=1</script>", made, "No", hostile[:1] * 13
+    )
+    page = settled(open_page(reported(tmp_path / "a.html", explanation, explanation)))
     assert page.evaluate("window.hacked") is None
     chips = [chip.inner_text() for chip in page.locator(".chip .text").all()][:3]
     assert chips == [hostile[0], hostile[1].strip(), "\ud800"]
-    assert page.locator("h2").first.inner_text() == finding.name
+    assert page.locator("h2").first.inner_text() == explanation.name
     assert page.locator("script").count() == 2 and page.locator("main b").count() == 0
 
 
@@ -412,7 +414,7 @@ def index(tmp_path, open_page):
     rng = np.random.default_rng(0)
     values = rng.random(130)
     entries = [
-        Entry(
+        IndexEntry(
             name=f"item {i:03} <b>",
             kind="word",
             prompt="Is there a cat?" if i % 2 else "Describe it.",
@@ -423,7 +425,7 @@ def index(tmp_path, open_page):
         for i in range(130)
     ]
     means = [{"kind": "word", "items": 130, "measures": {"insertion_auc": [0.5, 0.4, 0.6]}}]
-    entries.append(Entry("broken", "failure", problem="line 3: no such image"))
+    entries.append(IndexEntry("broken", "failure", problem="line 3: no such image"))
     (tmp_path / "items").mkdir()
     (tmp_path / "items" / "item 000 <b>.html").write_text("<h1>The item</h1>")
     content = io.BytesIO()
