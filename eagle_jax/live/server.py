@@ -61,7 +61,7 @@ class _Live:
         self._searches: set[asyncio.Task] = set()
         self._page = _live_page(session)
 
-    async def page_bytes(self, request: Request) -> Response:
+    async def page(self, request: Request) -> Response:
         rules = {
             "Content-Security-Policy": "frame-ancestors 'none'",
             "X-Content-Type-Options": "nosniff",

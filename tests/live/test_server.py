@@ -78,7 +78,7 @@ def test_an_answer_comes_with_its_scores_of_a_blank_and_the_full_image(question,
 
 
 def test_a_search_grows_and_ends_as_explain_does(question, port, session, tmp_path):
-    tokens = [one["text"] for one in question["explanation"]["tokens"]]
+    tokens = [one["text"] for one in question["explanation"]["chips"]]
     dog = tokens.index("dog")
     asked = {"question": question["question"], "positions": [dog]}
     status, content = post(port, "/searches", asked)

@@ -54,7 +54,7 @@ def test_a_finding_is_told_in_full():
     by_region = unpack(found["value"], "<f4")
     np.testing.assert_allclose(by_region[made.labels], made.saliency, rtol=1e-6)
     assert found["reliance"] == pytest.approx(made.reliance.tolist())
-    picture = base64.b64decode(found["picture"].split(",")[1])
+    picture = base64.b64decode(found["image"].split(",")[1])
     assert picture.startswith((b"\x89PNG", b"\xff\xd8"))
 
 
@@ -63,9 +63,11 @@ def test_tokens_words_and_sentences():
     found = explanation_data(
         Explanation("", made_attribution(answer=answer, positions=[1, 2, 5], scored=["x"] * 3))
     )
-    tokens = found["tokens"]
-    assert [one["scored"] for one in tokens] == [None, 0, 1, None, None, 2, *[None] * 4]
-    assert tokens[5]["text"] == "It" and tokens[5]["instead"] == "x" and tokens[9]["small"]
+    chips = found["chips"]
+    scored = [(), (0,), (1,), (), (), (2,), *[()] * 4]
+    assert [chip["scored"] for chip in chips] == scored
+    assert [chip["positions"] for chip in chips] == [(position,) for position in range(10)]
+    assert chips[5]["text"] == "It" and chips[5]["instead"] == "x" and chips[9]["small"]
     assert [1, 2] in found["words"] and [0] in found["words"]
     assert found["sentences"] == [[0, 1, 2, 3, 4], [5, 6, 7, 8], [9]]
 
@@ -104,7 +106,7 @@ def test_no_text_can_leave_its_place():
     (found,) = data_of(content)["explanations"]
     # Texts survive as they are, a lone surrogate too.
     assert found["prompt"] == HOSTILE[0] and found["answer"] == "".join(HOSTILE[:-1])
-    assert found["tokens"][2]["text"] == "\ud800"
+    assert found["chips"][2]["text"] == "\ud800"
 
 
 def test_the_policy_admits_this_script_and_this_style_alone():
@@ -245,7 +247,7 @@ def test_a_run_has_an_index_and_a_page_an_item(tmp_path):
 def test_what_cannot_be_reported_is_refused(tmp_path):
     made = made_attribution()
     without = dataclasses.replace(made, image=None)
-    with pytest.raises(InputError, match="without its image: give the picture"):
+    with pytest.raises(InputError, match="without its image: give the image"):
         report(without, tmp_path / "page.html")
     with pytest.raises(InputError, match=r"must end in \.html"):
         report(made, tmp_path / "page.png")
