@@ -111,12 +111,13 @@ class ChipRows:
 
 
 def _chips(attribution: Attribution) -> Iterator[_Chip]:
+    reliance = attribution.reliance
     partial = attribution.positions.size < attribution.answer_ids.size
     for chip in answer_chips(attribution):
         text = chip.text
         if chip.instead is not None:
             text = f"{chip.instead} (scored instead of {text})"
-        values = tuple(attribution.reliance[list(chip.scored)].tolist())
+        values = tuple(reliance[list(chip.scored)].tolist())
         outlined = partial and bool(values)
         yield _Chip(drawable(text), chip.small, chip.gap, chip.newline, values, outlined)
 

@@ -41,11 +41,12 @@ class Chip(NamedTuple):
 
 def answer_chips(attribution: Attribution) -> Iterator[Chip]:
     """The answer of an attribution, chip by chip."""
+    counterfactual = attribution.counterfactual
     target_at = {position: i for i, position in enumerate(attribution.positions.tolist())}
     for positions, text in whole_characters(attribution.answer_tokens, attribution.answer):
         label, small = token_label(text)
         scored = tuple(target_at[p] for p in positions if p in target_at)
-        changed = any(attribution.counterfactual[index] for index in scored)
+        changed = any(counterfactual[index] for index in scored)
         instead = "".join(attribution.tokens[index] for index in scored) if changed else None
         yield Chip(
             positions=positions,
