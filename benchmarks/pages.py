@@ -21,7 +21,7 @@ from made_attributions import made_attribution
 from playwright.sync_api import sync_playwright
 
 from eagle_jax.reports.page import report
-from eagle_jax.reports.page.run_pages import Entry, index_page
+from eagle_jax.reports.page.run_pages import IndexEntry, index_page
 from eagle_jax.results.measures import MEASURES
 
 _OPENINGS = 7
@@ -72,7 +72,7 @@ def _report(folder: Path) -> Path:
 def _index(folder: Path) -> Path:
     rng = np.random.default_rng(0)
     entries = [
-        Entry(
+        IndexEntry(
             name=f"item-{i:05}",
             kind="word",
             prompt="Is there a cat in the image? Answer with one word, and say why. " * 2,

@@ -11,6 +11,8 @@ Importing this package is cheap; its names are loaded when first used.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from eagle_jax import display
+
 if TYPE_CHECKING:
     from eagle_jax import baselines as baselines
     from eagle_jax import demo as demo
@@ -104,3 +106,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+display.connect(__getattr__)

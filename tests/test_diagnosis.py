@@ -1,5 +1,6 @@
 """Diagnoses: what is removed is what the answer needs gone, and the figure shows just that."""
 
+import dataclasses
 import json
 
 import matplotlib
@@ -17,7 +18,7 @@ from eagle_jax.demo.questions import named, presence_question
 from eagle_jax.demo.scenes import draw_scene
 from eagle_jax.diagnosis import Diagnosis, diagnose
 from eagle_jax.reports.diagnosis_figure import draw_diagnosis, draw_removed
-from eagle_jax.reports.explanation_figure import require_image
+from eagle_jax.reports.image_panels import figure_image, resized
 from eagle_jax.scoring.answers import regenerate
 from eagle_jax.search.sets import prefixes
 
@@ -120,7 +121,7 @@ def test_exactly_the_removed_regions_are_darkened(kept):
     axes = matplotlib.figure.Figure().add_axes((0, 0, 1, 1))
     draw_removed(axes, attribution, kept)
     (shown,) = axes.get_images()
-    image = require_image(attribution).astype(float)
+    image = figure_image(attribution).astype(float)
     removed = np.isin(attribution.labels, attribution.order[kept:])
     scale = np.array(image.shape[:2]) // removed.shape
     dark = np.kron(removed, np.ones(scale, bool))
@@ -128,6 +129,17 @@ def test_exactly_the_removed_regions_are_darkened(kept):
     np.testing.assert_array_equal(shown.get_array(), expected)
     outlines = [one for one in axes.collections if isinstance(one, LineCollection)]
     assert sum(len(one.get_segments()) for one in outlines) > 0 or kept == n
+
+
+def test_removed_regions_show_the_fill():
+    fill = np.random.default_rng(4).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    made = made_attribution(shape=(60, 80), n=12)
+    colour = made.image.mean(axis=(0, 1)).round()
+    for name, shown in (("mean", colour), (fill, resized(fill))):
+        axes = matplotlib.figure.Figure().add_axes((0, 0, 1, 1))
+        draw_removed(axes, dataclasses.replace(made, fill=name), 0)
+        expected = np.round(0.3 * figure_image(made) + 0.7 * shown)
+        np.testing.assert_array_equal(axes.get_images()[0].get_array(), expected)
 
 
 ODD = "Is there $x_1$ or 图 in it? " * 20

@@ -18,7 +18,7 @@ from eagle_jax.metrics.hallucination import (
 )
 from eagle_jax.metrics.statistics import bootstrap_interval
 from eagle_jax.reports.evaluation_figure import draw_evaluation
-from eagle_jax.reports.evaluation_page import page
+from eagle_jax.reports.evaluation_page import evaluation_text
 from eagle_jax.results.measures import measure
 from eagle_jax.results.run_folder import read_result, write_result
 
@@ -185,7 +185,7 @@ def test_items_without_a_result_are_listed(copied):
     found = evaluate(copied / "run")
     assert [name for name, _ in found.failed] == ["line-7", "line-9"]
     assert found.failed[0][1] == "no such image" and "is damaged" in found.failed[1][1]
-    assert page(found).endswith("no result   2 items: line-7, line-9")
+    assert evaluation_text(found).endswith("no result   2 items: line-7, line-9")
 
 
 def test_nothing_to_evaluate(tmp_path):
@@ -298,7 +298,7 @@ def test_the_command_prints_tables_and_writes_files(copied, capsys):
 
 
 def test_columns_of_a_table_line_up(runs):
-    blocks = page(evaluate(runs / "run")).split("\n\n")
+    blocks = evaluation_text(evaluate(runs / "run")).split("\n\n")
     for block in blocks[1:]:
         header, first, *_ = block.splitlines()
         end = header.index("mean") + len("mean")
@@ -308,7 +308,7 @@ def test_columns_of_a_table_line_up(runs):
 
 def test_losses_of_what_should_be_low_are_wins(runs):
     found = evaluate(runs / "run"), evaluate(runs / "baseline")
-    lines = page(found[0], compare(*found)).splitlines()
+    lines = evaluation_text(found[0], compare(*found)).splitlines()
     start = lines.index(next(line for line in lines if line.startswith("word, both runs")))
     deletion = next(line for line in lines[start:] if line.startswith("deletion AUC"))
     assert deletion.split()[-3:] == ["5", "5", "0"] and " -0." in deletion

@@ -13,7 +13,7 @@ from pathlib import Path
 import eagle_jax
 from eagle_jax.demo.scenes import draw_scene
 from eagle_jax.lists import read_list
-from eagle_jax.reports.evaluation_page import page
+from eagle_jax.reports.evaluation_page import evaluation_text
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp())
 folder.mkdir(parents=True, exist_ok=True)
@@ -44,4 +44,4 @@ print(
 for failure in summary.failures:
     print(f"{failure.place}: {failure.reason}")
 
-print(page(eagle_jax.evaluate(folder / "results")))
+print(evaluation_text(eagle_jax.evaluate(folder / "results")))

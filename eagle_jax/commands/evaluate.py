@@ -49,7 +49,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def command(options: argparse.Namespace) -> int:
     """Runs the command."""
     from eagle_jax.evaluation import compare, evaluate, write_json
-    from eagle_jax.reports.evaluation_page import page
+    from eagle_jax.reports.evaluation_page import evaluation_text
 
     if options.figure is not None and options.figure.suffix.lower() not in _FORMATS:
         raise InputError(f"--figure {options.figure} must end in {', '.join(_FORMATS)}")
@@ -69,7 +69,7 @@ def command(options: argparse.Namespace) -> int:
     if options.figure is not None:
         _draw(options.figure, found)
         written.append(options.figure)
-    print(page(found[0], comparison))
+    print(evaluation_text(found[0], comparison))
     if written:
         print(f"\n{'written':<12}{', '.join(map(str, written))}")
     damaged = [reason for one in found for _, reason in one.damaged]

@@ -51,13 +51,13 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def command(options: argparse.Namespace) -> int:
     """Runs the command."""
-    from eagle_jax.reports.page import read_finding, report
+    from eagle_jax.reports.page import read_explanation, report
     from eagle_jax.reports.page.run_pages import INDEX, report_run
     from eagle_jax.results.run_folder import ITEMS
 
     runs = [folder for folder in options.folders if (folder / ITEMS).is_dir()]
     if not runs:
-        found = [read_finding(folder, options.image) for folder in options.folders]
+        found = [read_explanation(folder, options.image) for folder in options.folders]
         report(found, options.out)
         print(f"{'written':<12}{options.out}")
         return 0

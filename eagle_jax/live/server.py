@@ -17,9 +17,9 @@ from eagle_jax import demo
 from eagle_jax.errors import InputError, reason
 from eagle_jax.live.guard import Guard, refusal
 from eagle_jax.live.session import Cancelled, Session
-from eagle_jax.reports.page import Finding, page
+from eagle_jax.reports.page import Explanation, page_bytes
 from eagle_jax.reports.page.document import document
-from eagle_jax.reports.page.findings import search_state, told
+from eagle_jax.reports.page.page_data import explanation_data, search_state
 from eagle_jax.reports.page.report import PANEL, STYLES
 from eagle_jax.results.attribution import Attribution
 
@@ -88,10 +88,10 @@ class _Live:
                 number, attribution = await asyncio.to_thread(
                     self._session.question, asked["image"], asked["prompt"]
                 )
-            found = await asyncio.to_thread(told, Finding("live", attribution))
+            found = await asyncio.to_thread(explanation_data, Explanation("live", attribution))
         except InputError as error:
             return refusal(reason(error))
-        return JSONResponse({"question": number, "finding": found})
+        return JSONResponse({"question": number, "explanation": found})
 
     async def search(self, request: Request) -> Response:
         try:
@@ -108,7 +108,7 @@ class _Live:
             found = self._session.explanation(request.path_params["number"])
         except InputError as error:
             return refusal(reason(error), 404)
-        content = await asyncio.to_thread(page, [Finding("live", found)])
+        content = await asyncio.to_thread(page_bytes, [Explanation("live", found)])
         attached = {"Content-Disposition": 'attachment; filename="explanation.html"'}
         return Response(content, media_type="text/html", headers=attached)
 
@@ -131,8 +131,8 @@ class _Live:
                     number, found = await asyncio.to_thread(
                         self._session.explain, question, positions, on_step, cancelled
                     )
-                whole = await asyncio.to_thread(told, Finding("live", found))
-                queue.put_nowait(("done", {"number": number, "finding": whole}))
+                whole = await asyncio.to_thread(explanation_data, Explanation("live", found))
+                queue.put_nowait(("done", {"number": number, "explanation": whole}))
             except InputError as error:
                 queue.put_nowait(("failed", {"error": reason(error)}))
             except Cancelled:

@@ -1,8 +1,8 @@
-"""Findings made visible: figures of explanations, diagnoses and evaluations, and text pages.
+"""Figures, HTML pages and tables of explanations, diagnoses and evaluations.
 
 For `diagnosis`, the commands and the package's face. `explanation_figure` is the figure of the
-README, `chips` the tokens below it; `look` holds the colours and sizes that all figures share.
-`page/` is the HTML page that people share.
+README, `chips` the tokens below it. All figures share the colours and sizes of `look`, the
+`fonts` and the layout of `sheet`. `page/` is the HTML page that people share.
 """
 
 from typing import TYPE_CHECKING
@@ -17,10 +17,10 @@ def plot(attribution: Attribution) -> "matplotlib.figure.Figure":
     """Draws an explanation: regions, saliency, curves and tokens.
 
     Args:
-      attribution: with its image.
+      attribution: attribution with its image.
 
     Raises:
-      InputError: it was saved without its image; see `Attribution.with_image`.
+      InputError: the attribution was saved without its image; `Attribution.with_image` adds it.
     """
     from eagle_jax.reports.explanation_figure import draw_explanation
 

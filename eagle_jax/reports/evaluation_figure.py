@@ -1,4 +1,4 @@
-"""An evaluation in one picture: mean curves, reliance by word class, corrections."""
+"""One figure of an evaluation: mean curves, reliance by word class, corrections."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,6 +8,7 @@ from matplotlib.ticker import PercentFormatter
 from eagle_jax.evaluation import Evaluation, Group
 from eagle_jax.metrics.hallucination import BUDGET
 from eagle_jax.metrics.word_classes import PERCEPTION, PRIOR
+from eagle_jax.reports.fonts import font
 from eagle_jax.reports.look import (
     DELETION_COLOUR,
     EDGE,
@@ -18,80 +19,59 @@ from eagle_jax.reports.look import (
     PERCEPTION_COLOUR,
     PRIOR_COLOUR,
     curve_legend,
-    drawable,
-    font,
-    new_figure,
     plain_frame,
 )
+from eagle_jax.reports.sheet import Sheet
 from eagle_jax.results.measures import GRID
 
-# Blue and red as in the chips of one answer, and a grey for what is on neither side.
 _WIDTH, _ROW, _PANEL = 9.0, 3.5, 2.45
 
 
 def draw_evaluation(evaluation: Evaluation, baseline: Evaluation | None = None) -> Figure:
     """Draws a run on one page, a row of panels for each kind of item.
 
-    Each row has the mean insertion and deletion curves; beside them is the share of wrong
+    Each row has the mean insertion and deletion curves; beside them is the fraction of wrong
     answers that small removals correct, where answers were regenerated, or else the reliance
     of the answers' words by class.
 
     Args:
-      evaluation: of the run.
-      baseline: another run, whose means are drawn dashed.
+      evaluation: evaluation of the run.
+      baseline: evaluation of another run, whose means are drawn dashed.
 
     Returns:
       A figure nine inches wide; save it with `savefig`, no tight box needed.
     """
-    tall = 0.5 + _ROW * len(evaluation.groups)
-    figure = new_figure(_WIDTH, tall)
-
-    def text(
-        left: float, bottom: float, words: str, size: float | int, colour, **style
-    ) -> None:
-        figure.text(
-            left / _WIDTH,
-            bottom / tall,
-            drawable(words),
-            fontproperties=font(size, style.pop("bold", False)),
-            color=colour,
-            parse_math=False,
-        )
-
+    sheet = Sheet({"rows": _ROW * len(evaluation.groups), "footer": 0.5}, _WIDTH)
     for number, (kind, group) in enumerate(evaluation.groups.items()):
-        low = tall - 0.55 - _PANEL - number * _ROW
+        low = sheet.height - 0.55 - _PANEL - number * _ROW
         other = None if baseline is None else baseline.groups.get(kind)
-        curves = figure.add_axes((0.75 / _WIDTH, low / tall, 3.3 / _WIDTH, _PANEL / tall))
-        draw_mean_curves(curves, group, other)
+        draw_mean_curves(sheet.axes(0.75, low, 3.3, _PANEL), group, other)
         items = "1 item" if len(group.rows) == 1 else f"{len(group.rows):,} items"
-        text(0.3, low + _PANEL + 0.3, f"{kind.capitalize()}, {items}", 10, INK, bold=True)
+        sheet.text(0.3, low + _PANEL + 0.3, f"{kind.capitalize()}, {items}", 10, bold=True)
         corrected = "correction" in group.measures
         if not (corrected or group.classes):
             continue
         left = 5.1 if corrected else 5.75
-        beside = figure.add_axes(
-            (left / _WIDTH, low / tall, (_WIDTH - 0.35 - left) / _WIDTH, _PANEL / tall)
-        )
         draw = draw_corrections if corrected else draw_word_classes
-        draw(beside, group, other)
+        draw(sheet.axes(left, low, _WIDTH - 0.35 - left, _PANEL), group, other)
         title = "Answers corrected" if corrected else "Reliance by word class"
-        text(4.75, low + _PANEL + 0.3, title, 10, INK, bold=True)
+        sheet.text(4.75, low + _PANEL + 0.3, title, 10, bold=True)
     facts = [str(evaluation.out)]
     if baseline is not None:
         facts.append(f"dashed: {baseline.out}")
     if evaluation.published_rules:
         facts.append("published rules")
-    text(0.3, 0.2, "    ".join(facts), 7.5, FAINT)
-    return figure
+    sheet.text(0.3, 0.2, "    ".join(facts), 7.5, FAINT)
+    return sheet.figure
 
 
 def draw_mean_curves(axes: Axes, group: Group, baseline: Group | None = None) -> None:
     """Draws the mean insertion and deletion curves with the band of the middle half of items.
 
     Args:
-      axes: where to draw; needs room for a legend above.
+      axes: axes to draw on, with space for a legend above.
       group: items of one kind.
-      baseline: the same kind of another run, dashed.
+      baseline: items of the same kind in another run, drawn dashed.
     """
     curves = np.stack([row.curves for row in group.rows])
     names = (("insertion", INSERTION_COLOUR), ("deletion", DELETION_COLOUR))
@@ -115,9 +95,9 @@ def draw_word_classes(axes: Axes, group: Group, baseline: Group | None = None) -
     """Draws the raw reliance of every word, one strip for each class, with its quartiles.
 
     Args:
-      axes: where to draw; needs room for class names on the left.
+      axes: axes to draw on, with space for class names on the left.
       group: items of one kind, with words.
-      baseline: the same kind of another run, whose medians are dashed lines.
+      baseline: items of the same kind in another run, whose medians are dashed lines.
     """
     rng = np.random.default_rng(0)
     for place, kind in enumerate(group.classes):
@@ -171,12 +151,12 @@ def draw_word_classes(axes: Axes, group: Group, baseline: Group | None = None) -
 
 
 def draw_corrections(axes: Axes, group: Group, baseline: Group | None = None) -> None:
-    """Draws the share of answers that are right after removing at most a share of the image.
+    """Draws the fraction of answers that are right after removing at most so much of the image.
 
     Args:
-      axes: where to draw.
-      group: items with regenerated answers; the others of its items are left out.
-      baseline: the same kind of another run, dashed.
+      axes: axes to draw on.
+      group: items of one kind; items without regenerated answers are left out.
+      baseline: items of the same kind in another run, drawn dashed.
     """
     groups = [group]
     if baseline is not None and "correction" in baseline.measures:

@@ -1,5 +1,6 @@
 """An evaluation as plain text."""
 
+import math
 from collections.abc import Sequence
 
 from eagle_jax.evaluation import Comparison, Evaluation, Group
@@ -7,12 +8,12 @@ from eagle_jax.metrics.statistics import Interval, Paired
 from eagle_jax.results.measures import MEASURES
 
 
-def page(evaluation: Evaluation, comparison: Comparison | None = None) -> str:
-    """The tables of a run, and of its difference from a baseline.
+def evaluation_text(evaluation: Evaluation, comparison: Comparison | None = None) -> str:
+    """Tables of a run, and of its difference from a baseline, as plain text.
 
     Args:
-      evaluation: of the run.
-      comparison: with its baseline, if there is one.
+      evaluation: evaluation of the run.
+      comparison: comparison of the run with a baseline, or None.
     """
     total = sum(len(group.rows) for group in evaluation.groups.values())
     facts = f"{total:,} items"
@@ -64,7 +65,7 @@ def _classes(title: str, group: Group) -> str:
         for name, found in group.classes.items()
     ]
     text = _table(rows)
-    if group.auroc == group.auroc:
+    if not math.isnan(group.auroc):
         text += (
             f"\nAUROC {group.auroc:.4f} of content words, colours and numbers over function "
             "words and marks"

@@ -3,7 +3,8 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from eagle_jax.reports.look import EDGE, FAINT, INSERTION_COLOUR, font, plain_frame
+from eagle_jax.reports.fonts import font
+from eagle_jax.reports.look import EDGE, FAINT, INSERTION_COLOUR, plain_frame
 from eagle_jax.results.attribution import Attribution
 
 SHOWN = 12
@@ -13,8 +14,8 @@ def draw_importance(axes: Axes, attribution: Attribution) -> None:
     """Draws the importance of the leading regions, in the order, with its standard error.
 
     Args:
-      axes: to draw on.
-      attribution: of a search that models the scores, so that it has estimates.
+      axes: axes to draw on.
+      attribution: attribution by a search that models the scores, so that it has estimates.
     """
     importance, error = attribution.importance, attribution.uncertainty
     assert importance is not None and error is not None
@@ -44,7 +45,7 @@ def interactions(attribution: Attribution) -> list[str]:
     place = {region: rank + 1 for rank, region in enumerate(attribution.order.tolist())}
     return [
         f"{place[first]} and {place[second]}: {strength:+.3f}, "
-        + ("they need each other" if strength > 0 else "one does for both")
+        + ("they need each other" if strength > 0 else "either is enough")
         for (first, second), strength in zip(
             attribution.pairs.tolist(), attribution.interaction.tolist(), strict=True
         )

@@ -1,11 +1,10 @@
-"""Attributions on disk: a folder of three files, checked by digests when it is read."""
+"""Attributions on disk: a folder of a few files, checked by digests when it is read."""
 
 import contextlib
 import hashlib
 import importlib.metadata
 import io
 import json
-import math
 import os
 import struct
 import zipfile
@@ -19,10 +18,13 @@ from PIL import Image, PngImagePlugin
 
 from eagle_jax.errors import InputError, one_line
 from eagle_jax.files import require_writable
+from eagle_jax.results.consistency import check_fields
 
 SCHEMA = 3
 RECORD, ARRAYS, IMAGE, FIGURE = "attribution.json", "arrays.npz", "image.png", "figure.png"
-# Answers to smaller and smaller pictures, beside the attribution of a diagnosis.
+# The fill, where it is an image.
+FILL = "fill.png"
+# Answers with more and more regions hidden, beside the attribution of a diagnosis.
 ANSWERS = "answers.json"
 _LIBRARIES = ("eagle-jax", "jax", "flax", "transformers", "numpy")
 
@@ -42,9 +44,6 @@ _SCALARS = {
 _TEXTS = ("answer_tokens", "tokens")
 _NAMES = ("labels", "order", "insertion", "deletion", "answer_ids", "positions", "token_ids")
 _OPTIONAL = ("heat", "importance", "uncertainty", "pairs", "interaction")
-# Probabilities read back from log-probabilities may exceed 1 by a rounding error.
-_ROUNDING = 1e-5
-
 # What the JSON, zip, npy and PNG readers raise on broken files.
 _DAMAGE = (
     OSError,
@@ -61,11 +60,11 @@ _DAMAGE = (
 
 
 def require_free(folder: str | os.PathLike, beside: Iterable[str] = ()) -> None:
-    """Raises unless an attribution may be saved there; worth asking before a long search.
+    """Raises unless an attribution may be saved to a folder; call it before a long search.
 
     Args:
       folder: must be missing, empty, or hold an attribution and nothing else.
-      beside: names of files that may be there as well.
+      beside: names of other files that the folder may hold.
 
     Raises:
       InputError: the folder holds something that saving would destroy.
@@ -85,10 +84,10 @@ def require_free(folder: str | os.PathLike, beside: Iterable[str] = ()) -> None:
         return
     if RECORD not in held:
         raise InputError(f"cannot write {folder}: it holds other files; choose a new folder")
-    strange = sorted(held - {RECORD, ARRAYS, IMAGE, FIGURE, *beside})
+    strange = sorted(held - {RECORD, ARRAYS, IMAGE, FILL, FIGURE, *beside})
     if strange:
         raise InputError(
-            f"cannot replace {folder}: {strange[0]!r} in it is no part of an attribution; "
+            f"cannot replace {folder}: {strange[0]!r} in it does not belong to an attribution; "
             "move it away or choose a new folder"
         )
 
@@ -97,7 +96,7 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
     """Reads what `encode` made, checked against the digests recorded there.
 
     Args:
-      folder: of a saved attribution, of this schema or an earlier one.
+      folder: folder of a saved attribution, of this schema or an earlier one.
 
     Returns:
       The fields of the attribution, by name.
@@ -109,7 +108,7 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
         folder = Path(folder)
         record = _read_record(folder)
         content = {}
-        for name in {ARRAYS} | ({IMAGE} & record["sha256"].keys()):
+        for name in {ARRAYS} | ({IMAGE, FILL} & record["sha256"].keys()):
             content[name] = (folder / name).read_bytes()
             if _digest(content[name]) != record["sha256"].get(name):
                 raise ValueError(f"{name} is damaged or belongs to another attribution")
@@ -119,10 +118,14 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
             if not all(isinstance(text, str) for text in fields[name]):
                 raise ValueError(f"{name!r} in {RECORD} must hold texts")
         fields |= _read_arrays(content[ARRAYS])
-        fields["image"] = None
-        if IMAGE in content:
-            fields["image"] = _read_image(content[IMAGE], fields["labels"].shape)
-        _check_fields(fields)
+        shape = fields["labels"].shape
+        fields["image"] = (
+            _read_image(IMAGE, content[IMAGE], shape) if IMAGE in content else None
+        )
+        fields["fill"] = _typed(record, "fill", str)
+        if fields["fill"] == FILL:
+            fields["fill"] = _read_image(FILL, content[FILL], shape)
+        check_fields(fields)
     return fields
 
 
@@ -130,23 +133,24 @@ def encode(fields: Mapping[str, Any], image: bool = True) -> dict[str, bytes]:
     """The files of an attribution, by name, for `eagle_jax.files.write_folder`.
 
     Args:
-      fields: of the attribution, by name.
-      image: whether to save the image as well, if it is there.
+      fields: fields of the attribution, by name.
+      image: whether to save the image as well, unless it is None.
 
     Raises:
       InputError: the fields contradict each other.
     """
     with one_line("cannot save the attribution", ValueError):
-        _check_fields(fields)
+        check_fields(fields)
     held = [name for name in _OPTIONAL if fields[name] is not None]
     arrays = io.BytesIO()
     np.savez_compressed(arrays, **{name: fields[name] for name in (*_NAMES, *held)})
     files = {ARRAYS: arrays.getvalue()}
     if image and fields["image"] is not None:
-        picture = io.BytesIO()
-        Image.fromarray(fields["image"]).save(picture, format="png")
-        files[IMAGE] = picture.getvalue()
-    record: dict[str, Any] = {"schema": SCHEMA}
+        files[IMAGE] = _png(fields["image"])
+    fill = fields["fill"]
+    if not isinstance(fill, str):
+        files[FILL], fill = _png(fill), FILL
+    record: dict[str, Any] = {"schema": SCHEMA, "fill": fill}
     record |= {name: kind(fields[name]) for name, kind in _SCALARS.items()}
     record |= {name: list(fields[name]) for name in _TEXTS}
     record["versions"] = library_versions()
@@ -175,8 +179,8 @@ def _read_record(folder: Path) -> dict[str, Any]:
         # There was one method, and its search had a field of its own.
         search = _typed(record, "search", str)
         record |= {"method": "eagle", "options": {"search": search}}
-    # Gradients were not counted at first.
-    return {"backwards": 0} | record
+    # The first records lack the number of gradients, and all before schema 3 the fill.
+    return {"backwards": 0, "fill": "black"} | record
 
 
 def _read_arrays(content: bytes) -> dict[str, np.ndarray | None]:
@@ -188,13 +192,19 @@ def _read_arrays(content: bytes) -> dict[str, np.ndarray | None]:
     return {name: arrays.get(name) for name in _OPTIONAL} | arrays
 
 
-def _read_image(content: bytes, shape: tuple[int, ...]) -> np.ndarray:
-    # Not Image.open: its guard against huge pictures would refuse images we wrote ourselves.
+def _read_image(name: str, content: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    # Not Image.open: its guard against huge images would refuse images we wrote ourselves.
     # The size is checked against the labels before anything is decoded.
-    with PngImagePlugin.PngImageFile(io.BytesIO(content)) as picture:
-        if picture.mode != "RGB" or (picture.height, picture.width) != shape:
-            raise ValueError(f"{IMAGE} must be an RGB picture of the shape of labels, {shape}")
-        return np.array(picture)
+    with PngImagePlugin.PngImageFile(io.BytesIO(content)) as image:
+        if image.mode != "RGB" or (image.height, image.width) != shape:
+            raise ValueError(f"{name} must be an RGB image of the shape of labels, {shape}")
+        return np.array(image)
+
+
+def _png(image: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, format="png")
+    return content.getvalue()
 
 
 def _typed(record: dict[str, Any], name: str, kind: type) -> Any:
@@ -215,75 +225,10 @@ def _seal(record: dict[str, Any]) -> str:
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of this package and of the libraries its results depend on."""
+    """Versions of this package and of the libraries that its results depend on."""
     versions = {}
     for name in _LIBRARIES:
         # A checkout that was never installed has no metadata.
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     return versions
-
-
-def _check_fields(fields: Mapping[str, Any]) -> None:
-    order, labels, positions = fields["order"], fields["labels"], fields["positions"]
-    _require(order.dtype == np.int32 and order.ndim == 1, "order must be int32, 1-D", order)
-    k, t, a = order.size, len(fields["tokens"]), len(fields["answer_tokens"])
-    _require(t > 0, "there must be at least one target token")
-    _require(labels.ndim == 2, "labels must be 2-D", labels)
-    _require(labels.size > 0, "the image has no pixels")
-    image = fields["image"]
-    expected = {
-        "labels": (np.int32, labels.shape if image is None else image.shape[:2]),
-        "insertion": (np.float32, (k + 1, t)),
-        "deletion": (np.float32, (k + 1, t)),
-        "answer_ids": (np.int32, (a,)),
-        "positions": (np.int32, (t,)),
-        "token_ids": (np.int32, (t,)),
-    }
-    if image is not None:
-        expected["image"] = (np.uint8, (*labels.shape, 3))
-    n, m = len(np.unique(labels)), len(() if fields["pairs"] is None else fields["pairs"])
-    optional = {
-        "heat": (np.float32, labels.shape),
-        "importance": (np.float32, (n,)),
-        "uncertainty": (np.float32, (n,)),
-        "pairs": (np.int32, (m, 2)),
-        "interaction": (np.float32, (m,)),
-    }
-    expected |= {name: one for name, one in optional.items() if fields[name] is not None}
-    for name, (dtype, shape) in expected.items():
-        array = fields[name]
-        wanted = f"{name} must be {np.dtype(dtype)} of shape {shape}"
-        _require(array.dtype == dtype and array.shape == shape, wanted, array)
-    # A forged label must not make an array of its size.
-    _require(labels.min() == 0 and labels.max() == n - 1, "labels must be 0..n-1, all in use")
-    _require(
-        len(np.unique(order)) == k and bool(((order >= 0) & (order < n)).all()),
-        f"order must name regions of 0..{n - 1}, none twice",
-    )
-    for name in ("heat", "importance", "uncertainty", "interaction"):
-        array = fields[name]
-        _require(array is None or np.isfinite(array).all(), f"{name} must be finite")
-    if fields["pairs"] is not None:
-        inside = ((fields["pairs"] >= 0) & (fields["pairs"] < n)).all()
-        _require(inside, f"pairs must name regions of 0..{n - 1}")
-    for name, value in fields["options"].items():
-        plain = isinstance(name, str) and isinstance(value, str | int | float | None)
-        _require(plain, "options must be texts, numbers and truth values by name")
-    for name in ("insertion", "deletion"):
-        curve = fields[name]
-        # Written so that NaN fails.
-        inside = ((curve >= 0) & (curve <= 1 + _ROUNDING)).all()
-        _require(inside, f"{name} must hold probabilities in [0, 1]")
-    _require(
-        positions.min() >= 0 and positions.max() < a,
-        f"positions must be places in the answer, 0..{a - 1}",
-    )
-    for name in ("insight_weight", "necessity_weight", "seconds"):
-        _require(math.isfinite(fields[name]), f"{name} must be a finite number")
-
-
-def _require(fine: bool | np.bool, wanted: str, array: np.ndarray | None = None) -> None:
-    if not fine:
-        got = "" if array is None else f", got {array.dtype} of shape {array.shape}"
-        raise ValueError(f"{wanted}{got}")

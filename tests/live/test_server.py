@@ -66,7 +66,7 @@ def question(port):
 
 
 def test_an_answer_comes_with_its_scores_of_a_blank_and_the_full_image(question, session):
-    found = question["finding"]
+    found = question["explanation"]
     assert "dog" in found["answer"] and found["order"] == [] and found["forwards"] == 2
     model = session.model
     case = eagle_jax.ask(
@@ -78,7 +78,7 @@ def test_an_answer_comes_with_its_scores_of_a_blank_and_the_full_image(question,
 
 
 def test_a_search_grows_and_ends_as_explain_does(question, port, session, tmp_path):
-    tokens = [one["text"] for one in question["finding"]["tokens"]]
+    tokens = [one["text"] for one in question["explanation"]["chips"]]
     dog = tokens.index("dog")
     asked = {"question": question["question"], "positions": [dog]}
     status, content = post(port, "/searches", asked)
@@ -99,9 +99,11 @@ def test_a_search_grows_and_ends_as_explain_does(question, port, session, tmp_pa
     planned = [value["planned"] for _, value in events[:-1]]
     assert planned[-1] == alone.forwards
     done = events[-1][1]
-    assert done["finding"]["order"] == alone.order.tolist()
-    assert done["finding"]["forwards"] == alone.forwards == 90
-    assert done["finding"]["auc"] == pytest.approx([alone.insertion_auc, alone.deletion_auc])
+    assert done["explanation"]["order"] == alone.order.tolist()
+    assert done["explanation"]["forwards"] == alone.forwards == 90
+    assert done["explanation"]["auc"] == pytest.approx(
+        [alone.insertion_auc, alone.deletion_auc]
+    )
     assert isinstance(session.explanation(done["number"]), Attribution)
 
     status, content = request(port, "GET", f"/reports/{done['number']}")

@@ -1,5 +1,6 @@
 """Figures: nothing clipped or overlapping for any shape of image and answer."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -8,17 +9,24 @@ import numpy as np
 import pytest
 from made_attributions import made_attribution
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from eagle_jax.reports.chips import reliance_scale
+from eagle_jax.reports import fonts
+from eagle_jax.reports.chips import ChipRows
 from eagle_jax.reports.comparison_figure import draw_comparison
-from eagle_jax.reports.explanation_figure import draw_explanation, overlay
-from eagle_jax.reports.look import short_number
+from eagle_jax.reports.explanation_figure import draw_explanation
+from eagle_jax.reports.image_panels import overlay
+from eagle_jax.reports.look import RELIANCE_COLOURS, short_number
 
 LONG = tuple(f" word{i % 37}" for i in range(127)) + ("</s>",)
 ODD = ("$x_1$", " 图像", " 😀👍", "\n\n", "long" * 60, "  ", "%s{}", "▁piece", "\x00\ud800")
 
 
+# What byte-level tokenizers make of " \U0001f600": each token alone decodes to U+FFFD.
+SPLIT = {
+    "answer": ("A", " \ufffd", "\ufffd", "\ufffd", " kite", "."),
+    "text": "A \U0001f600 kite.",
+}
 ESTIMATES = {
     "importance": np.linspace(0.3, -0.05, 12, dtype=np.float32),
     "uncertainty": np.linspace(0.01, 0.1, 12, dtype=np.float32),
@@ -82,7 +90,7 @@ def test_estimates_are_drawn_by_place_with_their_errors():
     drawing = draw_explanation(made_attribution(**ESTIMATES))
     shown = words(drawing)
     assert "12 and 11: +0.250, they need each other" in shown
-    assert "10 and 9: -0.125, one does for both" in shown
+    assert "10 and 9: -0.125, either is enough" in shown
     (panel,) = (one for one in drawing.axes if one.get_xlabel().startswith("region, by"))
     (bars,) = panel.containers
     line, _, (spans,) = bars
@@ -102,6 +110,109 @@ def test_chips_name_special_and_counterfactual_tokens():
     assert "probability of \u201cNo\u201d" in shown
 
 
+def split_attribution(**fields):
+    made = made_attribution(answer=SPLIT["answer"], **fields)
+    return dataclasses.replace(made, answer=SPLIT["text"])
+
+
+def test_a_character_split_over_tokens_is_one_chip_with_a_stripe_for_each():
+    it = split_attribution()
+    drawing = draw_explanation(it)
+    shown = words(drawing)
+    assert "\U0001f600" in shown and "\ufffd" not in shown
+    chips = [patch for patch in drawing.findobj(FancyBboxPatch) if patch.axes.axison is False]
+    assert len(chips) == 4
+    box = chips[1].get_bbox()
+    stripes = [one for one in chips[1].axes.patches if isinstance(one, Rectangle)]
+    colours = [RELIANCE_COLOURS(ChipRows(it, 700.0).scale(v)) for v in it.reliance[1:4]]
+    assert [stripe.get_facecolor() for stripe in stripes] == colours
+    ends = [stripe.get_x() for stripe in stripes]
+    np.testing.assert_allclose(ends, box.x0 + box.width * np.arange(3) / 3)
+    assert [f"{value:.2f}" in shown for value in it.reliance] == [True] * 6
+    part = draw_explanation(split_attribution(positions=[2]))
+    chips = [patch for patch in part.findobj(FancyBboxPatch) if patch.axes.axison is False]
+    assert [chip.get_linewidth() > 1 for chip in chips] == [False, True, False, False]
+
+
+def test_the_footer_counts_regions_and_names_search_or_method():
+    def footer(**fields):
+        return words(draw_explanation(made_attribution(**fields)))[-1].split("    ")
+
+    whole = made_attribution()
+    assert footer() == ["demo", "12 regions", "exact search", "156 forwards", "3.0 s"]
+    cut = {
+        "order": whole.order[:4],
+        "insertion": whole.insertion[:5],
+        "deletion": whole.deletion[:5],
+    }
+    assert footer(**cut)[1] == "4 of 12 regions in order"
+    assert footer(method="igos++", options={"seed": 0})[2] == "igos++"
+    assert "fill: mean" in footer(fill="mean") and "fill: mean" not in footer()
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    assert "fill: an image" in footer(fill=pixels)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e-6, 1e-30, 0])
+def test_very_small_probabilities_have_an_axis_and_no_red(scale):
+    rising = np.linspace(0.1, 1, 13, dtype=np.float32)[:, None].repeat(8, 1) * np.float32(scale)
+    it = made_attribution(insertion=rising, deletion=rising[::-1].copy())
+    drawing = draw_explanation(it)
+    renderer = FigureCanvasAgg(drawing).get_renderer()
+    drawing.draw(renderer)
+    (axes,) = (one for one in drawing.axes if one.get_xlabel().startswith("image area"))
+    assert axes.yaxis.get_offset_text().get_text() == ""
+    legend = axes.get_legend().get_window_extent(renderer)
+    labels = [text for text in axes.get_yticklabels() if text.get_text()]
+    assert len({text.get_text() for text in labels}) == len(labels) > 1
+    assert not any(text.get_window_extent(renderer).overlaps(legend) for text in labels)
+    assert axes.get_ylim()[1] == pytest.approx(1.08 * scale or 1.0)
+    assert (ChipRows(it, 700.0).scale.vmin, ChipRows(it, 700.0).scale.vmax) == (0, 1)
+
+
+@pytest.fixture
+def fonts_of_a_bare_machine(monkeypatch):
+    """No font besides the one that comes with matplotlib."""
+    cached = (fonts._face, fonts._latin, fonts._log_missing)
+    for function in cached:
+        function.cache_clear()
+    monkeypatch.setattr(fonts, "_installed", lambda: frozenset({"DejaVu Sans"}))
+    monkeypatch.setattr(fonts, "_add_new_fonts", lambda: None)
+    yield
+    for function in cached:
+        function.cache_clear()
+
+
+def test_a_missing_font_is_named_once_with_its_package(fonts_of_a_bare_machine, caplog):
+    it = made_attribution(answer=(" 图像", " 日本", " 한국어", " नमस्ते", " \U0001f98a", "."))
+    for _ in range(2):
+        shown = words(draw_explanation(it))
+    assert shown.count("\ufffd") == 5
+    said = [record.getMessage() for record in caplog.records if "font" in record.name]
+    packages = ["fonts-noto-cjk", "fonts-noto-core", "fonts-symbola"]
+    assert [line.split()[-1] for line in said] == packages
+    assert "characters of Chinese, Japanese and Korean" in said[0]
+
+
+def test_fonts_follow_the_script_where_the_machine_has_them(monkeypatch):
+    for function in (fonts._face, fonts._latin):
+        function.cache_clear()
+    held = {"DejaVu Sans", "Noto Sans CJK JP", "Noto Sans Devanagari", "Noto Emoji"}
+    monkeypatch.setattr(fonts, "_installed", lambda: frozenset(held))
+    latin = set(map(chr, range(32, 127)))
+    monkeypatch.setattr(
+        fonts, "_has_glyph", lambda face, c: face in held and (c in latin) == ("Vu" in face)
+    )
+    families = {
+        text: fonts.font(8, text=text).get_family() for text in ("a", "图", "न", "\U0001f98a")
+    }
+    assert families["a"] == ["DejaVu Sans"]
+    assert families["图"] == ["DejaVu Sans", "Noto Sans CJK JP"]
+    assert families["न"] == ["DejaVu Sans", "Noto Sans Devanagari"]
+    assert families["\U0001f98a"] == ["DejaVu Sans", "Noto Emoji"]
+    for function in (fonts._face, fonts._latin):
+        function.cache_clear()
+
+
 def test_only_scored_tokens_are_coloured_and_outlined():
     drawing = draw_explanation(made_attribution(positions=[2]))
     chips = [patch for patch in drawing.findobj(FancyBboxPatch) if patch.axes.axison is False]
@@ -112,9 +223,9 @@ def test_only_scored_tokens_are_coloured_and_outlined():
 
 def test_colour_range_of_the_chips_is_raw():
     it = made_attribution()
-    scale = reliance_scale(it)
+    scale = ChipRows(it, 700.0).scale
     assert scale.vmin == it.reliance.min() and scale.vmax == it.reliance.max()
-    alone = reliance_scale(made_attribution(positions=[2]))
+    alone = ChipRows(made_attribution(positions=[2]), 700.0).scale
     assert (alone.vmin, alone.vmax) == (0, 1)
 
 

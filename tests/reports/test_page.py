@@ -15,8 +15,8 @@ from PIL import Image
 
 import eagle_jax
 from eagle_jax import InputError
-from eagle_jax.reports.page import Finding, page, read_finding, report
-from eagle_jax.reports.page.findings import told
+from eagle_jax.reports.page import Explanation, page_bytes, read_explanation, report
+from eagle_jax.reports.page.page_data import explanation_data
 from eagle_jax.reports.page.run_pages import report_run
 
 HOSTILE = (
@@ -42,7 +42,7 @@ def data_of(content: bytes) -> dict:
 
 def test_a_finding_is_told_in_full():
     made = made_attribution(shape=(300, 700), n=15)
-    (found,) = data_of(page([Finding("one", made)]))["findings"]
+    (found,) = data_of(page_bytes([Explanation("one", made)]))["explanations"]
     runs = unpack(found["labels"], "<u4").reshape(-1, 2)
     np.testing.assert_array_equal(np.repeat(*runs.T).reshape(300, 700), made.labels)
     assert found["order"] == made.order.tolist()
@@ -54,24 +54,26 @@ def test_a_finding_is_told_in_full():
     by_region = unpack(found["value"], "<f4")
     np.testing.assert_allclose(by_region[made.labels], made.saliency, rtol=1e-6)
     assert found["reliance"] == pytest.approx(made.reliance.tolist())
-    picture = base64.b64decode(found["picture"].split(",")[1])
+    picture = base64.b64decode(found["image"].split(",")[1])
     assert picture.startswith((b"\x89PNG", b"\xff\xd8"))
 
 
 def test_tokens_words_and_sentences():
     answer = ("A", " half", "-open", " door", ".", "\u2581It", " is", " red", "!", "</s>")
-    found = told(
-        Finding("", made_attribution(answer=answer, positions=[1, 2, 5], scored=["x"] * 3))
+    found = explanation_data(
+        Explanation("", made_attribution(answer=answer, positions=[1, 2, 5], scored=["x"] * 3))
     )
-    tokens = found["tokens"]
-    assert [one["scored"] for one in tokens] == [None, 0, 1, None, None, 2, *[None] * 4]
-    assert tokens[5]["text"] == "It" and tokens[5]["instead"] == "x" and tokens[9]["small"]
+    chips = found["chips"]
+    scored = [(), (0,), (1,), (), (), (2,), *[()] * 4]
+    assert [chip["scored"] for chip in chips] == scored
+    assert [chip["positions"] for chip in chips] == [(position,) for position in range(10)]
+    assert chips[5]["text"] == "It" and chips[5]["instead"] == "x" and chips[9]["small"]
     assert [1, 2] in found["words"] and [0] in found["words"]
     assert found["sentences"] == [[0, 1, 2, 3, 4], [5, 6, 7, 8], [9]]
 
 
 def test_large_pictures_are_shown_smaller():
-    found = told(Finding("", made_attribution((200, 2560), n=15)))
+    found = explanation_data(Explanation("", made_attribution((200, 2560), n=15)))
     assert (found["width"], found["height"]) == (1280, 100)
     runs = unpack(found["labels"], "<u4").reshape(-1, 2)
     assert runs[:, 1].sum() == 1280 * 100 and set(runs[:, 0]) == set(range(15))
@@ -81,7 +83,7 @@ def test_controls_are_means_over_their_family():
     result = made_result(controls=3)
     image = np.zeros((40, 60, 3), np.uint8)
     made = dataclasses.replace(result.attribution, image=image)
-    random = told(Finding("", made, controls=result.controls))["controls"][0]
+    random = explanation_data(Explanation("", made, controls=result.controls))["controls"][0]
     assert (random["name"], random["orders"]) == ("random", 3)
     along = [
         dataclasses.replace(made, **result.controls[f"random-{i}"]._asdict()) for i in range(3)
@@ -97,18 +99,18 @@ def test_controls_are_means_over_their_family():
 
 def test_no_text_can_leave_its_place():
     made = made_attribution(answer=HOSTILE, prompt=HOSTILE[0], model="</title><b>")
-    content = page([Finding("--><script>", made)])
+    content = page_bytes([Explanation("--><script>", made)])
     assert content.isascii()
     assert content.count(b"<script") == 2 and content.count(b"</script") == 2
     assert content.count(b"<img") == 1 and b"</title><b>" not in content
-    (found,) = data_of(content)["findings"]
+    (found,) = data_of(content)["explanations"]
     # Texts survive as they are, a lone surrogate too.
     assert found["prompt"] == HOSTILE[0] and found["answer"] == "".join(HOSTILE[:-1])
-    assert found["tokens"][2]["text"] == "\ud800"
+    assert found["chips"][2]["text"] == "\ud800"
 
 
 def test_the_policy_admits_this_script_and_this_style_alone():
-    content = page([Finding("", made_attribution())])
+    content = page_bytes([Explanation("", made_attribution())])
     (policy,) = re.findall(rb'Content-Security-Policy" content="([^"]*)"', content)
     (script,) = re.findall(rb"<script>(.*?)</script>", content, re.DOTALL)
     (style,) = re.findall(rb"<style>(.*?)</style>", content, re.DOTALL)
@@ -135,7 +137,7 @@ def test_a_page_of_a_photograph_is_small():
     made = made_attribution(
         (480, 640), answer=answer, image=image, labels=labels.astype(np.int32)
     )
-    assert len(page([Finding("", made)])) < 5e6
+    assert len(page_bytes([Explanation("", made)])) < 5e6
 
 
 def test_a_notebook_shows_the_page_in_a_frame():
@@ -143,7 +145,7 @@ def test_a_notebook_shows_the_page_in_a_frame():
     shown = made._repr_html_()
     (held,) = re.findall(r'srcdoc="([^"]*)"', shown)
     assert 'sandbox="allow-scripts"' in shown
-    expected = page([Finding("attribution", made)]).decode()
+    expected = page_bytes([Explanation("attribution", made)]).decode()
     # The page within the attribute is escaped once more.
     assert html.unescape(held).split("<script")[1] == expected.split("<script")[1]
     assert dataclasses.replace(made, image=None)._repr_html_() is None
@@ -152,12 +154,12 @@ def test_a_notebook_shows_the_page_in_a_frame():
 def test_several_findings_and_several_ways_to_name_them(tmp_path):
     made = made_attribution()
     made.save(tmp_path / "fast")
-    report([made, tmp_path / "fast", Finding("third", made)], tmp_path / "page.html")
-    found = data_of((tmp_path / "page.html").read_bytes())["findings"]
+    report([made, tmp_path / "fast", Explanation("third", made)], tmp_path / "page.html")
+    found = data_of((tmp_path / "page.html").read_bytes())["explanations"]
     assert [one["name"] for one in found] == ["exact", "fast", "third"]
     assert [path.name for path in tmp_path.iterdir() if path.name[0] == "."] == []
     made.report(tmp_path / "page.html")
-    assert len(data_of((tmp_path / "page.html").read_bytes())["findings"]) == 1
+    assert len(data_of((tmp_path / "page.html").read_bytes())["explanations"]) == 1
 
 
 def diagnosis(folder, **changes):
@@ -170,7 +172,7 @@ def diagnosis(folder, **changes):
 
 
 def test_a_diagnosis_is_told_with_its_answers(tmp_path):
-    found = told(read_finding(diagnosis(tmp_path / "d")))["diagnosis"]
+    found = explanation_data(read_explanation(diagnosis(tmp_path / "d")))["diagnosis"]
     assert found["kept"] == 15 and found["right"] == [True] * 16 + [False] * 9
     assert found["after"] == "No, none." and found["label"] == "No"
 
@@ -180,7 +182,7 @@ def test_a_diagnosis_is_told_with_its_answers(tmp_path):
 )
 def test_a_damaged_diagnosis_is_named(changes, tmp_path):
     with pytest.raises(InputError, match=r"answers\.json is damaged"):
-        read_finding(diagnosis(tmp_path / "d", **changes))
+        read_explanation(diagnosis(tmp_path / "d", **changes))
 
 
 def run_of(folder, results):
@@ -196,7 +198,7 @@ def run_of(folder, results):
 def test_a_result_of_a_run_brings_controls_and_answers(tmp_path):
     made = made_result(kind="presence", answers=corrected_from(4), controls=1)
     out = run_of(tmp_path / "run", [made])
-    found = read_finding(out / "items" / "kite-0")
+    found = read_explanation(out / "items" / "kite-0")
     assert found.label == "No" and found.answers == made.answers
     assert set(found.controls) == {"random-0", "matched-0", "area"}
     assert found.attribution.image is not None
@@ -230,7 +232,7 @@ def test_a_run_has_an_index_and_a_page_an_item(tmp_path):
     for folder, ending in (("items", ".html"), ("thumbnails", ".jpg")):
         held = {path.name for path in (tmp_path / "pages" / folder).iterdir()}
         assert held == {f"a{ending}", f"b <i>{ending}"}
-    (held,) = data_of((tmp_path / "pages" / "items" / "a.html").read_bytes())["findings"]
+    (held,) = data_of((tmp_path / "pages" / "items" / "a.html").read_bytes())["explanations"]
     assert held["diagnosis"]["kept"] == 3
 
     # Pages are replaced as a whole; anything else is left alone.
@@ -245,7 +247,7 @@ def test_a_run_has_an_index_and_a_page_an_item(tmp_path):
 def test_what_cannot_be_reported_is_refused(tmp_path):
     made = made_attribution()
     without = dataclasses.replace(made, image=None)
-    with pytest.raises(InputError, match="without its image: give the picture"):
+    with pytest.raises(InputError, match="without its image: give the image"):
         report(without, tmp_path / "page.html")
     with pytest.raises(InputError, match=r"must end in \.html"):
         report(made, tmp_path / "page.png")

@@ -18,8 +18,8 @@ from PIL import Image
 import eagle_jax
 from eagle_jax import demo
 from eagle_jax.live.session import Session
-from eagle_jax.reports.page import Finding, report
-from eagle_jax.reports.page.run_pages import Entry, index_page
+from eagle_jax.reports.page import Explanation, report
+from eagle_jax.reports.page.run_pages import IndexEntry, index_page
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no Chromium: apt-get install chromium"
@@ -109,11 +109,11 @@ def inside(labels):
     ]
 
 
-def at(page, finding, region):
+def at(page, explanation, region):
     """Where a region of the picture is on the screen."""
     box = page.locator("canvas").first.bounding_box()
-    height, width = finding.labels.shape
-    row, column = inside(finding.labels)[region]
+    height, width = explanation.labels.shape
+    row, column = inside(explanation.labels)[region]
     return (
         box["x"] + (column + 0.5) / width * box["width"],
         box["y"] + (row + 0.5) / height * box["height"],
@@ -158,7 +158,7 @@ def test_a_click_shows_where_a_word_comes_from(open_page, tmp_path):
     said = page.locator(".caption").inner_text()
     blank, full = made.insertion[0, 1:3].mean(), made.deletion[0, 1:3].mean()
     assert "\u201chalf-open\u201d" in said
-    assert f"{blank:.2f} on a blank picture, {full:.2f} on the whole one" in said
+    assert f"{blank:.2f} on a blank image, {full:.2f} on the whole image" in said
 
     chips.nth(3).click(modifiers=["Shift"])
     assert chosen(settled(page)) == ["half", "-open", "red"]
@@ -200,6 +200,49 @@ def test_a_region_tells_its_rank_and_its_tokens(open_page, tmp_path):
     assert settled(page).locator(".reading").inner_text() == said
     # Its outline is drawn.
     assert (overlay(page)[made.labels == region][:, :3] == (255, 216, 74)).all(axis=1).any()
+
+
+def test_a_character_split_over_tokens_is_one_chip(open_page, tmp_path):
+    answer = ("A", " \ufffd", "\ufffd", "\ufffd", " kite", ".")
+    made = dataclasses.replace(made_attribution(answer=answer), answer="A \U0001f600 kite.")
+    page = settled(open_page(reported(tmp_path / "a.html", made)))
+    assert page.locator(".chip .text").all_inner_texts() == ["A", "\U0001f600", "kite", "."]
+    chip = page.locator(".chip").nth(1)
+    assert chip.locator(".bar").count() == 3 and page.locator(".bar").count() == 6
+    lines = [
+        f"token {i}: probability {made.deletion[0, i]:.3f}, reliance {made.reliance[i]:.3f}"
+        for i in (1, 2, 3)
+    ]
+    assert chip.get_attribute("title") == "\n".join(lines)
+    levels = chip.locator(".part").evaluate_all(
+        "(parts) => parts.map((part) => parseFloat(part.style.getPropertyValue('--level')))"
+    )
+    low, high = made.reliance.min(), made.reliance.max()
+    expected = np.abs((made.reliance[1:4] - low) / (high - low) - 0.5) * 130
+    np.testing.assert_allclose(levels, expected, atol=1)
+    chip.click()
+    assert chosen(settled(page)) == ["\U0001f600"]
+    values = gains(made, [1, 2, 3])
+    check_map(page, made, values / np.abs(values).max())
+    assert "\u201c\U0001f600\u201d: mean probability" in page.locator(".caption").inner_text()
+
+
+@pytest.mark.parametrize("fill", ["black", "mean", "image"])
+def test_hidden_regions_show_the_fill(open_page, tmp_path, fill):
+    made = made_attribution()
+    # Drawn in few colours, so that the page holds it without loss.
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    pixels[:, ::2], pixels[::3] = (10, 200, 30), (250, 0, 90)
+    made = dataclasses.replace(made, fill=pixels if fill == "image" else fill)
+    page = open_page(reported(tmp_path / "a.html", made))
+    page.get_by_text("Without these", exact=True).click()
+    page.get_by_role("slider").fill("4")
+    hidden = np.isin(made.labels, made.order[:4])
+    until(lambda: (overlay(page)[hidden, 3] == 255).all())
+    mean = made.image.mean(axis=(0, 1)).round().astype(int)
+    expected = {"black": [0, 0, 0], "mean": mean, "image": pixels[hidden]}[fill]
+    shown = overlay(page)
+    assert (shown[hidden, :3] == expected).all() and not shown[~hidden, 3].any()
 
 
 def test_a_finger_marks_a_region_and_chooses_a_word(open_page, tmp_path):
@@ -337,10 +380,10 @@ def test_a_diagnosis_is_dragged_until_the_answer_turns(open_page, tmp_path):
     made = made_result(kind="presence", answers=corrected_from(15), controls=1)
     image = np.full((40, 60, 3), 90, np.uint8)
     attribution = dataclasses.replace(made.attribution, image=image)
-    finding = Finding(
+    explanation = Explanation(
         "wrong", attribution, "No", made.answers, "No, there is none.", made.controls
     )
-    page = open_page(reported(tmp_path / "a.html", finding))
+    page = open_page(reported(tmp_path / "a.html", explanation))
     now = page.locator(".now")
     assert "With all regions it answers: \u201cYes, it is.\u201d" in now.inner_text()
     page.get_by_role("slider").fill("16")
@@ -363,8 +406,8 @@ def test_what_speaks_against_an_answer_is_said_and_shown(open_page, tmp_path):
         insertion=falling,
         deletion=falling[::-1].copy(),
     )
-    finding = Finding("wrong", made, "No", ("No",) * 12 + ("Yes",))
-    page = open_page(reported(tmp_path / "a.html", finding))
+    explanation = Explanation("wrong", made, "No", ("No",) * 12 + ("Yes",))
+    page = open_page(reported(tmp_path / "a.html", explanation))
     values = gains(made, [0])
     assert (values < 0).all()
     check_map(page, made, values / np.abs(values).max())
@@ -391,12 +434,14 @@ def test_texts_stay_texts(open_page, tmp_path):
         " \ud800",
     )
     made = made_attribution(answer=hostile, prompt="<b onmouseover=window.hacked=1>x</b>" * 3)
-    finding = Finding("</h2><script>window.hacked=1</script>", made, "No", hostile[:1] * 13)
-    page = settled(open_page(reported(tmp_path / "a.html", finding, finding)))
+    explanation = Explanation(
+        "</h2><script>window.hacked=1</script>", made, "No", hostile[:1] * 13
+    )
+    page = settled(open_page(reported(tmp_path / "a.html", explanation, explanation)))
     assert page.evaluate("window.hacked") is None
     chips = [chip.inner_text() for chip in page.locator(".chip .text").all()][:3]
     assert chips == [hostile[0], hostile[1].strip(), "\ud800"]
-    assert page.locator("h2").first.inner_text() == finding.name
+    assert page.locator("h2").first.inner_text() == explanation.name
     assert page.locator("script").count() == 2 and page.locator("main b").count() == 0
 
 
@@ -412,7 +457,7 @@ def index(tmp_path, open_page):
     rng = np.random.default_rng(0)
     values = rng.random(130)
     entries = [
-        Entry(
+        IndexEntry(
             name=f"item {i:03} <b>",
             kind="word",
             prompt="Is there a cat?" if i % 2 else "Describe it.",
@@ -423,7 +468,7 @@ def index(tmp_path, open_page):
         for i in range(130)
     ]
     means = [{"kind": "word", "items": 130, "measures": {"insertion_auc": [0.5, 0.4, 0.6]}}]
-    entries.append(Entry("broken", "failure", problem="line 3: no such image"))
+    entries.append(IndexEntry("broken", "failure", problem="line 3: no such image"))
     (tmp_path / "items").mkdir()
     (tmp_path / "items" / "item 000 <b>.html").write_text("<h1>The item</h1>")
     content = io.BytesIO()
@@ -547,7 +592,7 @@ def test_drop_ask_click_and_watch(open_page, live, session, tmp_path):
     )
     caption = page.locator(".caption").inner_text()
     blank, full = alone.insertion[0, 0], alone.deletion[0, 0]
-    assert f"{blank:.2f} on a blank picture, {full:.2f} on the whole one" in caption
+    assert f"{blank:.2f} on a blank image, {full:.2f} on the whole image" in caption
     with page.expect_download() as download:
         page.locator("#download").click()
     kept = tmp_path / "kept.html"
@@ -563,7 +608,7 @@ def test_drop_ask_click_and_watch(open_page, live, session, tmp_path):
 
 def test_cancel_ends_a_search_and_the_page_goes_on(open_page, live, session):
     page = open_page(live)
-    page.get_by_role("button", name="Try the demo picture").click()
+    page.get_by_role("button", name="Try the demo image").click()
     boat = page.locator(".chip", has_text="boat")
     boat.wait_for()
     with held(session):
@@ -579,7 +624,7 @@ def test_cancel_ends_a_search_and_the_page_goes_on(open_page, live, session):
 def test_two_people_wait_for_each_other(open_page, live, session):
     pages = [open_page(live), open_page(live)]
     for page in pages:
-        page.get_by_role("button", name="Try the demo picture").click()
+        page.get_by_role("button", name="Try the demo image").click()
         page.locator(".chip", has_text="fish").wait_for()
     with held(session) as gate:
         pages[0].locator(".chip", has_text="fish").click()
@@ -601,8 +646,8 @@ def test_what_cannot_be_used_is_said_in_one_line(browser, live, tmp_path):
     page.locator("#file").set_input_files(tmp_path / "no.png")
     until(lambda: "not an image file" in page.locator(".status").inner_text())
     page.get_by_role("button", name="Ask", exact=True).click()
-    assert page.locator(".status").inner_text() == "Drop a picture first."
-    page.get_by_role("button", name="Try the demo picture").click()
+    assert page.locator(".status").inner_text() == "Drop an image first."
+    page.get_by_role("button", name="Try the demo image").click()
     page.locator(".chip").first.wait_for()
     page.locator("#question").fill("long " * 20_000)
     page.get_by_role("button", name="Ask", exact=True).click()

@@ -127,6 +127,8 @@ def test_folders_of_earlier_schemas_still_load(tmp_path):
         arrays = {"target" if name == "positions" else name: held[name] for name in held}
     reseal(it, lambda record: record.update(schema=2), arrays)
     assert Attribution.load(it) == make(options={"search": "exact"})
+    reseal(it, lambda record: record.pop("fill"))
+    assert Attribution.load(it).fill == "black"
     reseal(it, _as_first_schema)
     assert Attribution.load(it) == make(options={"search": "exact"})
 
@@ -134,6 +136,47 @@ def test_folders_of_earlier_schemas_still_load(tmp_path):
 def _as_first_schema(record):
     del record["method"], record["options"]
     record |= {"schema": 1, "search": "exact"}
+
+
+def test_what_is_printed_is_short():
+    it = make(answer=(" A very", " long", " answer " * 30, "<|im_end|>"))
+    assert str(it) == it.summary()
+    assert len(repr(it)) < 200 and "\n" not in repr(it)
+    assert repr(it).startswith("<Attribution of 'A very long answer answer")
+    assert "6 of 6 regions of a 17 x 13 image in order, exact, 42 forwards" in repr(it)
+
+
+@pytest.mark.parametrize("name", ["mean", "blur"])
+def test_the_name_of_a_fill_is_saved(tmp_path, name):
+    it = make(fill=name)
+    it.save(tmp_path / "out")
+    assert Attribution.load(tmp_path / "out") == it != make()
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(FILES)
+    assert f"fill        {name}" in it.summary() and "fill  " not in make().summary()
+
+
+def test_an_image_as_fill_is_saved_beside_the_image(tmp_path):
+    it = make(fill=np.random.default_rng(3).integers(0, 256, (13, 17, 3), dtype=np.uint8))
+    it.save(tmp_path / "out")
+    assert sorted(os.listdir(tmp_path / "out")) == sorted([*FILES, "fill.png"])
+    assert Attribution.load(tmp_path / "out") == it
+    assert it != make() and make() != it and "fill        an image" in it.summary()
+    it.save(tmp_path / "small", image=False)
+    np.testing.assert_array_equal(Attribution.load(tmp_path / "small").fill, it.fill)
+    make().save(tmp_path / "out")
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(FILES)
+
+    it.save(tmp_path / "out")
+    reseal(tmp_path / "out", lambda record: record.update(fill="fog"))
+    with pytest.raises(InputError, match="fill must be black, mean, blur or an image"):
+        Attribution.load(tmp_path / "out")
+    it.save(tmp_path / "out")
+    Image.fromarray(it.fill[::-1]).save(tmp_path / "out" / "fill.png")
+    with pytest.raises(InputError, match="fill.png is damaged"):
+        Attribution.load(tmp_path / "out")
+    (tmp_path / "out" / "fill.png").unlink()
+    with pytest.raises(InputError, match="fill.png"):
+        Attribution.load(tmp_path / "out")
 
 
 def test_auc_of_constant_curves_is_the_constant():
@@ -171,6 +214,7 @@ def test_counterfactual_targets_are_named_in_the_summary():
         ({"answer_ids": np.arange(4, dtype=np.int32)}, "answer_ids"),
         ({"seconds": math.nan}, "seconds"),
         ({"heat": np.zeros((13, 16), np.float32)}, "heat must be float32 of shape"),
+        ({"fill": np.zeros((13, 16, 3), np.uint8)}, "fill must be uint8 of shape"),
         ({"options": {"layers": [1]}}, "options must be texts"),
     ],
 )
@@ -339,7 +383,7 @@ def test_resealed_arrays_are_still_checked(tmp_path):
         assert "\n" not in str(error.value)
     folder = _saved(it, tmp_path / "image")
     reseal(folder, image=it.image[:-1])
-    with pytest.raises(InputError, match="RGB picture"):
+    with pytest.raises(InputError, match="RGB image"):
         Attribution.load(folder)
 
 

@@ -36,21 +36,21 @@ def document(
     styles: Sequence[str],
     policy: str = "img-src data:",
 ) -> bytes:
-    """One page.
+    """An HTML page.
 
-    Its security policy admits this script and these styles by their digests and nothing
-    else, so that no text in it can become a program.
+    Its security policy admits the script and the styles by their digests and nothing else, so
+    that no text in the page can become a program.
 
     Args:
-      title: of the page, as text.
-      body: HTML that the script fills or replaces; texts in it escaped by `escape`.
+      title: title of the page, as text.
+      body: HTML that the script fills or replaces, with all texts escaped by `escape`.
       data: JSON values for the script.
-      scripts: names of files in `assets/`, joined in this order.
-      styles: the same for styles.
+      scripts: names of script files in `assets/`, joined in this order.
+      styles: names of style sheets in `assets/`, joined in this order.
       policy: what else may be loaded, as in a Content-Security-Policy.
 
     Returns:
-      The file: ASCII, with character references and escapes for everything else.
+      The file in ASCII, with character references and escapes for everything else.
     """
     script = '"use strict";\n(() => {\n' + "\n".join(map(_asset, scripts)) + "})();\n"
     style = "\n".join(map(_asset, styles))

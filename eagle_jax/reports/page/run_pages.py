@@ -19,8 +19,9 @@ from eagle_jax.files import new_folder, require_writable
 from eagle_jax.metrics.hallucination import yes_or_no
 from eagle_jax.metrics.statistics import Interval
 from eagle_jax.reports.page.document import document
-from eagle_jax.reports.page.findings import Finding, mapped_picture, of_result, packed
-from eagle_jax.reports.page.report import page
+from eagle_jax.reports.page.explanations import Explanation, explanation_of
+from eagle_jax.reports.page.page_data import mapped_image, packed
+from eagle_jax.reports.page.report import page_bytes
 from eagle_jax.results.measures import MEASURES, Row
 from eagle_jax.results.run_folder import Result, read_result
 
@@ -29,18 +30,17 @@ INDEX, PAGES, THUMBNAILS = "index.html", "items", "thumbnails"
 _THUMBNAIL, _TEXT = 112, 240
 
 
-class Entry(NamedTuple):
+class IndexEntry(NamedTuple):
     """A line of the index.
 
     Attributes:
-      name: of the item.
-      kind: "word", "sentence" or "presence", or "failure" of an item without a result.
-      prompt: the question, cut.
-      answer: the answer, cut.
-      wrong: whether the answer to a question by Yes or No is wrong; None where that is not
-        known.
-      problem: why there is no page of it; empty where there is one.
-      values: its measures by name.
+      name: name of the item.
+      kind: "word", "sentence" or "presence", or "failure" for an item without a result.
+      prompt: start of the question.
+      answer: start of the answer.
+      wrong: whether the answer to a question by Yes or No is wrong; None if that is not known.
+      problem: why the item has no page; empty if it has a page.
+      values: measures of the item, by name.
     """
 
     name: str
@@ -54,23 +54,23 @@ class Entry(NamedTuple):
 
 def report_run(
     run: str | os.PathLike, out: str | os.PathLike, progress: bool = False
-) -> list[Entry]:
-    """Writes a folder of pages about a run: index.html, and a page and a thumbnail an item.
+) -> list[IndexEntry]:
+    """Writes pages about a run: index.html, and for each item a page and a thumbnail.
 
     Args:
       run: folder of the run.
-      out: folder of the pages; missing, empty, or with earlier pages, which are replaced.
+      out: folder of the pages: missing, empty, or with earlier pages, which are replaced.
       progress: show a progress bar.
 
     Returns:
-      The lines of the index; one with a ``problem`` has no page.
+      The lines of the index; an item whose line has a ``problem`` has no page.
 
     Raises:
-      InputError: the run holds no result that can be read, or the folder holds something
-        else or cannot be written.
+      InputError: the run holds no result that can be read, or the folder of the pages holds
+        something else or cannot be written.
     """
     run, out = Path(run), Path(out)
-    _require_room(out)
+    _require_free(out)
     evaluation = evaluate(run, progress=progress)
     rows = [row for group in evaluation.groups.values() for row in group.rows]
     with new_folder(out) as folder:
@@ -81,35 +81,35 @@ def report_run(
             for row in tqdm(rows, unit="page", desc="pages", disable=not progress)
         ]
         for name, why in (*evaluation.damaged, *evaluation.failed):
-            entries.append(Entry(name, "failure", problem=_cut(why)))
+            entries.append(IndexEntry(name, "failure", problem=_cut(why)))
         content = index_page(f"{run.resolve().name}", entries, _means(evaluation))
         (folder / INDEX).write_bytes(content)
     return entries
 
 
-def index_page(name: str, entries: Iterable[Entry], means: list[dict[str, Any]]) -> bytes:
+def index_page(name: str, entries: Iterable[IndexEntry], means: list[dict[str, Any]]) -> bytes:
     """The index: one file that refers to the pages and thumbnails beside it.
 
     Args:
-      name: of the run.
-      entries: its items.
-      means: mean and interval of each measure, by kind of item.
+      name: name of the run.
+      entries: lines of the index.
+      means: mean and interval of each measure, for each kind of item.
     """
     entries = list(entries)
     columns = {
-        key: packed(np.array([one.values.get(key, math.nan) for one in entries]), "<f4")
+        key: packed(np.array([entry.values.get(key, math.nan) for entry in entries]), "<f4")
         for key in MEASURES
-        if any(key in one.values for one in entries)
+        if any(key in entry.values for entry in entries)
     }
     data = {
         "name": name,
-        "names": [one.name for one in entries],
-        "links": [quote(os.fsencode(one.name)) for one in entries],
-        "kinds": [one.kind for one in entries],
-        "prompts": [one.prompt for one in entries],
-        "answers": [one.answer for one in entries],
-        "wrong": [one.wrong for one in entries],
-        "problems": [one.problem for one in entries],
+        "names": [entry.name for entry in entries],
+        "links": [quote(os.fsencode(entry.name)) for entry in entries],
+        "kinds": [entry.kind for entry in entries],
+        "prompts": [entry.prompt for entry in entries],
+        "answers": [entry.answer for entry in entries],
+        "wrong": [entry.wrong for entry in entries],
+        "problems": [entry.problem for entry in entries],
         "measures": [
             {"key": key, "title": MEASURES[key].title, "better": MEASURES[key].better}
             for key in columns
@@ -122,17 +122,17 @@ def index_page(name: str, entries: Iterable[Entry], means: list[dict[str, Any]])
         body=f"<main></main><noscript><h1>{escape(name)}</h1><p>The pages of the items are in "
         f"the folder {PAGES}; this list of them needs scripts switched on.</p></noscript>",
         data=data,
-        scripts=("elements.js", "finding.js", "index.js"),
+        scripts=("elements.js", "explanation.js", "index.js"),
         styles=("colours.css", "index.css"),
         # Not every browser counts the folder of a file from disk as its own site.
         policy="img-src 'self' file: data:",
     )
 
 
-def _write_item(run: Path, row: Row, folder: Path) -> Entry:
+def _write_item(run: Path, row: Row, folder: Path) -> IndexEntry:
     result = read_result(run, row.name)
     answer = result.attribution.answer
-    entry = Entry(
+    entry = IndexEntry(
         name=row.name,
         kind=row.kind,
         prompt=_cut(row.prompt),
@@ -141,11 +141,11 @@ def _write_item(run: Path, row: Row, folder: Path) -> Entry:
         values=row.values,
     )
     try:
-        finding = of_result(result)
+        explanation = explanation_of(result)
     except InputError as error:
         return entry._replace(problem=reason(error, _TEXT))
-    (folder / PAGES / f"{row.name}.html").write_bytes(page([finding]))
-    (folder / THUMBNAILS / f"{row.name}.jpg").write_bytes(_thumbnail(finding))
+    (folder / PAGES / f"{row.name}.html").write_bytes(page_bytes([explanation]))
+    (folder / THUMBNAILS / f"{row.name}.jpg").write_bytes(_thumbnail(explanation))
     return entry
 
 
@@ -154,10 +154,10 @@ def _is_wrong(result: Result) -> bool | None:
     return None if label is None else yes_or_no(result.attribution.answer) != label
 
 
-def _thumbnail(finding: Finding) -> bytes:
+def _thumbnail(explanation: Explanation) -> bytes:
     content = io.BytesIO()
-    picture = mapped_picture(finding.attribution, _THUMBNAIL)
-    Image.fromarray(picture).save(content, format="jpeg", quality=80)
+    image = mapped_image(explanation.attribution, _THUMBNAIL)
+    Image.fromarray(image).save(content, format="jpeg", quality=80)
     return content.getvalue()
 
 
@@ -177,7 +177,7 @@ def _means(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def _ends(value: Interval) -> list[float]:
-    """The interval; nothing where a single item has none."""
+    """The bounds of the interval, which a single item does not have."""
     return [value.low, value.high] if math.isfinite(value.low) else []
 
 
@@ -186,7 +186,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= _TEXT else text[: _TEXT - 1] + "\u2026"
 
 
-def _require_room(out: Path) -> None:
+def _require_free(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"cannot write {out}: it is a file; choose a new folder")
     held = {path.name for path in out.iterdir()} if out.exists() else set()

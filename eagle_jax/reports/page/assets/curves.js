@@ -1,4 +1,4 @@
-// Probability against the share of the picture that is shown or gone, to be dragged along.
+// Probability against the fraction of the image that is shown or removed, to be dragged along.
 
 const PLOT = { width: 400, height: 230, left: 36, right: 24, top: 12, bottom: 38 };
 
@@ -18,7 +18,7 @@ function curveView(onarea) {
       svg("text", { x: x(tick), y: height - bottom + 16, "text-anchor": "middle" },
         `${100 * tick} %`),
     ]),
-    svg("text", { x: x(0.5), y: height - 4, "text-anchor": "middle" }, "share of the picture"),
+    svg("text", { x: x(0.5), y: height - 4, "text-anchor": "middle" }, "fraction of the image"),
     lines, cursor);
 
   const areaAt = (event) => {
@@ -34,29 +34,29 @@ function curveView(onarea) {
     if (view.hasPointerCapture(event.pointerId)) onarea(areaAt(event));
   });
 
-  view.draw = (finding, chosen, mode, step) => {
-    const picked = chosen ?? everyTarget(finding), count = targets(finding);
-    const drawn = [];
-    for (const control of finding.controls) {
+  view.draw = (explanation, chosen, mode, step) => {
+    const picked = chosen ?? everyTarget(explanation), count = targets(explanation);
+    const paths = [];
+    for (const control of explanation.controls) {
       const grid = Array.from({ length: control.insertion.length / count },
         (_, i) => i / (control.insertion.length / count - 1));
       for (const kind of ["insertion", "deletion"])
-        drawn.push(svg("path", { class: `control ${kind}`,
+        paths.push(svg("path", { class: `control ${kind}`,
           d: path(grid, meanCurve(control[kind], count, picked)) },
           svg("title", {}, `${kind} along ${control.name} orders`)));
     }
     if (chosen !== null && chosen.length > 1 && chosen.length <= 12)
       for (const target of chosen)
         for (const kind of ["insertion", "deletion"])
-          drawn.push(svg("path", { class: `single ${kind}`,
-            d: path(finding.area, meanCurve(finding[kind], count, [target])) }));
-    const shown = meanCurve(finding.insertion, count, picked);
-    const hidden = meanCurve(finding.deletion, count, picked);
-    drawn.push(
-      svg("path", { class: "deletion", d: path(finding.area, hidden) }),
-      svg("path", { class: "insertion", d: path(finding.area, shown) }));
-    lines.replaceChildren(...drawn);
-    const at = x(finding.area[step]);
+          paths.push(svg("path", { class: `single ${kind}`,
+            d: path(explanation.area, meanCurve(explanation[kind], count, [target])) }));
+    const shown = meanCurve(explanation.insertion, count, picked);
+    const hidden = meanCurve(explanation.deletion, count, picked);
+    paths.push(
+      svg("path", { class: "deletion", d: path(explanation.area, hidden) }),
+      svg("path", { class: "insertion", d: path(explanation.area, shown) }));
+    lines.replaceChildren(...paths);
+    const at = x(explanation.area[step]);
     const dot = (kind, values) =>
       svg("circle", { class: kind, cx: at, cy: y(values[step]), r: 5 });
     cursor.replaceChildren(
@@ -64,7 +64,7 @@ function curveView(onarea) {
       ...(mode === "without" ? [] : [dot("insertion", shown)]),
       ...(mode === "only" ? [] : [dot("deletion", hidden)]));
     view.setAttribute("aria-label",
-      `At ${percent(finding.area[step])} of the picture: probability ${shown[step].toFixed(2)} `
+      `At ${percent(explanation.area[step])} of the image: probability ${shown[step].toFixed(2)} `
       + `with only these regions shown, ${hidden[step].toFixed(2)} with them removed`);
   };
   return view;

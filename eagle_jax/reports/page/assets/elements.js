@@ -18,11 +18,11 @@ const el = (tag, attributes = {}, ...children) =>
 const svg = (tag, attributes = {}, ...children) =>
   make(document.createElementNS(SVG, tag), attributes, children);
 
-const percent = (share) => (share < 0.0995 ? (100 * share).toFixed(1) : (100 * share).toFixed(0)) + " %";
+const percent = (fraction) => (100 * fraction).toFixed(fraction < 0.0995 ? 1 : 0) + " %";
 const plural = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
 const quoted = (text) => `\u201c${text}\u201d`;
 
-// A set of choices of which one holds, as radio buttons that look like one switch.
+// Radio buttons that look like a switch.
 function choices(legend, options, value, onchange) {
   const name = `choice-${++choices.count}`;
   const inputs = options.map(([key, text, title]) =>

@@ -7,7 +7,7 @@ const FIRST = ["insertion_auc", "deletion_auc", "gain_over_random", "correction"
 const data = JSON.parse(document.getElementById("data").textContent);
 const columns = Object.fromEntries(
   Object.entries(data.columns).map(([key, text]) => [key, unpack(text, Float32Array)]));
-const measureOf = (key) => data.measures.find((one) => one.key === key);
+const measureOf = (key) => data.measures.find((measure) => measure.key === key);
 const leadingMeasures = FIRST.map(measureOf).filter(Boolean).slice(0, 4);
 const searchable = data.names.map((name, i) =>
   `${name}\n${data.prompts[i]}\n${data.answers[i]}\n${data.problems[i]}`.toLowerCase());
@@ -28,7 +28,7 @@ const FILTERS = {
 for (const { kind } of data.means)
   FILTERS[kind] = [`kind: ${kind}`, (i) => data.kinds[i] === kind];
 
-// The leading measures, and the one that the items are sorted by.
+// The leading measures, and the measure that the items are sorted by.
 const shownMeasures = () =>
   [...new Set([...leadingMeasures, measureOf(state.sort)])].filter(Boolean);
 
@@ -108,7 +108,7 @@ function histogram(items) {
       onclick: () => choose(bin),
       onkeydown: (event) => { if (event.key === "Enter" || event.key === " ") {
         event.preventDefault(); choose(bin); } } },
-      svg("rect", { class: "room", x: bin * wide, y: 0, width: wide, height: 105 }),
+      svg("rect", { class: "slot", x: bin * wide, y: 0, width: wide, height: 105 }),
       svg("rect", { x: bin * wide + 1, y: 105 - 100 * count / most, width: wide - 2,
         height: 100 * count / most }),
       svg("title", {}, `${count} items from ${edge(bin)} to ${edge(bin + 1)}`))),
@@ -136,7 +136,7 @@ function draw() {
   const first = state.page * PAGE, last = Math.min(items.length, first + PAGE);
   table.replaceChildren(
     el("thead", {}, el("tr", {}, el("td"), heading("name", "item"), heading("prompt", "asked"),
-      heading("answer", "answer"), shownMeasures().map((one) => heading(one.key, one.title)))),
+      heading("answer", "answer"), shownMeasures().map(({ key, title }) => heading(key, title)))),
     el("tbody", {}, items.slice(first, last).map(line)));
   count.textContent = items.length === 0 ? "No item matches."
     : `Items ${first + 1} to ${last} of ${items.length.toLocaleString("en")}`;
@@ -167,8 +167,8 @@ function meansTable() {
   return el("details", { class: "means", open: innerWidth > 760 }, el("summary", {}, "Means with 95 % intervals"),
     el("div", { class: "wide" }, el("table", {},
       el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "items"),
-        leadingMeasures.map((one) => el("th", { scope: "col" }, one.title
-          + (one.better ? ` (${one.better} is better)` : ""))))),
+        leadingMeasures.map(({ title, better }) => el("th", { scope: "col" }, title
+          + (better ? ` (${better} is better)` : ""))))),
       el("tbody", {}, data.means.map((group) => el("tr", {},
         el("th", { scope: "row" }, `${group.kind}: ${group.items}`),
         leadingMeasures.map(({ key }) => {
@@ -180,7 +180,7 @@ function meansTable() {
 
 document.querySelector("main").append(
   el("h1", {}, data.name),
-  el("p", { class: "lead" }, `${plural(data.names.length, "item")}. Choose one to see what each `
+  el("p", { class: "lead" }, `${plural(data.names.length, "item")}. Choose an item to see what each `
     + "word of its answer rests on."),
   meansTable(),
   el("div", { class: "tools" },

@@ -1,12 +1,12 @@
-// The live page: a picture, a question, and a search to be watched.
+// The live page: an image, a question, and a search to be watched.
 
 const about = JSON.parse(document.getElementById("data").textContent);
 const main = document.querySelector("main");
-const live = { picture: null, reading: null, question: null, answered: null, asked: null, running: null };
+const live = { image: null, reading: null, question: null, answered: null, asked: null, running: null };
 const panels = [];
 const history = new Map();
 
-// An answer of the server that is none of its refusals.
+// The answer of the server; an error if it refuses.
 async function reach(path, body, signal = null) {
   const response = await fetch(path, { method: "POST", body, signal }).catch((error) => {
     throw error.name === "AbortError" ? error : new Error("The server cannot be reached.");
@@ -18,7 +18,7 @@ async function reach(path, body, signal = null) {
 
 const post = async (path, body) => (await reach(path, body)).json();
 
-// Errors of the server and of the network as one line on the page.
+// Errors of the server and of the network as a line on the page.
 async function trying(text, work) {
   tell(text, true);
   try {
@@ -38,8 +38,8 @@ function tell(text, busy = false, wrong = false) {
 
 async function take(file) {
   if (!file) return;
-  live.reading = trying("Reading the picture \u2026", async () => {
-    live.picture = (await post("/images", file)).image;
+  live.reading = trying("Reading the image \u2026", async () => {
+    live.image = (await post("/images", file)).image;
     seeThumbnail(URL.createObjectURL(file), file.name);
     question.focus();
   });
@@ -53,46 +53,46 @@ function seeThumbnail(url, name) {
 }
 
 async function useDemo() {
-  await trying("Fetching the picture \u2026", async () => {
-    live.picture = (await post("/images?demo=1")).image;
+  await trying("Fetching the image \u2026", async () => {
+    live.image = (await post("/images?demo=1")).image;
     question.value = about.prompt;
   });
-  if (live.picture !== null) await ask();
+  if (live.image !== null) await ask();
 }
 
 async function ask() {
-  // A question may be asked while its picture is still on its way.
+  // A question may be asked while its image is still on its way.
   await live.reading;
-  if (live.picture === null) return tell("Drop a picture first.", false, true);
-  if (!question.value.trim()) return tell("Ask something about it.", false, true);
+  if (live.image === null) return tell("Drop an image first.", false, true);
+  if (!question.value.trim()) return tell("Ask something about the image.", false, true);
   cancel();
   const latest = live.asked = Symbol();
   await trying("The model answers \u2026 (the first time its programs are compiled)", async () => {
-    const body = JSON.stringify({ image: live.picture, prompt: question.value });
+    const body = JSON.stringify({ image: live.image, prompt: question.value });
     const found = await post("/questions", body);
     if (live.asked !== latest) return;
     live.question = found.question;
-    live.answered = readFinding(found.finding);
-    seeThumbnail(live.answered.picture, "");
+    live.answered = readExplanation(found.explanation);
+    seeThumbnail(live.answered.image, "");
     show({ ...live.answered }, null);
     if (innerWidth < 760) progress.scrollIntoView();
   });
 }
 
-// Shows a finding in place of the one before.
-function show(finding, number) {
+// Shows an explanation in place of the last.
+function show(explanation, number) {
   shared.mode = "map";
   shared.area = 1;
   shared.chosen.clear();
   shared.hovered = null;
-  panels.splice(0, panels.length, panelView(finding, shared, false, search));
+  panels.splice(0, panels.length, panelView(explanation, shared, false, search));
   shown.replaceChildren(panels[0].element);
-  whole.hidden = finding.order.length > 0
-    && finding.tokens.every((token) => token.scored !== null);
+  whole.hidden = explanation.order.length > 0
+    && explanation.chips.every((chip) => chip.scored.length);
   download.hidden = number === null;
   if (number !== null) download.href = `/reports/${number}`;
   shown.before(tools);
-  player.element.hidden = finding.order.length === 0;
+  player.element.hidden = explanation.order.length === 0;
   redraw();
 }
 
@@ -120,11 +120,11 @@ async function search(positions) {
   }
 }
 
-// The picture with what a search has found so far.
+// The image with the partial result of a search.
 function grow(positions, value) {
   const base = live.answered, found = readSearch(value);
   tell(`Searching: ${found.order.length} of ${base.regions} regions found, `
-    + `${plural(value.forwards, "masked picture")}, ${value.seconds.toFixed(1)} s`, true);
+    + `${plural(value.forwards, "masked image")}, ${value.seconds.toFixed(1)} s`, true);
   bar.max = value.planned ?? base.regions;
   bar.value = value.planned === null ? found.order.length : value.forwards;
   if (found.order.length === 0) return;
@@ -133,32 +133,32 @@ function grow(positions, value) {
     live.running.panel.update({ ...found, forwards, seconds });
     return redraw();
   }
-  const tokens = base.tokens.map((token) => {
-    const place = positions === null ? token.scored : positions.indexOf(token.position);
-    return { ...token, scored: place === null || place < 0 ? null : place };
-  });
-  show({ ...base, ...found, tokens, forwards, seconds }, null);
+  const chips = positions === null ? base.chips : base.chips.map((chip) => ({
+    ...chip,
+    scored: chip.positions.map((position) => positions.indexOf(position)).filter((i) => i >= 0),
+  }));
+  show({ ...base, ...found, chips, forwards, seconds }, null);
   live.running.panel = panels[0];
 }
 
 function finish(key, value) {
-  const finding = readFinding(value.finding);
-  const names = finding.tokens.filter((token) => token.scored !== null);
-  const name = names.length === finding.tokens.length ? "whole answer"
-    : names.map((token) => token.text).join(" ");
-  const entry = { finding, number: value.number, question: live.question, answered: live.answered };
+  const explanation = readExplanation(value.explanation);
+  const scored = explanation.chips.filter((chip) => chip.scored.length);
+  const name = scored.length === explanation.chips.length ? "whole answer"
+    : scored.map((chip) => chip.text).join(" ");
+  const entry = { explanation, number: value.number, question: live.question, answered: live.answered };
   history.set(key, entry);
   past.append(el("li", {}, el("button", { type: "button", onclick: () => recall(entry) },
-    quoted(name.slice(0, 60)), el("small", {}, finding.prompt.slice(0, 80)))));
+    quoted(name.slice(0, 60)), el("small", {}, explanation.prompt.slice(0, 80)))));
   aside.hidden = false;
-  show(finding, value.number);
+  show(explanation, value.number);
 }
 
 function recall(entry) {
   cancel();
   live.question = entry.question;
   live.answered = entry.answered;
-  show(entry.finding, entry.number);
+  show(entry.explanation, entry.number);
 }
 
 function cancel() {
@@ -207,7 +207,7 @@ const question = el("textarea", { id: "question", rows: 1, placeholder: about.pr
 const file = el("input", { type: "file", id: "file", accept: "image/*", class: "unseen",
   onchange: () => take(file.files[0]) });
 const drop = el("label", { class: "drop" }, file, thumbnail,
-  el("span", {}, "Drop a picture here, paste one, or choose a file"));
+  el("span", {}, "Drop an image here, paste an image, or choose a file"));
 const shown = el("div", { class: "panels" });
 const whole = el("button", { type: "button", id: "whole", onclick: () => search(null) },
   "Explain the whole answer");
@@ -226,18 +226,18 @@ document.addEventListener("drop", (event) => {
   take(event.dataTransfer.files[0]);
 });
 document.addEventListener("paste", (event) => {
-  const pasted = [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
+  const pasted = [...event.clipboardData.files].find((entry) => entry.type.startsWith("image/"));
   if (pasted) take(pasted);
 });
 
 main.append(
-  el("header", { class: "top" }, el("h1", {}, "Ask about a picture"),
+  el("header", { class: "top" }, el("h1", {}, "Ask about an image"),
     el("p", {}, `The model ${quoted(about.model)} answers; click a word of its answer to see where `
       + "it comes from.")),
   el("form", { class: "asking", onsubmit: (event) => { event.preventDefault(); ask(); } },
     drop,
     el("div", { class: "prompting" }, el("label", { for: "question" }, "Question"), question,
       el("div", {}, el("button", { type: "submit", class: "main" }, "Ask"),
-        el("button", { type: "button", id: "demo", onclick: useDemo }, "Try the demo picture")))),
+        el("button", { type: "button", id: "demo", onclick: useDemo }, "Try the demo image")))),
   progress,
   shown, aside, player.element);

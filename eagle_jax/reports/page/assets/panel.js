@@ -1,33 +1,33 @@
-// One finding: its picture, its answer, its curves, and how far to trust them.
+// One explanation: its image, its answer, its curves, and how far to trust them.
 //
 // What is chosen is shared by all panels of a page:
 //   mode      "map", "only" (the first regions alone are shown) or "without" (they are gone)
-//   area      share of the picture up to which the order is followed
+//   area      fraction of the image up to which the order is followed
 //   unit      what a click takes: "token", "word" or "sentence"
-//   chosen    positions in the answer, none for all of it, by the answer's tokens
-//   hovered   the same while the pointer rests on a token, else null
+//   chosen    positions in the answer, none for all of it, by the answer's chips
+//   hovered   positions while the pointer rests on a chip, else null
 
-function panelView(finding, shared, several, ask = null) {
+function panelView(explanation, shared, several, ask = null) {
   // Panels of the same answer choose together.
-  const same = finding.tokens.map((token) => token.text).join("\u0000");
+  const same = explanation.chips.map((chip) => chip.text).join("\u0000");
   let marked = null;
-  const picture = pictureView(finding, mark);
+  const image = imageView(explanation, mark);
   const curves = curveView((area) => shared.follow(area));
-  const chips = chipRow(finding, pick, preview, ask !== null);
+  const chips = chipRow(explanation, pick, preview, ask !== null);
   const caption = el("p", { class: "caption", "aria-live": "polite" });
   const reading = el("p", { class: "reading", "aria-live": "polite" });
   const scale = el("p", { class: "scale" });
   const key = legend();
-  const trust = el("div"), regions = regionTable(() => finding, mark);
-  const verdict = finding.diagnosis ? diagnosisView(finding, shared) : null;
+  const trust = el("div"), regions = regionTable(() => explanation, mark);
+  const verdict = explanation.diagnosis ? diagnosisView(explanation, shared) : null;
   const element = el("article", { class: "panel" },
     el("header", {},
-      several ? el("h2", {}, finding.name) : null,
-      el("p", { class: "prompt" }, finding.prompt),
+      several ? el("h2", {}, explanation.name) : null,
+      el("p", { class: "prompt" }, explanation.prompt),
       chips.element, scale),
-    el("div", { class: "seen" }, picture, key, reading),
+    el("div", { class: "seen" }, image, key, reading),
     el("div", { class: "said" }, verdict?.element, caption,
-      el("figure", {}, curves, curveLegend(finding))),
+      el("figure", {}, curves, curveLegend(explanation))),
     el("div", { class: "more" }, trust, regions));
 
   function positions() {
@@ -36,18 +36,19 @@ function panelView(finding, shared, several, ask = null) {
   }
 
   function unitAt(index) {
-    const groups = { token: [], word: finding.words, sentence: finding.sentences }[shared.unit];
+    const groups = { token: [], word: explanation.words, sentence: explanation.sentences }[shared.unit];
     const members = groups.find((group) => group.includes(index)) ?? [index];
-    return [...new Set(members.map((one) => finding.tokens[one]))]
-      .filter((token) => token.scored !== null || ask !== null)
-      .map((token) => token.position);
+    return members.map((member) => explanation.chips[member])
+      .filter((chip) => chip.scored.length || ask !== null)
+      .flatMap((chip) => chip.positions);
   }
 
   function pick(index, more) {
     const unit = unitAt(index), before = shared.chosen.get(same) ?? [];
-    const scored = new Set(finding.tokens.filter((one) => one.scored !== null)
-      .map((one) => one.position));
-    const known = finding.order.length > 0 && unit.every((position) => scored.has(position));
+    const scored = new Set(explanation.chips
+      .filter((chip) => chip.scored.length === chip.positions.length)
+      .flatMap((chip) => chip.positions));
+    const known = explanation.order.length > 0 && unit.every((position) => scored.has(position));
     if (ask !== null && !known) return ask(unit);
     const has = unit.every((position) => before.includes(position));
     const others = before.filter((position) => !unit.includes(position));
@@ -68,29 +69,29 @@ function panelView(finding, shared, several, ask = null) {
 
   function render() {
     const wanted = positions();
-    const chosen = wanted.length === 0 ? null : finding.tokens
-      .filter((token) => token.scored !== null && wanted.includes(token.position))
-      .map((token) => token.scored);
+    const chosen = wanted.length === 0 ? null : explanation.chips
+      .filter((chip) => chip.positions.some((position) => wanted.includes(position)))
+      .flatMap((chip) => chip.scored);
     const picked = chosen?.length ? chosen : null;
-    const step = stepAt(finding, shared.area), mode = shared.mode;
-    const told = captionOf(finding, picked);
-    // Of a diagnosis it is what speaks against the right answer that one wants to see.
-    const mapped = picked ?? (finding.diagnosis ? everyTarget(finding) : null);
-    picture.draw({ mode, step, marked, told: mode === "map" ? told : stepText(finding, mode, step),
-      values: mapOf(finding, mapped), leading: leading(finding, mapped, BADGES) });
+    const step = stepAt(explanation, shared.area), mode = shared.mode;
+    const said = captionOf(explanation, picked);
+    // The map of a diagnosis shows what speaks against the right answer.
+    const mapped = picked ?? (explanation.diagnosis ? everyTarget(explanation) : null);
+    image.draw({ mode, step, marked, label: mode === "map" ? said : stepText(explanation, mode, step),
+      values: mapOf(explanation, mapped), leading: leading(explanation, mapped, BADGES) });
     key.hidden = mode !== "map";
-    curves.draw(finding, picked, mode, step);
-    chips.draw(wanted, mode, step, marked === null ? [] : carriedBy(finding, marked));
-    caption.textContent = told;
+    curves.draw(explanation, picked, mode, step);
+    chips.draw(wanted, mode, step, marked === null ? [] : carriedBy(explanation, marked));
+    caption.textContent = said;
     reading.textContent = marked === null
-      ? (mode === "map" ? "Point at a region of the picture to see what it carries."
-        : stepText(finding, mode, step))
-      : regionText(finding, marked);
+      ? (mode === "map" ? "Point at a region of the image to see what it carries."
+        : stepText(explanation, mode, step))
+      : regionText(explanation, marked);
     verdict?.draw(mode, step);
   }
 
   function begin() {
-    trust.replaceChildren(...(finding.order.length ? [trustView(finding)] : []));
+    trust.replaceChildren(...(explanation.order.length ? [trustView(explanation)] : []));
     scale.replaceChildren(...chips.scale());
     regions.fill();
   }
@@ -98,9 +99,9 @@ function panelView(finding, shared, several, ask = null) {
   begin();
   return {
     element, render,
-    get finding() { return finding; },
+    get explanation() { return explanation; },
     update(search) {
-      Object.assign(finding, search);
+      Object.assign(explanation, search);
       begin();
     },
   };
@@ -113,10 +114,10 @@ function legend() {
     el("span", { class: "badge" }, "1"), "leading regions");
 }
 
-function curveLegend(finding) {
+function curveLegend(explanation) {
   return el("figcaption", {},
     el("span", { class: "key insertion" }), "only the first regions shown (insertion)",
     el("span", { class: "key deletion" }), "the first regions removed (deletion)",
-    finding.controls.length ? [el("span", { class: "key control" }), "random orders"] : null,
+    explanation.controls.length ? [el("span", { class: "key control" }), "random orders"] : null,
     el("span", {}, "\u00a0\u00b7 Drag to follow the order."));
 }

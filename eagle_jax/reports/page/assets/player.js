@@ -3,8 +3,8 @@
 const PLAY_SECONDS = 8;
 
 function playerView(shared, panels) {
-  const steps = () => Math.max(...panels().map((panel) => panel.finding.order.length));
-  const leader = () => panels().find((panel) => panel.finding.order.length === steps()).finding;
+  const steps = () => Math.max(...panels().map((panel) => panel.explanation.order.length));
+  const leader = () => panels().find((panel) => panel.explanation.order.length === steps()).explanation;
   let timer = null;
   const slider = el("input", { type: "range", min: 0, value: 0, "aria-label": "Regions along the order",
     oninput: () => {
@@ -13,7 +13,7 @@ function playerView(shared, panels) {
     } });
   const text = el("output", {});
   const button = el("button", { type: "button", class: "play", onclick: () => timer ? stop() : play() });
-  const modes = choices("What the picture shows", [
+  const modes = choices("What the image shows", [
     ["map", "Map", "Where the answer comes from"],
     ["only", "Only these", "Only the first regions of the order are visible"],
     ["without", "Without these", "The first regions of the order are removed"],
@@ -34,13 +34,13 @@ function playerView(shared, panels) {
     draw();
   }
   function draw() {
-    const finding = leader(), step = stepAt(finding, shared.area);
+    const explanation = leader(), step = stepAt(explanation, shared.area);
     slider.max = steps();
     slider.value = step;
     slider.disabled = button.disabled = steps() === 0;
     button.textContent = timer ? "\u275a\u275a" : "\u25b6";
     button.setAttribute("aria-label", timer ? "Pause" : "Play");
-    text.textContent = `${step} of ${finding.regions} regions, ${percent(finding.area[step])}`;
+    text.textContent = `${step} of ${explanation.regions} regions, ${percent(explanation.area[step])}`;
     slider.setAttribute("aria-valuetext", text.textContent);
     modes.choose(shared.mode);
   }

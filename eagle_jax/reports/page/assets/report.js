@@ -7,17 +7,17 @@ const redraw = oncePerFrame(() => {
 });
 const shared = sharedState(redraw);
 const player = playerView(shared, () => panels);
-const { findings } = JSON.parse(document.getElementById("data").textContent);
-for (const data of findings) panels.push(panelView(readFinding(data), shared, findings.length > 1));
+const { explanations } = JSON.parse(document.getElementById("data").textContent);
+for (const data of explanations) panels.push(panelView(readExplanation(data), shared, explanations.length > 1));
 
 document.querySelector("main").append(
   el("header", { class: "top" },
     el("h1", {}, "Where did the answer come from?"),
-    el("p", {}, "Click a word to see which parts of the picture it rests on; with Shift, "
-      + "several. Drag the bar below to show the picture region by region. Escape goes back "
+    el("p", {}, "Click a word to see which regions of the image it rests on; with Shift, "
+      + "several words. Drag the bar below to show the image region by region. Escape goes back "
       + "to the whole answer."),
     unitChoices(shared)),
-  el("div", { class: findings.length > 1 ? "panels several" : "panels" },
+  el("div", { class: explanations.length > 1 ? "panels several" : "panels" },
     panels.map((panel) => panel.element)),
   player.element);
 redraw();

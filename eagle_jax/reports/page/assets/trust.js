@@ -1,28 +1,27 @@
-// How far to trust an explanation: what it is held against, and what it cost.
+// How far to trust an explanation: what it is compared with, and what it cost.
 
 const CONTROL_NAMES = {
-  random: "random order", matched: "random order of like-sized regions",
+  random: "random order", matched: "random order of regions of similar size",
   area: "largest regions first",
 };
 
-function trustView(finding) {
-  const count = targets(finding), all = everyTarget(finding);
-  const blank = meanCurve(finding.insertion, count, all)[0];
-  const full = meanCurve(finding.deletion, count, all)[0];
-  const [inserted, deleted] = finding.auc;
-  const options = Object.entries(finding.options)
+function trustView(explanation) {
+  const count = targets(explanation), all = everyTarget(explanation);
+  const blank = meanCurve(explanation.insertion, count, all)[0];
+  const full = meanCurve(explanation.deletion, count, all)[0];
+  const [inserted, deleted] = explanation.auc;
+  const options = Object.entries(explanation.options)
     .filter(([name]) => name !== "search").map(([name, value]) => `${name} ${value}`);
   const rows = [
-    ["this explanation", finding.auc],
-    ...finding.controls.map((one) => [
-      (CONTROL_NAMES[one.name] ?? one.name) + (one.orders > 1 ? `, mean of ${one.orders}` : ""),
-      one.auc]),
+    ["this explanation", explanation.auc],
+    ...explanation.controls.map(({ name, orders, auc }) => [
+      (CONTROL_NAMES[name] ?? name) + (orders > 1 ? `, mean of ${orders}` : ""), auc]),
   ];
-  const estimated = finding.estimates ? estimatesView(finding) : null;
+  const estimated = explanation.estimates ? estimatesView(explanation) : null;
   return el("section", { class: "trust" },
     el("h3", {}, "How far to trust this"),
     el("ul", { class: "verdicts" },
-      verdicts(finding, blank, full).map(([kind, text]) => el("li", { class: kind }, text))),
+      verdicts(explanation, blank, full).map(([kind, text]) => el("li", { class: kind }, text))),
     el("table", {},
       el("caption", {}, "Areas under the curves, mean over tokens"),
       el("thead", {}, el("tr", {},
@@ -34,41 +33,41 @@ function trustView(finding) {
         auc.map((value) => el("td", {}, value.toFixed(3))))))),
     estimated,
     el("dl", {}, [
-      ["whole picture", `mean probability ${full.toFixed(3)}`],
-      ["blank picture", `mean probability ${blank.toFixed(3)}`],
-      ["method", [finding.method, finding.options.search ?? null].filter(Boolean).join(", ")
+      ["whole image", `mean probability ${full.toFixed(3)}`],
+      ["blank image", `mean probability ${blank.toFixed(3)}`],
+      ["method", [explanation.method, explanation.options.search ?? null].filter(Boolean).join(", ")
         + (options.length ? ` (${options.join(", ")})` : "")],
-      ["cost", `${plural(finding.forwards, "masked picture")} scored in `
-        + `${finding.seconds.toFixed(1)} s`],
-      ["model", finding.model],
+      ["cost", `${plural(explanation.forwards, "masked image")} scored in `
+        + `${explanation.seconds.toFixed(1)} s`],
+      ["model", explanation.model],
     ].map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text)))));
 }
 
-function verdicts(finding, blank, full) {
+function verdicts(explanation, blank, full) {
   const found = [];
-  const [inserted, deleted] = finding.auc;
+  const [inserted, deleted] = explanation.auc;
   if (full - blank <= -0.1)
-    found.push(["open", `The picture speaks against this answer: mean probability `
+    found.push(["open", `The image speaks against this answer: mean probability `
       + `${blank.toFixed(2)} without it, ${full.toFixed(2)} with it.`]);
   else if (full - blank < 0.1)
-    found.push(["bad", `The answer hardly needs the picture: ${full.toFixed(2)} with it, `
+    found.push(["bad", `The answer hardly needs the image: ${full.toFixed(2)} with it, `
       + `${blank.toFixed(2)} without. The map then means little.`]);
   else
-    found.push(["good", `The picture matters: mean probability ${blank.toFixed(2)} without it, `
+    found.push(["good", `The image matters: mean probability ${blank.toFixed(2)} without it, `
       + `${full.toFixed(2)} with it.`]);
-  const others = finding.controls.filter((one) => one.name !== "area");
+  const others = explanation.controls.filter(({ name }) => name !== "area");
   if (others.length) {
-    const best = Math.max(...others.map((one) => one.auc[0] - one.auc[1]));
+    const best = Math.max(...others.map(({ auc }) => auc[0] - auc[1]));
     const lead = inserted - deleted - best;
     found.push(lead > 0.02
       ? ["good", `The order beats random ones by ${lead.toFixed(2)} (insertion less deletion).`]
-      : ["bad", "The order is no better than a random one."]);
+      : ["bad", "The order is no better than random orders."]);
   } else {
-    found.push(["open", "Not held against random orders, which also raise the score; "
-      + "eagle-jax run --controls N scores some."]);
+    found.push(["open", "Not compared with random orders, which also raise the score; "
+      + "eagle-jax run --controls N scores N of them."]);
   }
-  if (finding.order.length < finding.regions)
-    found.push(["open", `The search stopped after ${finding.order.length} of `
-      + `${finding.regions} regions; the others are not ranked.`]);
+  if (explanation.order.length < explanation.regions)
+    found.push(["open", `The search stopped after ${explanation.order.length} of `
+      + `${explanation.regions} regions; the others are not ranked.`]);
   return found;
 }

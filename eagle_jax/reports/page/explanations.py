@@ -1,0 +1,109 @@
+"""What a page shows: an attribution, and what is known beside it."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from eagle_jax.errors import InputError, one_line
+from eagle_jax.inputs.images import ImageSource
+from eagle_jax.metrics.hallucination import LABELS, Label, yes_or_no
+from eagle_jax.results.attribution import Attribution
+from eagle_jax.results.run_folder import ITEM, Result, read_result
+from eagle_jax.results.storage import ANSWERS
+from eagle_jax.search.sets import Curves
+
+
+class Explanation(NamedTuple):
+    """An attribution and what is known beside it.
+
+    Attributes:
+      name: title among several explanations.
+      attribution: attribution with its image.
+      label: right answer to a question that is answered by Yes or No.
+      answers: answer k is given with the first k regions visible, None for each k without an
+        answer; None as a whole when answers were not regenerated.
+      after: whole corrected answer, with as little removed as possible; None shows the
+        corrected answer in `answers`.
+      controls: curves along orders that do not depend on the answer, by name, from
+        `eagle_jax.search.controls`.
+    """
+
+    name: str
+    attribution: Attribution
+    label: Label | None = None
+    answers: tuple[str | None, ...] | None = None
+    after: str | None = None
+    controls: dict[str, Curves] | None = None
+
+
+def read_explanation(folder: Path, image: ImageSource | None = None) -> Explanation:
+    """Reads a saved attribution, a diagnosis, or one result of a run.
+
+    Args:
+      folder: folder of `Attribution.save` or `Diagnosis.save`, or ``items/NAME`` of a run.
+      image: explained image, if it was not saved beside the attribution.
+
+    Raises:
+      InputError: the folder holds none of these, a file in it is damaged, or the image is
+        missing.
+    """
+    folder = Path(folder).resolve()
+    if (folder / ITEM).is_file():
+        return explanation_of(read_result(folder.parents[1], folder.name), image)
+    attribution = Attribution.load(folder)
+    if image is not None:
+        attribution = attribution.with_image(image)
+    explanation = Explanation(folder.name, require_image(attribution, folder))
+    path = folder / ANSWERS
+    return _with_answers(explanation, path) if path.exists() else explanation
+
+
+def explanation_of(result: Result, image: ImageSource | None = None) -> Explanation:
+    """The explanation of one result of a run.
+
+    Args:
+      result: result of a run.
+      image: explained image; None reads the image that the run used.
+
+    Raises:
+      InputError: the image cannot be read, or has another size.
+    """
+    item = result.item
+    return Explanation(
+        name=item.name,
+        attribution=result.attribution.with_image(item.image if image is None else image),
+        label=yes_or_no(item.label or ""),
+        answers=result.answers,
+        controls=result.controls,
+    )
+
+
+def require_image(attribution: Attribution, place: Path | str) -> Attribution:
+    """The attribution, if it has its image.
+
+    Args:
+      attribution: attribution to be shown.
+      place: name or folder of the attribution, for the message.
+
+    Raises:
+      InputError: the attribution was saved without its image.
+    """
+    if attribution.image is None:
+        raise InputError(
+            f"{place} was saved without its image: give the image, with --image or "
+            "Attribution.with_image"
+        )
+    return attribution
+
+
+def _with_answers(explanation: Explanation, path: Path) -> Explanation:
+    with one_line(f"{path} is damaged", OSError, ValueError, LookupError, TypeError):
+        record = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
+        label, after, answers = record["label"], record["after"], record["answers"]
+        texts = [after, *answers]
+        if label not in LABELS or not all(isinstance(text, str | None) for text in texts):
+            raise ValueError("label must be Yes or No, the answers texts")
+        expected = explanation.attribution.order.size + 1
+        if len(answers) != expected:
+            raise ValueError(f"it holds {len(answers)} answers; expected {expected}")
+    return explanation._replace(label=label, answers=tuple(answers), after=after)
