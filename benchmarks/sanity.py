@@ -84,7 +84,7 @@ def orders_under_shuffling(
             (result,) = find_orders([other.scorer], "exact")
         else:
             (ranked,) = rank_regions([other], method, options)
-            result = ranked.found
+            result = ranked.result
         orders.append(result.curves.order)
     return orders
 
@@ -110,7 +110,7 @@ def orders_under_seeds(
     if "seed" not in chosen_method(method).options:
         raise InputError(f"{method} draws no random numbers: its order is the same every time")
     return [
-        rank_regions([case], method, {**(options or {}), "seed": seed})[0].found.curves.order
+        rank_regions([case], method, {**(options or {}), "seed": seed})[0].result.curves.order
         for seed in range(seeds)
     ]
 

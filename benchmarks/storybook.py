@@ -36,9 +36,9 @@ from eagle_jax.metrics.localisation import pointing_game
 from eagle_jax.metrics.statistics import Interval, auroc, bootstrap_interval
 from eagle_jax.results.manifest import Settings
 from eagle_jax.results.measures import measure
-from eagle_jax.results.run_folder import Result, read_results
+from eagle_jax.results.run_folder import ItemResult, read_results
 from eagle_jax.results.storage import library_versions
-from eagle_jax.run import run_list
+from eagle_jax.running import run_list
 from eagle_jax.search.correction import correct_by_bisection
 
 # On the first twelve mistakes 16, 25 and 36 regions gave an AMCR of 0.25, 0.22 and 0.14 and a
@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def _results(out: Path, path: Path) -> list[Result]:
+def _results(out: Path, path: Path) -> list[ItemResult]:
     found = list(read_results(out))
     wanted = {item.name for item in read_list(path) if isinstance(item, Item)}
     if strange := [one.item.name for one in found if one.item.name not in wanted]:
@@ -132,7 +132,7 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
     return 1 if failures else 0
 
 
-def table(results: dict[str, list[Result]]) -> list[Line]:
+def table(results: dict[str, list[ItemResult]]) -> list[Line]:
     """The measures of each set, and of parts of it that differ.
 
     Args:
@@ -198,7 +198,7 @@ def goals(lines: list[Line], notes: dict[str, Any]) -> list[tuple[str, float, fl
     ]
 
 
-def reliance_by_word(sentences: list[Result]) -> dict[str, Float[np.ndarray, "words"]]:
+def reliance_by_word(sentences: list[ItemResult]) -> dict[str, Float[np.ndarray, "words"]]:
     """Raw reliance of all tokens of some captions: content, frame and other function words."""
     found: dict[str, list[float]] = {"content": [], "frame": [], "other": []}
     for one in sentences:
@@ -209,7 +209,7 @@ def reliance_by_word(sentences: list[Result]) -> dict[str, Float[np.ndarray, "wo
     return {name: np.array(values) for name, values in found.items()}
 
 
-def bisection(result: Result) -> tuple[float, float, int]:
+def bisection(result: ItemResult) -> tuple[float, float, int]:
     """What a scan and a bisection of the same answers say.
 
     Returns:
@@ -231,11 +231,11 @@ def bisection(result: Result) -> tuple[float, float, int]:
     )
 
 
-def _line(title: str, results: list[Result]) -> Line:
+def _line(title: str, results: list[ItemResult]) -> Line:
     rows = [measure(one).values for one in results]
     for row, one in zip(rows, results, strict=True):
         if "mask_pointing" in row:
-            row["mask_touching"] = measure(one, published_rules=True).values["mask_pointing"]
+            row["mask_touching"] = measure(one, published_measures=True).values["mask_pointing"]
     values = {}
     for name, key in _MEASURES.items():
         numbers = np.array([row[key] for row in rows if key in row], np.float64)
@@ -246,14 +246,14 @@ def _line(title: str, results: list[Result]) -> Line:
     return Line(title, len(results), values)
 
 
-def _partner(result: Result):
+def _partner(result: ItemResult):
     """The planted partner of the explained object, if the scene shows it."""
     scene = draw_scene(int(result.item.image.stem))
     kind = PARTNERS.get(result.item.category or "")
     return next((one for one in scene.objects if one.kind == kind), None)
 
 
-def _notes(results: dict[str, list[Result]]) -> dict[str, Any]:
+def _notes(results: dict[str, list[ItemResult]]) -> dict[str, Any]:
     notes: dict[str, Any] = {}
     if sentences := results.get("captions"):
         found = reliance_by_word(sentences)
@@ -290,13 +290,13 @@ def _notes(results: dict[str, list[Result]]) -> dict[str, Any]:
     return notes
 
 
-def _decided(sentences: list[Result]) -> float:
+def _decided(sentences: list[ItemResult]) -> float:
     values = np.concatenate([one.attribution.reliance for one in sentences])
     open_ = np.concatenate([image_decides(one.attribution.tokens) for one in sentences])
     return auroc(values[open_].astype(np.float64), values[~open_].astype(np.float64))
 
 
-def _cost(results: dict[str, list[Result]]) -> dict[str, float]:
+def _cost(results: dict[str, list[ItemResult]]) -> dict[str, float]:
     every = [one.attribution for found in results.values() for one in found]
     forwards = sum(one.forwards for one in every)
     seconds = sum(one.seconds for one in every)

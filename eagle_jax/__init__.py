@@ -5,7 +5,7 @@
     model = eagle_jax.load("demo")
     attribution = eagle_jax.explain(model, "scene.png", "Describe the image.")
 
-Importing this package is cheap; its names are loaded when first used.
+Importing this package is cheap: names are loaded when they are first used.
 """
 
 import importlib
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from eagle_jax.results.manifest import Settings as Settings
     from eagle_jax.results.published import to_eagle as to_eagle
     from eagle_jax.results.published_run import export_run as export_run
-    from eagle_jax.run import run_list as run_list
+    from eagle_jax.running import run_list as run_list
     from eagle_jax.scoring.answers import generate as generate
     from eagle_jax.scoring.case import Case as Case
     from eagle_jax.scoring.case import ask as ask
@@ -81,7 +81,7 @@ _HOMES = {
     "report": "eagle_jax.reports.page",
     "report_frame": "eagle_jax.reports.page",
     "report_run": "eagle_jax.reports.page.run_pages",
-    "run_list": "eagle_jax.run",
+    "run_list": "eagle_jax.running",
     "serve": "eagle_jax.live",
     "score": "eagle_jax.scoring.set_function",
     "soft_patches": "eagle_jax.inputs.patches",

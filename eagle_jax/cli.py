@@ -4,7 +4,8 @@ import argparse
 import io
 import os
 import sys
-from typing import NoReturn
+import textwrap
+from typing import Any, NoReturn
 
 from eagle_jax.commands import (
     build,
@@ -24,7 +25,7 @@ from eagle_jax.errors import InputError, reason
 _EXAMPLE = """\
 example:
   eagle-jax explain cat.jpg --prompt "Is there a cat in the image?"
-      more with eagle-jax explain --help, and so for every command
+      for more: eagle-jax explain --help, and the same for every command
 """
 
 
@@ -32,16 +33,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line.
 
     Args:
-      arguments: without the program's name; None takes those of the process.
+      arguments: arguments without the name of the program; None for those of the process.
 
     Returns:
-      Exit code: 0, 1 when some items of a list failed, 2 for input that cannot be used or
-      does not fit in the device's memory, or 130 when interrupted.
+      Exit code: 0; 1 if some items of a list failed; 2 if the input cannot be used or does not
+      fit in the memory of the device; 130 if the command was interrupted.
     """
-    # A terminal that cannot show a character of an answer shows its number.
+    # A terminal that cannot show a character shows its escape code.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    # transformers serves the tokenizer alone here; that PyTorch is missing is as it should be.
+    # transformers is used only for the tokenizer, and need not warn that PyTorch is missing.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
@@ -58,8 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         print(
-            "eagle-jax: the device is out of memory: give a smaller --batch-size, or a smaller "
-            "image or model",
+            "eagle-jax: the device is out of memory: give a smaller --batch-size, a smaller "
+            "image or a smaller model",
             file=sys.stderr,
         )
         return 2
@@ -68,9 +69,22 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of examples, and wraps texts of a single line."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" in text:
+            return super()._fill_text(text, width, indent)
+        return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent)
+
+
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **settings: Any):
+        settings.setdefault("formatter_class", _Formatter)
+        super().__init__(**settings)
+
     def error(self, message: str) -> NoReturn:
-        # One line, as for all other input; argparse would print the whole usage before it.
+        # One line, as for all other input; argparse would print the usage before the error.
         raise InputError(f"{message}; see {self.prog} --help")
 
 
@@ -79,10 +93,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="eagle-jax",
         description="Where a multimodal language model looked, and what it relied on.",
         epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="command")
-    for one in (
+    for command in (
         explain,
         diagnose,
         build,
@@ -95,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         convert,
         plan,
     ):
-        one.add(commands)
+        command.add(commands)
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Hugging Face folders to converted ones, whose weights restore straight into any mesh."""
+"""From Hugging Face folders to converted folders, whose weights restore into any mesh."""
 
 import shutil
 import uuid
@@ -11,7 +11,7 @@ from eagle_jax.files import require_writable
 from eagle_jax.models.checkpoints.converted import MARKER, finish, verify_weights, write_weights
 from eagle_jax.scoring.model import find_folder, load
 
-# All of a checkpoint but its weights: configuration, tokenizer, chat template, processor.
+# All files of a checkpoint but its weights: configuration, tokenizer, chat template, processor.
 _SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 _INDEX = "model.safetensors.index.json"
 
@@ -26,24 +26,25 @@ def convert(
 ) -> int:
     """Converts a checkpoint into a folder that `load` restores straight to its devices.
 
-    The folder holds the weights as an Orbax checkpoint, stacked as the model wants them, and
+    The folder holds the weights as an Orbax checkpoint, stacked as the model uses them, and
     copies of the small files. It is written under another name, read back, compared bit for
-    bit with what was meant and renamed only then, so that nothing half-written can be loaded.
-    The weights pass through the host's memory as a whole.
+    bit with the weights in memory, and renamed only then, so that a partial checkpoint is never
+    loaded. The host's memory must hold all weights.
 
     Args:
-      source: what `load` takes: a folder in the Hugging Face layout or a hub id.
-      destination: a folder that does not exist yet, or an empty one.
-      dtype: "float32", "bfloat16" or "float16"; None keeps the checkpoint's own.
-      quantize: "int8" for int8 weights in the linear layers of attention and MLP; None leaves
-        them floats.
+      source: a folder in the Hugging Face layout or a hub id, as in `load`.
+      destination: a folder that does not exist yet, or is empty.
+      dtype: floating-point type of the weights: "float32", "bfloat16" or "float16"; None keeps
+        the checkpoint's.
+      quantize: "int8" for int8 weights in the linear layers of attention and MLP; None for
+        floating-point weights.
       progress: show progress bars.
 
     Returns:
-      Bytes of weights written.
+      Number of bytes of weights written.
 
     Raises:
-      InputError: the source cannot be loaded or the destination not be written.
+      InputError: the source cannot be loaded, or the destination cannot be written.
     """
     destination = Path(destination).expanduser().absolute()
     require_new(destination)
@@ -53,8 +54,8 @@ def convert(
         free = shutil.disk_usage(destination.parent).free
         if free < size:
             raise InputError(
-                f"{destination} needs {size / 1e9:.1f} GB and {free / 1e9:.1f} GB are free "
-                "there; free some or choose another disk"
+                f"{destination} needs {size / 1e9:.1f} GB, but its disk has only "
+                f"{free / 1e9:.1f} GB free: free space, or choose another disk"
             )
         unfinished = destination.with_name(
             f"{destination.name}.unfinished-{uuid.uuid4().hex[:8]}"
@@ -77,13 +78,13 @@ def convert(
 
 
 def require_new(destination: Path) -> None:
-    """Raise unless a folder can be made there; worth asking before a long load.
+    """Raises unless a new folder can be made; to be called before a long load.
 
     Args:
       destination: must not exist, or be an empty folder, in a folder that can be written.
 
     Raises:
-      InputError: it cannot.
+      InputError: the folder cannot be made.
     """
     if not destination.parent.is_dir():
         raise InputError(f"{destination.parent} is not a folder; make it first")

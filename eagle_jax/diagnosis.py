@@ -1,7 +1,6 @@
-"""Why a Yes or No is wrong: the search for the other answer, and the least that mends it."""
+"""Why a Yes or No is wrong: what speaks for the mistake, and the least that corrects it."""
 
 import dataclasses
-import functools
 import io
 import json
 import os
@@ -10,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eagle_jax.errors import InputError
-from eagle_jax.explanation import explain
+from eagle_jax.explanation import Approach, check_approach, explain_case
 from eagle_jax.files import write_folder
 from eagle_jax.inputs.answer import decode_answer
+from eagle_jax.inputs.fill import DEFAULT_FILL, Fill
 from eagle_jax.inputs.images import ImageSource, read_image
-from eagle_jax.inputs.regions import Regions, segment
+from eagle_jax.inputs.regions import DEFAULT_REGIONS, Regions
 from eagle_jax.metrics.hallucination import (
     Label,
     minimal_correction,
@@ -23,10 +23,13 @@ from eagle_jax.metrics.hallucination import (
 )
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.results.storage import ANSWERS, encode, require_free
-from eagle_jax.scoring.answers import generate, regenerate
+from eagle_jax.running.corrections import removal_answers, require_all_regions
+from eagle_jax.scoring.answers import DEFAULT_MAX_NEW_TOKENS, generate, regenerate
+from eagle_jax.scoring.case import AskSettings, Case, ask
 from eagle_jax.scoring.model import Model
-from eagle_jax.search.correction import correct_by_bisection, correct_by_scan
-from eagle_jax.search.sets import prefixes
+from eagle_jax.search import Limits, Objective
+from eagle_jax.search.methods import DEFAULT_SEARCH, SearchFunction
+from eagle_jax.search.sets import Curves, prefixes
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -36,18 +39,18 @@ FIGURE = "diagnosis.png"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """What made an answer wrong, and what has to go from the image to make it right.
+    """What made an answer wrong, and which regions to remove to make it right.
 
     Attributes:
       prompt: the question.
       label: the right answer.
       before: the model's answer about the whole image.
-      attribution: the search for the right answer; None where the model gave it.
+      attribution: the explanation of the right answer; None if the model gave the right one.
       answers: answer k is given with the first k regions visible, k = 0 (blank image) to n,
-        None for a k that was not asked; cut as `eagle_jax.scoring.answers.regenerate`
-        does; None where the model was right.
-      after: the whole answer with as little removed as makes it right; None where nothing
-        does, or nothing had to.
+        None for a k that was not asked; shortened as by
+        `eagle_jax.scoring.answers.regenerate`; None if the model was right.
+      after: the whole answer with the fewest regions removed that make it right; None if no
+        removal does, or the model was right.
     """
 
     prompt: str
@@ -64,7 +67,7 @@ class Diagnosis:
 
     @property
     def kept(self) -> int | None:
-        """How many first regions of the order stay when the answer turns right; None: never."""
+        """Number of leading regions kept when the answer turns right; None if it never does."""
         if self.answers is None:
             return None
         corrected = np.flatnonzero(right_answers(self.answers, self.label))
@@ -72,7 +75,7 @@ class Diagnosis:
 
     @property
     def correction(self) -> float:
-        """Share of the image that has to go: 0 for a right answer, NaN where nothing helps.
+        """Fraction of the image to remove: 0 for a right answer, NaN if no removal helps.
 
         References:
           EAGLE, arXiv 2509.22496, minimal correction region.
@@ -83,7 +86,7 @@ class Diagnosis:
         return minimal_correction(self.attribution.area, right)
 
     def summary(self) -> str:
-        """A few lines for people: the answers before and after, and what was removed."""
+        """A few lines of text: the answers before and after, and what was removed."""
         lines = {"answer": " ".join(self.before.split()), "right is": self.label}
         if self.attribution is None:
             lines["verdict"] = "the model is right; there is nothing to correct"
@@ -119,10 +122,11 @@ class Diagnosis:
     def save(self, folder: str | os.PathLike) -> None:
         """Writes attribution, answers and figure into a folder, all or nothing.
 
-        The attribution can be read back with `Attribution.load`.
+        `Attribution.load` reads the attribution.
 
         Args:
-          folder: missing, empty, or with an earlier diagnosis, which is replaced.
+          folder: a folder that is missing, empty, or holds an earlier diagnosis, which is
+            replaced.
 
         Raises:
           InputError: the model was right, the folder holds something else, or it cannot be
@@ -144,7 +148,7 @@ class Diagnosis:
         files = encode(vars(self.attribution))
         files[ANSWERS] = text.encode("utf-8", "surrogatepass")
         files[FIGURE] = picture.getvalue()
-        require_room(folder)
+        require_replaceable(folder)
         write_folder(folder, files)
 
 
@@ -154,40 +158,56 @@ def diagnose(
     prompt: str,
     label: str,
     *,
-    regions: Regions = 64,
-    bisect: bool = False,
-    search: str = "exact",
-    budget: int | None = None,
+    regions: Regions = DEFAULT_REGIONS,
+    fill: Fill = DEFAULT_FILL,
+    max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
     batch_size: int | None = None,
-    max_new_tokens: int = 128,
+    published_rounding: bool = False,
+    search: str | SearchFunction = DEFAULT_SEARCH,
+    budget: int | None = None,
+    seconds: float | None = None,
+    top_k: int | None = None,
+    stop: float | None = None,
+    insight_weight: float = 1.0,
+    necessity_weight: float = 1.0,
+    bisect: bool = False,
     progress: bool = False,
 ) -> Diagnosis:
     """Asks a question whose answer is known, and finds out why the model gets it wrong.
 
     Where the model is wrong, a search orders the regions by what speaks for the right answer,
-    scored in the place of the model's first word. The regions at the end of that order are
-    what misled it: they are removed, the last first, until the model answers rightly.
+    scored in place of the model's first word. The regions at the end of that order are what
+    misled the model: they are removed, the last first, until the model answers rightly.
 
     Args:
       model: from `eagle_jax.load`.
-      image: a path, a PIL image, or an array of uint8 pixels.
+      image: a path, a PIL image, or an array of uint8 pixels (H, W, 3).
       prompt: a question that is answered by Yes or No.
       label: the right answer, "Yes" or "No".
-      regions: about so many SLICO regions, a form such as "grid:8x8", or an integer label
-        map (H, W).
-      bisect: ask again about few prefixes of the order instead of all, see
+      regions: about this number of SLICO regions, a form such as "grid:8x8", or an integer
+        label map (H, W).
+      fill: what is shown in place of hidden and removed regions: "black", "mean", "blur", or
+        an image of the same size.
+      max_new_tokens: largest number of tokens of the answers before and after the correction.
+      batch_size: masked images per forward, and answers decoded at once; None chooses.
+      published_rounding: round scores as the published code does, as in `eagle_jax.ask`.
+      search: name of a search, or a search function, as in `eagle_jax.explain`.
+      budget: largest number of masked images to score; None for no limit.
+      seconds: time after which the search ends; None for no limit.
+      top_k: number of leading regions to determine exactly; None for all.
+      stop: fraction of the full image's score at which the order may end; None for all regions.
+      insight_weight: lambda 1 of the paper, weight of sufficiency.
+      necessity_weight: lambda 2 of the paper, weight of necessity.
+      bisect: ask again at a few steps of the order instead of all, see
         `eagle_jax.search.correction.correct_by_bisection`.
-      search: see `eagle_jax.explain`.
-      budget: see `eagle_jax.explain`.
-      batch_size: masked images at once; None chooses.
-      max_new_tokens: limit of the answers before and after.
       progress: show progress bars.
 
     Returns:
       The diagnosis.
 
     Raises:
-      InputError: something in the arguments cannot be used; the message says what to do.
+      InputError: an argument cannot be used, or a limit ended the search before the order had
+        all regions; the message says what to do.
 
     References:
       EAGLE, arXiv 2509.22496, hallucination diagnosis.
@@ -195,63 +215,63 @@ def diagnose(
     right = yes_or_no(label)
     if right is None or right.lower() != label.strip().lower():
         raise InputError(f'the label is {label!r}; it must be "Yes" or "No"')
+    approach = Approach(
+        search=search,
+        objective=Objective(insight_weight, necessity_weight),
+        limits=Limits(budget, seconds, top_k, stop),
+    )
+    check_approach(approach)
     pixels = read_image(image)
-    labels = segment(pixels, regions)
     answer_ids = generate(model, pixels, prompt, max_new_tokens=max_new_tokens)
     before = decode_answer(model.tokenizer, answer_ids)
     said = yes_or_no(before)
     if said == right:
         return Diagnosis(prompt, right, before)
-    attribution = explain(
+    asking = AskSettings(regions, fill, max_new_tokens, batch_size, published_rounding)
+    case = ask(
         model,
         pixels,
         prompt,
         answer=answer_ids,
-        # An answer that says neither is steered from its first token on.
+        # An answer that says neither Yes nor No is steered from its first token on.
         target=(0,) if said is None else said,
         target_ids=(right,),
-        regions=labels,
-        search=search,
-        budget=budget,
-        batch_size=batch_size,
-        progress=progress,
+        **asking._asdict(),
     )
-    if attribution.order.size < attribution.regions:
-        raise InputError(
-            f"the search was cut short after {attribution.order.size} of {attribution.regions} "
-            "regions, and a diagnosis needs all of them: give a larger budget, or the search "
-            "surrogate"
-        )
-    ask = functools.partial(
-        regenerate, model, pixels, labels, prompt, batch_size=batch_size, progress=progress
+    attribution = explain_case(case, approach, progress)
+    require_all_regions(
+        attribution.order, attribution.regions, approach.limits, "a diagnosis needs"
     )
-    if bisect:
-        answers = correct_by_bisection(
-            ask,
-            attribution.order,
-            lambda text: yes_or_no(text) == right,
-            attribution.insertion.mean(axis=1),
-        )
-    else:
-        answers = correct_by_scan(ask, attribution.order)
-    found = Diagnosis(prompt, right, before, attribution, answers)
-    if found.kept is None:
-        return found
+    curves = Curves(attribution.order, attribution.insertion, attribution.deletion)
+    answers = removal_answers(
+        case, curves, right, bisect=bisect, batch_size=batch_size, progress=progress
+    )
+    diagnosis = Diagnosis(prompt, right, before, attribution, answers)
+    if diagnosis.kept is None:
+        return diagnosis
+    return dataclasses.replace(diagnosis, after=_answer_after(case, diagnosis, asking))
+
+
+def _answer_after(case: Case, diagnosis: Diagnosis, asking: AskSettings) -> str:
+    """The whole answer with the fewest regions removed that make it right."""
+    assert diagnosis.attribution is not None
+    visible = prefixes(diagnosis.attribution.order)[diagnosis.kept]
     (after,) = regenerate(
-        model,
-        pixels,
-        labels,
-        prompt,
-        prefixes(attribution.order)[found.kept][None],
-        max_new_tokens=max_new_tokens,
+        case.model,
+        case.image,
+        case.labels,
+        case.prompt,
+        visible[None],
+        fill=case.fill,
+        max_new_tokens=asking.max_new_tokens,
         settle=(),
-        batch_size=batch_size,
+        batch_size=asking.batch_size,
     )
-    return dataclasses.replace(found, after=after)
+    return after
 
 
-def require_room(folder: str | os.PathLike) -> None:
-    """Raise unless a diagnosis may be saved to `folder`; worth asking before a long search.
+def require_replaceable(folder: str | os.PathLike) -> None:
+    """Raises unless a diagnosis may be saved to a folder; to be called before a long search.
 
     Args:
       folder: must be missing, empty, or hold a diagnosis or attribution and nothing else.

@@ -1,7 +1,7 @@
 """The error for wrong input: its message says what was wrong and what to do about it."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 class InputError(ValueError):
@@ -29,6 +29,22 @@ def one_line(problem: str, *errors: type[Exception]) -> Iterator[None]:
         raise
     except errors as error:
         raise InputError(f"{problem}: {reason(error)}") from error
+
+
+def require_choice(argument: str, value: object, choices: Iterable[str]) -> None:
+    """Raises unless the value of an argument is one of the names that it may be.
+
+    Args:
+      argument: name of the argument.
+      value: its value.
+      choices: the accepted names.
+
+    Raises:
+      InputError: the value is none of them; the message lists them.
+    """
+    choices = [*choices]
+    if value not in choices:
+        raise InputError(f"{argument} is {value!r}; it must be one of {', '.join(choices)}")
 
 
 def reason(error: BaseException, longest: int | None = None) -> str:

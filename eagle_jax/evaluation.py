@@ -1,4 +1,4 @@
-"""The measures of a run: one row per item, their means, and two runs against each other."""
+"""The measures of a run: of each item, their means, and the difference of two runs."""
 
 import dataclasses
 import json
@@ -22,17 +22,17 @@ from eagle_jax.metrics.statistics import (
 )
 from eagle_jax.metrics.word_classes import CLASSES, WordClass
 from eagle_jax.results.failures import read_failures
-from eagle_jax.results.measures import KINDS, MEASURES, Kind, Row, measure
+from eagle_jax.results.measures import KINDS, MEASURES, ItemMeasures, Kind, measure
 from eagle_jax.results.run_folder import ITEMS, read_result
 
 
 class ClassReliance(NamedTuple):
-    """Reliance of the words of a class.
+    """Reliance of the words of a word class.
 
     Attributes:
-      raw: mean of the words' raw values. Words of one answer depend on each other, so each
+      raw: mean of the raw reliance. Words of the same answer depend on each other, so each
         answer counts once, with the mean of its words.
-      scaled: the same on the scale of each answer, 0 to 1.
+      scaled: mean of the reliance scaled to 0 to 1 within each answer.
       words: number of words.
     """
 
@@ -41,18 +41,18 @@ class ClassReliance(NamedTuple):
     words: int
 
 
-class Group(NamedTuple):
-    """Items of one kind.
+class GroupMeasures(NamedTuple):
+    """The measures of all items of one kind.
 
     Attributes:
-      rows: their measures, by name.
-      measures: mean and interval of each measure that any of them has.
+      rows: measures of each item, sorted by the item's name.
+      measures: mean and confidence interval of each measure that any item has.
       classes: reliance by word class.
-      auroc: how well raw reliance separates content words, colours and numbers from
-        function words and marks; NaN where one side is missing.
+      auroc: area under the ROC curve of raw reliance as a test for content words, colours and
+        numbers against function words and punctuation; NaN where one side is missing.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[ItemMeasures, ...]
     measures: dict[str, Interval]
     classes: dict[WordClass, ClassReliance]
     auroc: float
@@ -64,24 +64,24 @@ class Evaluation:
 
     Attributes:
       out: folder of the run.
-      published_rules: whether they follow the published evaluation where it differs.
-      groups: the items by kind; kinds without items are missing.
-      damaged: name of and reason for each result that could not be read.
-      failed: name of and reason for each item that the run has no result of.
+      published_measures: whether the measures follow the published evaluation.
+      groups: measures by kind of item; kinds without items are missing.
+      damaged: name and reason of each result that could not be read.
+      failed: name and reason of each item without a result.
     """
 
     out: Path
-    published_rules: bool
-    groups: dict[Kind, Group]
+    published_measures: bool
+    groups: dict[Kind, GroupMeasures]
     damaged: tuple[tuple[str, str], ...]
     failed: tuple[tuple[str, str], ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as JSON values; numbers that do not exist are None."""
+        """All measures as JSON values; NaN becomes None."""
         return _plain(
             {
                 "out": str(self.out),
-                "published_rules": self.published_rules,
+                "published_measures": self.published_measures,
                 "groups": {
                     kind: {
                         "items": len(group.rows),
@@ -90,11 +90,11 @@ class Evaluation:
                         },
                         "word_classes": {
                             name: {
-                                "raw": found.raw._asdict(),
-                                "scaled": found.scaled._asdict(),
-                                "words": found.words,
+                                "raw": reliance.raw._asdict(),
+                                "scaled": reliance.scaled._asdict(),
+                                "words": reliance.words,
                             }
-                            for name, found in group.classes.items()
+                            for name, reliance in group.classes.items()
                         },
                         "perception_auroc": group.auroc,
                         "rows": [
@@ -116,14 +116,14 @@ class Evaluation:
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison:
-    """Two runs over the same items.
+class RunDifference:
+    """The difference between two runs over the same items.
 
     Attributes:
-      first: the run in question.
-      second: its baseline.
-      differences: first less second, by kind and measure, over the items that both have.
-      unpaired: items that only one of them has, or that are another question in each.
+      first: the run to judge.
+      second: the baseline.
+      differences: first minus second by kind and measure, over the items in both runs.
+      unpaired: names of items that are in only one run, or ask different questions in the two.
     """
 
     first: Evaluation
@@ -132,13 +132,13 @@ class Comparison:
     unpaired: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the rows as JSON values; numbers that do not exist are None."""
+        """All but the measures of single items as JSON values; NaN becomes None."""
         return _plain(
             {
                 "baseline": str(self.second.out),
                 "differences": {
-                    kind: {name: value._asdict() for name, value in found.items()}
-                    for kind, found in self.differences.items()
+                    kind: {name: value._asdict() for name, value in measures.items()}
+                    for kind, measures in self.differences.items()
                 },
                 "unpaired": list(self.unpaired),
             }
@@ -146,18 +146,18 @@ class Comparison:
 
 
 def evaluate(
-    out: str | os.PathLike, *, published_rules: bool = False, progress: bool = False
+    out: str | os.PathLike, *, published_measures: bool = False, progress: bool = False
 ) -> Evaluation:
     """Computes the measures of every result of a run.
 
     Args:
       out: folder of the run.
-      published_rules: what the published evaluation does otherwise, see
+      published_measures: compute the measures as the published evaluation does, see
         `eagle_jax.results.measures.measure`.
       progress: show a progress bar.
 
     Returns:
-      The measures; results that cannot be read are named in it and left out.
+      The measures, without damaged results, which are named in `Evaluation.damaged`.
 
     Raises:
       InputError: the folder holds no result that can be read.
@@ -166,13 +166,13 @@ def evaluate(
     folder = out / ITEMS
     if not folder.is_dir():
         raise InputError(f"{out} holds no run: give the --out folder of eagle-jax run")
-    # Folders that begin with a dot are unfinished. The others count even when what tells a
-    # finished one is missing: that is damage.
+    # Names that begin with a dot mark unfinished folders. Any other folder without its record
+    # is a damaged result.
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     rows, damaged = [], []
     for name in tqdm(names, unit="item", desc="evaluation", disable=not progress):
         try:
-            rows.append(measure(read_result(out, name), published_rules))
+            rows.append(measure(read_result(out, name), published_measures))
         except InputError as error:
             damaged.append((name, reason(error)))
     if not rows:
@@ -180,32 +180,38 @@ def evaluate(
         raise InputError(f"{out} holds no result to evaluate{first}")
     return Evaluation(
         out=out,
-        published_rules=published_rules,
+        published_measures=published_measures,
         groups={
             kind: group
             for kind in KINDS
             if (group := _group([row for row in rows if row.kind == kind])).rows
         },
         damaged=tuple(damaged),
-        failed=tuple(one for one in read_failures(out) if one[0] not in names),
+        failed=tuple(failure for failure in read_failures(out) if failure[0] not in names),
     )
 
 
-def compare(first: Evaluation, second: Evaluation) -> Comparison:
+def compare_runs(first: Evaluation, second: Evaluation) -> RunDifference:
     """Compares two runs item by item.
 
     Args:
-      first: the run in question.
-      second: its baseline, evaluated by the same rules.
+      first: the run to judge.
+      second: the baseline, with the same `published_measures`.
 
     Raises:
-      InputError: they have no item in common, or were evaluated by different rules.
+      InputError: the runs have no item in common, or only one has published measures.
     """
-    if first.published_rules != second.published_rules:
-        raise InputError("one run is evaluated by published rules and the other is not")
+    if first.published_measures != second.published_measures:
+        raise InputError(
+            "only one of the two runs has published measures: evaluate both in the same way"
+        )
     questions = [
-        {(row.kind, row.name, row.prompt): row for g in one.groups.values() for row in g.rows}
-        for one in (first, second)
+        {
+            (row.kind, row.name, row.prompt): row
+            for group in evaluation.groups.values()
+            for row in group.rows
+        }
+        for evaluation in (first, second)
     ]
     common = questions[0].keys() & questions[1].keys()
     if not common:
@@ -213,7 +219,7 @@ def compare(first: Evaluation, second: Evaluation) -> Comparison:
     differences = {}
     for kind in KINDS:
         keys = sorted(key for key in common if key[0] == kind)
-        ours, theirs = (_columns(those[key] for key in keys) for those in questions)
+        ours, theirs = (_columns(rows[key] for key in keys) for rows in questions)
         if keys:
             differences[kind] = {
                 name: paired_difference(ours[name], theirs[name])
@@ -221,18 +227,18 @@ def compare(first: Evaluation, second: Evaluation) -> Comparison:
                 if name in theirs and not np.isnan(ours[name] - theirs[name]).all()
             }
     unpaired = {key[1] for key in questions[0].keys() ^ questions[1].keys()}
-    return Comparison(first, second, differences, tuple(sorted(unpaired)))
+    return RunDifference(first, second, differences, tuple(sorted(unpaired)))
 
 
 def write_json(
-    path: Path, evaluation: Evaluation, comparison: Comparison | None = None
+    path: Path, evaluation: Evaluation, comparison: RunDifference | None = None
 ) -> None:
-    """Writes all numbers, rows included, to a file.
+    """Writes all measures of a run to a JSON file, item by item.
 
     Args:
-      path: of the file.
-      evaluation: of the run.
-      comparison: with its baseline, if there is one.
+      path: the file, which is replaced.
+      evaluation: the measures of the run.
+      comparison: the difference from a baseline, or None.
 
     Raises:
       InputError: the file cannot be written.
@@ -244,7 +250,7 @@ def write_json(
     write_file(path, text.encode("utf-8", "surrogatepass"))
 
 
-def _group(rows: Sequence[Row]) -> Group:
+def _group(rows: Sequence[ItemMeasures]) -> GroupMeasures:
     classes = {}
     for kind in CLASSES:
         answers = [[word for word in row.words if word.word_class == kind] for row in rows]
@@ -257,7 +263,7 @@ def _group(rows: Sequence[Row]) -> Group:
                 bootstrap_interval(np.array(scaled, np.float64)),
                 sum(map(len, answers)),
             )
-    return Group(
+    return GroupMeasures(
         rows=tuple(rows),
         measures={name: bootstrap_interval(v) for name, v in _columns(rows).items()},
         classes=classes,
@@ -265,8 +271,8 @@ def _group(rows: Sequence[Row]) -> Group:
     )
 
 
-def _columns(rows: Iterable[Row]) -> dict[str, np.ndarray]:
-    """One array per measure that any of the rows has, NaN where a row has it not."""
+def _columns(rows: Iterable[ItemMeasures]) -> dict[str, np.ndarray]:
+    """An array for each measure that any item has, NaN for items without the measure."""
     rows = list(rows)
     return {
         name: np.array([row.values.get(name, math.nan) for row in rows], np.float64)

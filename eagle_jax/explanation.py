@@ -3,66 +3,30 @@
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, overload
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-import numpy as np
-from jaxtyping import Float32
 from tqdm import tqdm
 
-from eagle_jax.baselines import rank_regions
-from eagle_jax.baselines.methods import Option, full_options
+from eagle_jax.baselines.methods import (
+    MethodChoice,
+    Option,
+    Ranking,
+    chosen_method,
+    full_options,
+    method_name,
+    rank_regions,
+)
 from eagle_jax.errors import InputError
+from eagle_jax.inputs.fill import Fill
 from eagle_jax.inputs.images import ImageSource
 from eagle_jax.inputs.regions import Regions
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.scoring.case import Answer, Case, Target, TargetIds, ask
 from eagle_jax.scoring.model import Model
-from eagle_jax.search import Limits, Objective, Progress, SearchResult, find_orders
+from eagle_jax.search import Limits, Objective, Progress, find_orders
 from eagle_jax.search.interrupts import first_interrupt_waits, never
-from eagle_jax.search.methods import chosen_search
-
-
-@overload
-def explain(
-    asked: Case,
-    *,
-    method: str = ...,
-    options: Mapping[str, Option] | None = ...,
-    search: str = ...,
-    budget: int | None = ...,
-    seconds: float | None = ...,
-    top_k: int | None = ...,
-    stop: float | None = ...,
-    insight_weight: float = ...,
-    necessity_weight: float = ...,
-    progress: bool = ...,
-) -> Attribution: ...
-
-
-@overload
-def explain(
-    asked: Model,
-    image: ImageSource,
-    prompt: str,
-    *,
-    answer: Answer | None = ...,
-    target: Target | None = ...,
-    target_ids: TargetIds | None = ...,
-    regions: Regions = ...,
-    max_new_tokens: int = ...,
-    batch_size: int | None = ...,
-    published_rounding: bool = ...,
-    method: str = ...,
-    options: Mapping[str, Option] | None = ...,
-    search: str = ...,
-    budget: int | None = ...,
-    seconds: float | None = ...,
-    top_k: int | None = ...,
-    stop: float | None = ...,
-    insight_weight: float = ...,
-    necessity_weight: float = ...,
-    progress: bool = ...,
-) -> Attribution: ...
+from eagle_jax.search.methods import DEFAULT_SEARCH, SearchFunction, chosen_search
 
 
 def explain(
@@ -70,9 +34,17 @@ def explain(
     image: ImageSource | None = None,
     prompt: str | None = None,
     *,
-    method: str = "eagle",
+    answer: Answer | None = None,
+    target: Target | None = None,
+    target_ids: TargetIds | None = None,
+    regions: Regions | None = None,
+    fill: Fill | None = None,
+    max_new_tokens: int | None = None,
+    batch_size: int | None = None,
+    published_rounding: bool | None = None,
+    method: MethodChoice = "eagle",
     options: Mapping[str, Option] | None = None,
-    search: str = "auto",
+    search: str | SearchFunction = DEFAULT_SEARCH,
     budget: int | None = None,
     seconds: float | None = None,
     top_k: int | None = None,
@@ -80,58 +52,188 @@ def explain(
     insight_weight: float = 1.0,
     necessity_weight: float = 1.0,
     progress: bool = False,
-    **question: Any,
 ) -> Attribution:
     """Finds which regions of an image an answer rests on.
 
     The image is cut into regions, and a search orders them so that early regions both
     suffice for the target tokens and cannot be spared: each step adds the region that most
-    raises the mean over targets of
+    raises the mean over the target tokens of
     ``insight_weight * p(token | chosen) + necessity_weight * (1 - p(token | rest))``.
 
-    Methods other than EAGLE give each region a number instead, most of them by a map over the
-    pixels; the curves are those along the order of the numbers.
+    Methods other than EAGLE give each region a score instead, most of them by a map over the
+    pixels; their curves follow the order of the scores.
 
-    A search that is cut short, by its limits or by Ctrl-C, returns what it has.
+    A search that is cut short, by its limits or by Ctrl-C, returns its partial result.
 
     Args:
-      asked: a case from `eagle_jax.ask`; or a model from `eagle_jax.load`, which is then asked.
-      image: a path, a PIL image, or an array of uint8 pixels; none for a case.
-      prompt: the question or instruction; none for a case.
-      method: a name of `eagle_jax.methods`.
-      options: what a method other than EAGLE is told, by name, such as ``{"samples": 1000}``;
+      asked: a case from `eagle_jax.ask`, or a model from `eagle_jax.load`. A model also needs
+        `image` and `prompt`. A case already holds them, and the arguments from `answer` to
+        `published_rounding`, which belong to `eagle_jax.ask`.
+      image: a path, a PIL image, or an array of uint8 pixels (H, W, 3).
+      prompt: the question or instruction.
+      answer: the answer to explain, as text or token ids; None lets the model answer.
+      target: what to explain in the answer: None for every token, a word or phrase, or
+        positions of tokens.
+      target_ids: tokens to score at these positions instead of the answer's, as ids or texts:
+        "No" where the model said "Yes" asks what speaks for the other answer.
+      regions: about this number of SLICO regions (default: 64), a form such as "grid:8x8", or
+        an integer label map (H, W).
+      fill: what is shown in place of hidden regions: "black" (default), "mean", the image's
+        mean colour, "blur", or an image of the same size.
+      max_new_tokens: largest number of tokens of an answer that the model generates
+        (default: 128).
+      batch_size: masked images per forward, a multiple of the devices along the mesh's "data"
+        axis; None chooses.
+      published_rounding: round pixels, logits and probabilities as the published code does,
+        only to compare with its figures.
+      method: a name of `eagle_jax.methods`, a `Method`, or a function of your own, from a case
+        to a score for each region or to a map (H, W), see `eagle_jax.baselines.rank_regions`.
+      options: options of a method other than EAGLE by name, such as ``{"samples": 1000}``;
         `eagle_jax.methods` lists them with their defaults.
-      search: a name of `eagle_jax.search.SEARCHES`, for EAGLE, as are the limits below.
-      budget: most masked images that are scored; None for as many as the search takes.
-      seconds: time after which the search concludes.
-      top_k: number of leading regions that are wanted exactly, see `eagle_jax.search.Limits`.
-      stop: share of the full image's score at which the order may end.
-      insight_weight: lambda 1, weight of sufficiency.
-      necessity_weight: lambda 2, weight of indispensability.
+      search: how EAGLE finds the order: a name of `eagle_jax.search.SEARCHES`, or a search of
+        your own, see `eagle_jax.search.find_orders`. Searches alone heed `budget`, `seconds`,
+        `top_k`, `stop` and the two weights.
+      budget: largest number of masked images to score; None for no limit.
+      seconds: time after which the search ends and returns its partial result; None for no
+        limit.
+      top_k: number of leading regions to determine exactly; the others are estimated or left
+        out, see `eagle_jax.search.Limits`. None for all regions.
+      stop: fraction of the full image's score at which the order may end; None for all regions.
+      insight_weight: lambda 1 of the paper, weight of sufficiency, p(token | chosen).
+      necessity_weight: lambda 2 of the paper, weight of necessity, 1 - p(token | rest).
       progress: show a progress bar.
-      **question: the other arguments of `eagle_jax.ask`; none for a case.
 
     Returns:
       The attribution.
 
     Raises:
-      InputError: something in the arguments cannot be used; the message says what to do.
+      InputError: an argument cannot be used; the message says what to do.
 
     References:
       EAGLE, arXiv 2509.22496, section 3.
     """
-    approach = Approach(
-        method,
-        options or {},
-        search,
-        Objective(insight_weight, necessity_weight),
-        Limits(budget, seconds, top_k, stop),
+    objective = Objective(insight_weight, necessity_weight)
+    limits = Limits(budget, seconds, top_k, stop)
+    approach = Approach(method, options or {}, search, objective, limits)
+    check_approach(approach)  # before the model is asked, which takes longer
+    question = {
+        "answer": answer,
+        "target": target,
+        "target_ids": target_ids,
+        "regions": regions,
+        "fill": fill,
+        "max_new_tokens": max_new_tokens,
+        "batch_size": batch_size,
+        "published_rounding": published_rounding,
+    }
+    return explain_case(_case(asked, image, prompt, question), approach, progress)
+
+
+class Approach(NamedTuple):
+    """How the order of regions is found, as in `explain`.
+
+    Attributes:
+      method: name of a method, a `Method`, or a function.
+      options: given options of a method other than EAGLE.
+      search: name of EAGLE's search, or a search function.
+      objective: weights of EAGLE's objective.
+      limits: limits of EAGLE's search.
+    """
+
+    method: MethodChoice = "eagle"
+    options: Mapping[str, Option] = MappingProxyType({})
+    search: str | SearchFunction = DEFAULT_SEARCH
+    objective: Objective = Objective()
+    limits: Limits = Limits()
+
+
+def check_approach(approach: Approach) -> None:
+    """Raises unless there is such a method with such options, and such a search.
+
+    Args:
+      approach: a method and its settings.
+
+    Raises:
+      InputError: the method, an option or the search does not exist, or a limit is given to a
+        method that has none.
+    """
+    chosen_search(approach.search)
+    options = full_options(approach.method, approach.options)
+    if chosen_method(approach.method).searches:
+        return
+    for name, value in vars(approach.limits).items():
+        if value is not None:
+            raise InputError(
+                f"{name} limits the searches of eagle; the cost of "
+                f"{method_name(approach.method)} depends on its options: "
+                f"{', '.join(options) or 'it has no options'}"
+            )
+
+
+def rank_cases(
+    cases: Sequence[Case],
+    approach: Approach,
+    *,
+    together: int | None = None,
+    on_progress: Callable[[Progress], Any] = lambda progress: None,
+    interrupted: Callable[[], bool] = never,
+) -> list[Ranking]:
+    """Finds the order of regions of several cases in lockstep, by EAGLE or another method.
+
+    Args:
+      cases: cases of one model.
+      approach: a method and its settings.
+      together: number of images that programs are compiled for; None for as many as there are.
+      on_progress: called after each round.
+      interrupted: called before each round of a search; once it returns True, all searches end
+        and return their partial results.
+
+    Returns:
+      One ranking for each case.
+
+    Raises:
+      InputError: as `check_approach`, or the budget is too small.
+    """
+    if chosen_method(approach.method).searches:
+        results = find_orders(
+            [case.scorer for case in cases],
+            approach.search,
+            objective=approach.objective,
+            limits=approach.limits,
+            together=together,
+            on_progress=on_progress,
+            interrupted=interrupted,
+        )
+        return [Ranking(result) for result in results]
+    total = 0
+
+    def count(forwards: int) -> None:
+        nonlocal total
+        total += forwards
+        on_progress(Progress(total, None, None, (None,) * len(cases)))
+
+    return rank_regions(
+        cases, approach.method, approach.options, together=together, on_progress=count
     )
-    _ = approach.options  # refused before the model is asked
+
+
+def explain_case(case: Case, approach: Approach, progress: bool = False) -> Attribution:
+    """Explains a case; Ctrl-C ends a search with its partial result.
+
+    Args:
+      case: from `eagle_jax.ask`.
+      approach: a method and its settings.
+      progress: show a progress bar.
+
+    Returns:
+      The attribution.
+
+    Raises:
+      InputError: as `check_approach`, or the budget is too small.
+    """
     begin = time.perf_counter()
-    case = _case(asked, image, prompt, question)
-    # Only a search has something to show for the time until Ctrl-C.
-    waits = first_interrupt_waits() if method == "eagle" else contextlib.nullcontext(never)
+    searches = chosen_method(approach.method).searches
+    waits = first_interrupt_waits() if searches else contextlib.nullcontext(never)
     with (
         waits as interrupted,
         tqdm(disable=not progress, unit=" forwards", leave=False) as bar,
@@ -143,132 +245,31 @@ def explain(
                 bar.set_postfix_str(f"insertion - deletion {state.area:.3f}", refresh=False)
             bar.update(state.forwards - bar.n)
 
-        (found,) = approach.find([case], on_progress=on_progress, interrupted=interrupted)
-    return conclude(case, approach, *found, time.perf_counter() - begin)
-
-
-class Approach(NamedTuple):
-    """How orders are found.
-
-    Attributes:
-      method: a name of `eagle_jax.methods`.
-      told: what a method other than EAGLE is told.
-      search: of EAGLE.
-      objective: of EAGLE.
-      limits: of EAGLE's search.
-    """
-
-    method: str
-    told: Mapping[str, Option]
-    search: str
-    objective: Objective
-    limits: Limits = Limits()
-
-    @property
-    def options(self) -> dict[str, Option]:
-        """What is known of the approach beforehand.
-
-        Raises:
-          InputError: there is no such method, search or option, or a limit is given to a
-            method that has none.
-        """
-        chosen_search(self.search)
-        told = full_options(self.method, self.told)
-        if self.method == "eagle":
-            return {"search": self.search}
-        for name, value in vars(self.limits).items():
-            if value is not None:
-                raise InputError(
-                    f"{name} limits the searches of eagle; {self.method} is told what to spend "
-                    f"by its options: {', '.join(told) or 'it has none'}"
-                )
-        return told
-
-    def find(
-        self,
-        cases: Sequence[Case],
-        together: int | None = None,
-        on_progress: Callable[[Progress], Any] = lambda progress: None,
-        interrupted: Callable[[], bool] = never,
-    ) -> list[tuple[SearchResult, Float32[np.ndarray, "H W"] | None, int]]:
-        """What is found for each case, the map it was found by, if by one, and how many passes
-        the gradient was taken of."""
-        if self.method != "eagle":
-            seen = 0
-
-            def count(forwards: int) -> None:
-                nonlocal seen
-                seen += forwards
-                on_progress(Progress(seen, None, None, (None,) * len(cases)))
-
-            ranked = rank_regions(
-                cases, self.method, self.told, together=together, on_progress=count
-            )
-            return [(one.found, one.heat, one.backwards) for one in ranked]
-        found = find_orders(
-            [case.scorer for case in cases],
-            self.search,
-            objective=self.objective,
-            limits=self.limits,
-            together=together,
-            on_progress=on_progress,
-            interrupted=interrupted,
+        (ranking,) = rank_cases(
+            [case], approach, on_progress=on_progress, interrupted=interrupted
         )
-        return [(one, None, 0) for one in found]
+    return conclude(case, approach, ranking, time.perf_counter() - begin)
 
 
-def _case(
-    asked: Case | Model,
-    image: ImageSource | None,
-    prompt: str | None,
-    question: dict[str, Any],
-) -> Case:
-    if isinstance(asked, Model):
-        if image is None or prompt is None:
-            raise InputError("a model is explained about an image and a prompt: give both")
-        return ask(asked, image, prompt, **question)
-    given = {"image": image, "prompt": prompt} | question
-    for name, value in given.items():
-        if value is not None:
-            raise InputError(f"{name} is part of a case already: give it to eagle_jax.ask")
-    return asked
-
-
-def conclude(
-    case: Case,
-    approach: Approach,
-    found: SearchResult,
-    heat: Float32[np.ndarray, "H W"] | None,
-    backwards: int,
-    seconds: float,
-) -> Attribution:
-    """The attribution that was found.
+def conclude(case: Case, approach: Approach, ranking: Ranking, seconds: float) -> Attribution:
+    """Makes an attribution of a ranking.
 
     Args:
-      case: what is explained.
-      approach: how.
-      found: of `Approach.find`.
-      heat: likewise.
-      backwards: likewise.
-      seconds: that it took.
+      case: the case that was explained.
+      approach: the method that was used, and its settings.
+      ranking: from `rank_cases`.
+      seconds: time that the explanation took.
 
     Returns:
       The attribution, with its image.
     """
-    options = approach.options
-    if approach.method == "eagle":
-        options = {"search": found.search}
-        if approach.search != found.search:
-            options["chosen_by"] = approach.search
-        limits = vars(approach.limits).items()
-        options |= {name: one for name, one in limits if one is not None}
-        if found.ended is not None:
-            options["ended"] = found.ended
-    estimates = {} if found.estimates is None else found.estimates._asdict()
+    result = ranking.result
+    estimates = {} if result.estimates is None else result.estimates._asdict()
     return Attribution(
         image=case.image,
+        fill=case.fill,
         labels=case.labels,
-        **found.curves._asdict(),
+        **result.curves._asdict(),
         prompt=case.prompt,
         answer=case.answer,
         answer_ids=case.answer_ids,
@@ -279,11 +280,39 @@ def conclude(
         insight_weight=float(approach.objective.insight_weight),
         necessity_weight=float(approach.objective.necessity_weight),
         model=case.model.name,
-        forwards=found.forwards,
-        backwards=backwards,
+        forwards=result.forwards,
+        backwards=ranking.backwards,
         seconds=seconds,
-        method=approach.method,
-        options=options,
-        heat=heat,
+        method=method_name(approach.method),
+        options=_recorded_options(approach, ranking),
+        heat=ranking.heat,
         **estimates,
     )
+
+
+def _case(
+    asked: Case | Model, image: ImageSource | None, prompt: str | None, question: dict[str, Any]
+) -> Case:
+    given = {name: value for name, value in question.items() if value is not None}
+    if isinstance(asked, Model):
+        if image is None or prompt is None:
+            raise InputError("explaining a model needs an image and a prompt: give both")
+        return ask(asked, image, prompt, **given)
+    for name, value in {"image": image, "prompt": prompt, **given}.items():
+        if value is not None:
+            raise InputError(f"{name} is part of a case already: give it to eagle_jax.ask")
+    return asked
+
+
+def _recorded_options(approach: Approach, ranking: Ranking) -> dict[str, Option]:
+    if not chosen_method(approach.method).searches:
+        return full_options(approach.method, approach.options)
+    result, (chosen, _) = ranking.result, chosen_search(approach.search)
+    options: dict[str, Option] = {"search": result.search}
+    if chosen != result.search:
+        options["chosen_by"] = chosen
+    limits = vars(approach.limits).items()
+    options |= {name: value for name, value in limits if value is not None}
+    if result.ended is not None:
+        options["ended"] = result.ended
+    return options

@@ -139,7 +139,7 @@ def test_a_full_disk_is_seen_before_writing(untied, tmp_path, monkeypatch):
     monkeypatch.setattr(
         convert_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000)
     )
-    assert "are free" in refusal(convert, untied, tmp_path / "model")
+    assert "free space, or choose another disk" in refusal(convert, untied, tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,7 +9,7 @@ from made_results import corrected_from, made_result, write_run
 
 from eagle_jax import cli
 from eagle_jax.errors import InputError
-from eagle_jax.evaluation import compare, evaluate
+from eagle_jax.evaluation import compare_runs, evaluate
 from eagle_jax.metrics.hallucination import (
     average_minimal_correction,
     correction_success_rate,
@@ -78,7 +78,7 @@ def test_rows_are_the_measures_of_what_was_written(runs):
 
 @pytest.mark.parametrize("published", [False, True])
 def test_rates_of_corrections_are_those_of_all_items_together(runs, published):
-    measures = evaluate(runs / "run", published_rules=published).groups["presence"].measures
+    measures = evaluate(runs / "run", published_measures=published).groups["presence"].measures
     area = np.arange(25) / 24
     corrections = []
     for k in PREFIXES:
@@ -202,7 +202,7 @@ def test_nothing_to_evaluate(tmp_path):
 
 def test_runs_are_compared_item_by_item(runs):
     first, second = evaluate(runs / "run"), evaluate(runs / "baseline")
-    found = compare(first, second)
+    found = compare_runs(first, second)
     for kind, group in first.groups.items():
         others = second.groups[kind].rows
         difference = found.differences[kind]["insertion_auc"]
@@ -221,7 +221,7 @@ def test_only_the_same_question_makes_a_pair(copied):
     write_result(copied / "baseline", made_result("word-2", "sentence"))
     write_result(copied / "baseline", made_result("word-9", "word"))
     shutil.rmtree(copied / "run" / "items" / "no-3")
-    found = compare(evaluate(copied / "run"), evaluate(copied / "baseline"))
+    found = compare_runs(evaluate(copied / "run"), evaluate(copied / "baseline"))
     assert found.unpaired == ("no-3", "word-1", "word-2", "word-9")
     assert found.differences["word"]["insertion_auc"].count == 3
     assert found.differences["presence"]["insertion_auc"].count == 4
@@ -230,9 +230,9 @@ def test_only_the_same_question_makes_a_pair(copied):
 def test_runs_that_cannot_be_compared(runs, tmp_path):
     first = evaluate(runs / "run")
     with pytest.raises(InputError, match="have no item in common"):
-        compare(first, evaluate(write_run(tmp_path, [made_result("other")])))
-    with pytest.raises(InputError, match="by published rules and the other is not"):
-        compare(first, evaluate(runs / "run", published_rules=True))
+        compare_runs(first, evaluate(write_run(tmp_path, [made_result("other")])))
+    with pytest.raises(InputError, match="only one of the two runs has published measures"):
+        compare_runs(first, evaluate(runs / "run", published_measures=True))
 
 
 def test_controls_come_back_as_they_were_written(tmp_path):
@@ -288,7 +288,7 @@ def test_the_command_prints_tables_and_writes_files(copied, capsys):
     record = json.loads((copied / "made" / "a.json").read_text())
     comparison = record.pop("comparison")
     assert record | {"out": ""} == found.to_json() | {"out": ""}
-    differences = compare(found, baseline).differences
+    differences = compare_runs(found, baseline).differences
     for kind, measures in differences.items():
         assert comparison["differences"][kind].keys() == measures.keys()
         stored = comparison["differences"][kind]["insertion_auc"]["mean"]
@@ -308,7 +308,7 @@ def test_columns_of_a_table_line_up(runs):
 
 def test_losses_of_what_should_be_low_are_wins(runs):
     found = evaluate(runs / "run"), evaluate(runs / "baseline")
-    lines = evaluation_text(found[0], compare(*found)).splitlines()
+    lines = evaluation_text(found[0], compare_runs(*found)).splitlines()
     start = lines.index(next(line for line in lines if line.startswith("word, both runs")))
     deletion = next(line for line in lines[start:] if line.startswith("deletion AUC"))
     assert deletion.split()[-3:] == ["5", "5", "0"] and " -0." in deletion
@@ -316,10 +316,10 @@ def test_losses_of_what_should_be_low_are_wins(runs):
     assert control.split()[-1] == "5", "neither way is better"
 
 
-def test_published_rules_reach_the_table(copied, capsys):
-    assert cli.main(["evaluate", "run", "--published-rules"]) == 0
+def test_published_measures_reach_the_table(copied, capsys):
+    assert cli.main(["evaluate", "run", "--published-measures"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "run         run: 15 items, evaluated by the published rules"
+    assert lines[0] == "run         run: 15 items, evaluated with published measures"
     rate = next(line for line in lines if line.startswith("CSR@10% "))
     assert rate.split()[1] == "0.7500" and rate.split()[-2:] == ["4", "higher"]
     assert cli.main(["evaluate", "run"]) == 0

@@ -8,6 +8,8 @@ import pytest
 
 import eagle_jax
 from eagle_jax import Attribution, InputError
+from eagle_jax.search import Curves, Round, Solution, find_orders
+from eagle_jax.search.sets import prefixes
 
 PROMPT = "Is there a cat in the image?"
 REGIONS = "grid:2x2"
@@ -191,7 +193,21 @@ def test_a_case_is_explained_as_its_model_image_and_prompt_are(model, image):
     assert same(eagle_jax.explain(case), whole)
 
 
-@pytest.mark.parametrize("given", [{"image": "cat.png"}, {"prompt": "Q?"}, {"answer": "No"}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"image": "cat.png"},
+        {"prompt": "Q?"},
+        {"answer": "No"},
+        {"target": "Yes"},
+        {"target_ids": "No"},
+        {"regions": 64},
+        {"fill": "mean"},
+        {"max_new_tokens": 128},
+        {"batch_size": 4},
+        {"published_rounding": False},
+    ],
+)
 def test_what_a_case_holds_is_not_given_again(given, model, image):
     case = eagle_jax.ask(model, image, PROMPT, answer="Yes", regions=REGIONS)
     with pytest.raises(InputError, match=f"{[*given][0]} is part of a case already"):
@@ -241,6 +257,34 @@ def test_auto_says_what_it_chose(model, image):
     assert found.options == {"search": "exact", "chosen_by": "auto"}
     assert "exact, chosen by auto\n" in found.summary()
     assert found.importance is None
+
+
+def backwards(problem):
+    """The regions from the last to the first."""
+    order = np.arange(problem.regions, dtype=np.int32)[::-1]
+    sets = prefixes(order)
+    return Solution(Curves(order, *np.split((yield Round(np.concatenate([sets, ~sets]))), 2)))
+
+
+def test_a_search_of_ones_own_needs_no_table(case):
+    found = eagle_jax.explain(case, search=backwards)
+    assert found.options == {"search": "backwards"} and found.search == "backwards"
+    np.testing.assert_array_equal(found.order, np.arange(16)[::-1])
+    (result,) = find_orders([case.scorer], backwards)
+    assert result.search == "backwards" and result.forwards == found.forwards == 2 * 17
+    np.testing.assert_array_equal(result.curves.insertion, found.insertion)
+
+
+def test_another_fill_is_searched_with_and_recorded(model, image):
+    arguments = dict(answer="Yes, a cat.", regions=REGIONS)
+    blurred = eagle_jax.explain(model, image, PROMPT, **arguments, fill="blur")
+    case = eagle_jax.ask(model, image, PROMPT, **arguments, fill="blur")
+    assert same(eagle_jax.explain(case), blurred) and blurred.fill == "blur"
+    own = eagle_jax.explain(model, image, PROMPT, **arguments, fill=image[::-1].copy())
+    np.testing.assert_array_equal(own.fill, image[::-1])
+    black = eagle_jax.explain(model, image, PROMPT, **arguments)
+    assert black.fill == "black"
+    assert not np.array_equal(black.insertion[0], blurred.insertion[0])
 
 
 def test_leading_regions_and_a_restored_score_end_the_exact_search(case):

@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import dataclasses
 import importlib
 import importlib.metadata
 import inspect
@@ -14,6 +15,7 @@ import pytest
 
 import eagle_jax
 from eagle_jax import cli
+from eagle_jax.scoring.case import AskSettings
 
 # Commands whose function has another name.
 TWINS = {
@@ -42,6 +44,50 @@ def test_every_command_has_a_twin_in_python():
         twin = TWINS.get(command, command)
         assert twin in eagle_jax.__all__, f"eagle-jax {command} has no twin in Python"
         assert isinstance(getattr(eagle_jax, twin), FunctionType)
+
+
+def command_defaults(command: str) -> dict[str, object]:
+    """The defaults of a command's arguments, by the name of the argument."""
+    (action,) = [
+        one for one in cli._parser()._actions if isinstance(one, argparse._SubParsersAction)
+    ]
+    return {one.dest: one.default for one in action.choices[command]._actions}
+
+
+def python_defaults(function: Callable) -> dict[str, object]:
+    parameters = inspect.signature(function).parameters.values()
+    assert not [one.name for one in parameters if one.kind is one.VAR_KEYWORD]
+    return {one.name: one.default for one in parameters}
+
+
+ASKED = AskSettings()._asdict()
+SEARCHED = {"search": "auto", "insight_weight": 1.0, "necessity_weight": 1.0} | dict.fromkeys(
+    ("budget", "seconds", "top_k", "stop")
+)
+
+
+@pytest.mark.parametrize("command", ["explain", "diagnose", "run", "compare"])
+def test_commands_have_the_limits_weights_and_defaults_of_python(command):
+    given = command_defaults(command)
+    assert given | SEARCHED == given
+    # Regions are text on the command line; rounding is an argument of runs alone.
+    asked = ASKED | {"regions": "64"}
+    assert given | {"published_rounding": False} | asked == given | {
+        "published_rounding": False
+    }
+
+
+def test_explain_diagnose_and_settings_have_the_same_defaults():
+    explain = python_defaults(eagle_jax.explain)
+    assert explain | SEARCHED == explain
+    # None is the default of `ask`, and tells whether an argument was given beside a case.
+    assert explain | dict.fromkeys(ASKED) == explain
+    diagnose = python_defaults(eagle_jax.diagnose)
+    assert diagnose | SEARCHED | ASKED == diagnose
+    settings = dataclasses.asdict(eagle_jax.Settings()) | {"batch_size": None}
+    assert settings | SEARCHED | ASKED == settings
+    ask = python_defaults(eagle_jax.ask)
+    assert ask | ASKED == ask
 
 
 def test_no_module_hides_a_public_name():

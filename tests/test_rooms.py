@@ -12,7 +12,7 @@ FLOORS = [
     ["search", "lists"],
     ["results", "planning", "baselines", "demo"],
     ["explanation", "evaluation", "conversion"],
-    ["run", "reports"],
+    ["running", "reports"],
     ["diagnosis", "comparison", "live"],
     ["commands"],
     ["cli"],

@@ -17,13 +17,14 @@ import pytest
 import storybook_list
 
 import eagle_jax
-from eagle_jax import cli, run
+from eagle_jax import cli, run_list
 from eagle_jax.commands import run as command
 from eagle_jax.errors import InputError
 from eagle_jax.lists import Item, read_list
 from eagle_jax.results.failures import FAILURES
 from eagle_jax.results.manifest import Settings, begin_run, read_manifest
 from eagle_jax.results.run_folder import finished_names, read_result, result_folder
+from eagle_jax.running import corrections, loop, preparation
 from eagle_jax.search.methods import SEARCHES, Search
 
 SETTINGS = Settings(regions="grid:2x2", max_new_tokens=8)
@@ -44,7 +45,7 @@ def entries(path):
 def done(entries, tmp_path_factory):
     """A finished run, not to be changed."""
     out = tmp_path_factory.mktemp("runs") / "done"
-    report = run.run_list(entries, out, SETTINGS, together=2)
+    report = run_list(entries, out, SETTINGS, together=2)
     assert (report.finished, report.before, report.failures) == (COUNT, 0, ())
     return out
 
@@ -54,7 +55,7 @@ def model_is_not_needed(monkeypatch):
     def refuse(*args, **options):
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr(run, "load", refuse)
+    monkeypatch.setattr(loop, "load", refuse)
 
 
 def test_each_item_gets_what_explain_finds(entries, done):
@@ -80,14 +81,14 @@ def test_each_item_gets_what_explain_finds(entries, done):
 
 
 def test_a_finished_run_is_not_done_again(entries, done, model_is_not_needed):
-    report = run.run_list(entries, done, SETTINGS)
+    report = run_list(entries, done, SETTINGS)
     assert (report.finished, report.before, report.forwards) == (COUNT, COUNT, 0)
 
 
 def test_other_settings_are_refused_by_name(entries, done, model_is_not_needed):
     other = dataclasses.replace(SETTINGS, regions=64, necessity_weight=0.5)
     with pytest.raises(InputError) as error:
-        run.run_list(entries, done, other)
+        run_list(entries, done, other)
     assert "necessity_weight 1.0, now 0.5" in str(error.value)
     assert "regions 'grid:2x2', now 64" in str(error.value)
     assert read_manifest(done)["settings"]["regions"] == "grid:2x2"
@@ -95,25 +96,25 @@ def test_other_settings_are_refused_by_name(entries, done, model_is_not_needed):
 
 def test_a_result_of_another_question_is_named(entries, done, model_is_not_needed):
     changed = [dataclasses.replace(entries[0], prompt="Is there a dog?"), *entries[1:]]
-    report = run.run_list(changed, done, SETTINGS)
+    report = run_list(changed, done, SETTINGS)
     assert report.finished == COUNT - 1
     (failure,) = report.failures
     assert failure.place == "line 1" and "prompt" in failure.reason
     # The list may move to another place or another line.
     moved = [dataclasses.replace(item, place="line 99") for item in entries]
-    assert run.run_list(moved, done, SETTINGS).failures == ()
+    assert run_list(moved, done, SETTINGS).failures == ()
     assert not list((done / FAILURES).iterdir())
 
 
 def test_shares_of_any_number_of_processes_make_the_whole(entries, done, tmp_path):
     out = tmp_path / "out"
-    first = run.run_list(entries, out, SETTINGS, process=(0, 2), together=2)
+    first = run_list(entries, out, SETTINGS, process=(0, 2), together=2)
     assert first.finished == 3
     # Started again as three, of which one never comes.
     for process in (0, 1):
-        run.run_list(entries, out, SETTINGS, process=(process, 3), together=2)
+        run_list(entries, out, SETTINGS, process=(process, 3), together=2)
     assert len(finished_names(out)) == 5
-    assert run.run_list(entries, out, SETTINGS).before == COUNT
+    assert run_list(entries, out, SETTINGS).before == COUNT
     for name in finished_names(done):
         ours, theirs = (read_result(folder, name).attribution for folder in (out, done))
         same = dataclasses.replace(ours, seconds=theirs.seconds)
@@ -152,15 +153,15 @@ def test_failures_are_named_and_the_rest_finishes(tmp_path, capsys, monkeypatch)
 
 
 def test_a_fault_of_ours_does_not_end_the_run(entries, tmp_path, monkeypatch):
-    original = run.ask
+    original = preparation.ask
 
     def ask(model, image, *args, **options):
         if np.array_equal(image, eagle_jax.inputs.images.read_image(entries[1].image)):
             raise ZeroDivisionError("a fault")
         return original(model, image, *args, **options)
 
-    monkeypatch.setattr(run, "ask", ask)
-    report = run.run_list(entries[:3], tmp_path / "out", SETTINGS, together=2)
+    monkeypatch.setattr(preparation, "ask", ask)
+    report = run_list(entries[:3], tmp_path / "out", SETTINGS, together=2)
     assert report.finished == 2
     (failure,) = report.failures
     assert failure.reason == "unexpected ZeroDivisionError: a fault"
@@ -174,13 +175,45 @@ def test_the_search_of_the_settings_is_the_one_that_runs(entries, tmp_path, monk
 
     monkeypatch.setitem(SEARCHES, "broken", Search(broken, "raises"))
     settings = dataclasses.replace(SETTINGS, search="broken")
-    report = run.run_list(entries[:1], tmp_path / "out", settings)
+    report = run_list(entries[:1], tmp_path / "out", settings)
     assert report.finished == 0 and "a broken search" in report.failures[0].reason
+
+
+@pytest.mark.parametrize("regenerate_by", ["scan", "bisect"])
+def test_the_batch_size_holds_for_corrections_too(
+    regenerate_by, entries, tmp_path, monkeypatch
+):
+    original, sizes = corrections.regenerate, []
+
+    def regenerate(*args, batch_size, **options):
+        sizes.append(batch_size)
+        return original(*args, batch_size=batch_size, **options)
+
+    monkeypatch.setattr(corrections, "regenerate", regenerate)
+    settings = dataclasses.replace(SETTINGS, regenerate=regenerate_by)
+    summary = run_list(entries[1:2], tmp_path / "out", settings, batch_size=3)
+    assert summary.finished == 1 and sizes and set(sizes) == {3}
+
+
+def test_limits_are_kept_and_corrections_need_all_regions(entries, tmp_path):
+    settings = dataclasses.replace(SETTINGS, search="exact", top_k=2, stop=5.0, seconds=600.0)
+    summary = run_list(entries[:2], tmp_path / "out", settings)
+    assert summary.finished == 1
+    attribution = read_result(tmp_path / "out", entries[0].name).attribution
+    assert attribution.order.size == 2
+    limits = {"top_k": 2, "stop": 5.0, "seconds": 600.0}
+    assert attribution.options == {"search": "exact"} | limits
+    (failure,) = summary.failures
+    assert failure.name == entries[1].name and failure.reason == (
+        "the search ended after 2 of 4 regions (seconds 600.0, top_k 2, stop 5.0), and "
+        "corrections and controls need all of them: raise or omit the limit, or choose the "
+        "search surrogate"
+    )
 
 
 def test_controls_are_stored_beside_the_curves(entries, tmp_path):
     settings = dataclasses.replace(SETTINGS, controls=1)
-    run.run_list(entries[:1], tmp_path / "out", settings)
+    run_list(entries[:1], tmp_path / "out", settings)
     result = read_result(tmp_path / "out", entries[0].name)
     assert sorted(result.controls) == ["area", "matched-0", "random-0"]
     curves = result.controls["random-0"]
@@ -199,7 +232,7 @@ def test_controls_are_stored_beside_the_curves(entries, tmp_path):
 )
 def test_arguments_that_cannot_be_used(options, said, entries, tmp_path):
     with pytest.raises(InputError, match=said):
-        run.run_list(entries, tmp_path / "out", SETTINGS, **options)
+        run_list(entries, tmp_path / "out", SETTINGS, **options)
 
 
 @pytest.mark.parametrize(
@@ -213,19 +246,19 @@ def test_arguments_that_cannot_be_used(options, said, entries, tmp_path):
 )
 def test_settings_that_cannot_be_used(changes, said, entries, tmp_path):
     with pytest.raises(InputError, match=said):
-        run.run_list(entries, tmp_path / "out", dataclasses.replace(SETTINGS, **changes))
+        run_list(entries, tmp_path / "out", dataclasses.replace(SETTINGS, **changes))
 
 
 def test_names_must_differ(entries, tmp_path):
     assert isinstance(entries[0], Item)
     with pytest.raises(InputError, match="two items have the name 'scene-0'"):
-        run.run_list([entries[0], entries[0]], tmp_path / "out", SETTINGS)
+        run_list([entries[0], entries[0]], tmp_path / "out", SETTINGS)
 
 
 def test_a_folder_of_other_things_is_left_alone(entries, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(InputError, match="holds other files"):
-        run.run_list(entries, tmp_path, SETTINGS)
+        run_list(entries, tmp_path, SETTINGS)
 
 
 def test_a_run_killed_at_its_very_beginning_begins_again(tmp_path):
@@ -239,7 +272,7 @@ def test_a_run_killed_at_its_very_beginning_begins_again(tmp_path):
     ("arguments", "said"),
     [
         (["--coordinator", "localhost:1"], "go together"),
-        (["--distributed", "--process", "0"], "give the one or the others"),
+        (["--distributed", "--process", "0"], "not both"),
         (["--coordinator", "x:1", "--processes", "2", "--process", "2"], "from 0 to 1"),
     ],
 )

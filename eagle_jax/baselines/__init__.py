@@ -6,6 +6,7 @@ the others look into the network through `eagle_jax.scoring.gradients` and make 
 """
 
 from eagle_jax.baselines.methods import METHODS as METHODS
-from eagle_jax.baselines.methods import Ranked as Ranked
+from eagle_jax.baselines.methods import Method as Method
+from eagle_jax.baselines.methods import Ranking as Ranking
 from eagle_jax.baselines.methods import methods as methods
 from eagle_jax.baselines.methods import rank_regions as rank_regions

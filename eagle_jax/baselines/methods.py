@@ -1,4 +1,4 @@
-"""The table of methods: EAGLE, and what it is compared with."""
+"""The table of methods: EAGLE, the methods it is compared with, and methods of your own."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -17,29 +17,36 @@ from eagle_jax.baselines.occlusion import leave_one_out, occlusion, random
 from eagle_jax.baselines.rise import rise
 from eagle_jax.baselines.surrogates import kernelshap, lime
 from eagle_jax.baselines.tam import tam
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, require_choice
 from eagle_jax.scoring.case import Case
 from eagle_jax.scoring.scorer import Scorer
 from eagle_jax.search import SearchResult, curves_along
+from eagle_jax.search.methods import name_of
 from eagle_jax.search.sets import Curves, curves_from, sets_along
 
 Option = str | int | float | bool | None
 VARIANTS = ("paper", "published")
+# From a case, and options as keywords, to n scores, a map (H, W) or a `Heat`.
+MethodFunction = Callable[..., np.ndarray | Heat]
 
 
 class Method(NamedTuple):
     """A method that can be chosen by name.
 
     Attributes:
-      summary: what it does.
-      needs: "probabilities" of the targets, which any scorer gives, or the "weights" of a
-        model.
-      forwards: images the model sees, for n regions; the 2 n along the order, which every
-        method's curves take, not counted.
-      backwards: of these, how many the gradient is taken of.
+      summary: what the method does, in one line.
+      needs: "probabilities" of the target tokens, which any scorer gives, or the "weights" of
+        a model.
+      forwards: number of masked images for n regions, without the 2 n along the order that the
+        curves of every method take.
+      backwards: number of these forwards of which the gradient is taken.
       reference: the paper.
-      estimate: from a scorer to its conversation, of methods that need probabilities.
-      look: from a case to its map, of those that need weights.
+      estimate: for methods that need probabilities: from a scorer to a generator, which yields
+        sets of regions, is sent their scores and returns the importance of each region.
+      look: for methods that need weights: from a case to a map over the pixels, or to the
+        importance of each region.
+
+    EAGLE, which searches for an order instead, has neither `estimate` nor `look`.
     """
 
     summary: str
@@ -48,16 +55,26 @@ class Method(NamedTuple):
     backwards: str
     reference: str
     estimate: Callable[..., Estimate] | None = None
-    look: Callable[..., Heat] | None = None
+    look: MethodFunction | None = None
 
     @property
     def options(self) -> dict[str, Option]:
-        """What the method can be told, and what it takes otherwise."""
+        """The options of the method with their defaults: its keyword-only arguments."""
         function = self.estimate or self.look
         if function is None:
             return {}
         parameters = inspect.signature(function).parameters.values()
-        return {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
+        return {
+            each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY
+        }
+
+    @property
+    def searches(self) -> bool:
+        """Whether the method is EAGLE, whose order comes from a search."""
+        return self.estimate is None and self.look is None
+
+
+MethodChoice = str | Method | MethodFunction
 
 
 def _asks(summary: str, forwards: str, reference: str, estimate: Callable) -> Method:
@@ -72,41 +89,41 @@ def _looks(
 
 METHODS = {
     "eagle": Method(
-        "regions in the order of a greedy search",
+        "a greedy search for the order of the regions",
         "probabilities",
         "n (n + 1) with the exact search",
         "0",
         "Chen et al., arXiv 2509.22496",
     ),
     "llava-cam": _looks(
-        "activation and gradient of one decoder layer, under noise",
+        "activations times gradients of one decoder layer, averaged over noise",
         "50",
         "50, from the layer on",
         "Zhang et al., arXiv 2406.06579",
         llava_cam,
     ),
     "igos++": _looks(
-        "a deletion and an insertion mask, by integrated gradients",
+        "a soft mask for deletion and insertion, optimised by integrated gradients",
         "202",
         "200",
         "Khorram et al., arXiv 2012.15783; Xing et al., arXiv 2503.13891",
         igos,
     ),
     "tam": _looks(
-        "logits of the words at the visual tokens, less those of earlier words",
+        "logits of the target at the visual tokens, less those of earlier words",
         "1",
         "0",
         "Li et al., arXiv 2506.23270",
         tam,
     ),
     "rise": _asks(
-        "mean score when a region happens to be visible",
+        "mean score of the random masked images that show a region",
         "4000",
         "Petsiuk et al., arXiv 1806.07421",
         rise,
     ),
     "lime": _asks(
-        "ridge regression on random sets near the whole image",
+        "ridge regression on random sets of visible regions",
         "1000",
         "Ribeiro et al., arXiv 1602.04938",
         lime,
@@ -118,34 +135,34 @@ METHODS = {
         kernelshap,
     ),
     "occlusion": _asks(
-        "loss when a region and those that touch it are hidden",
+        "drop of the score when a region and its neighbours are hidden",
         "n + 1",
         "Zeiler and Fergus, arXiv 1311.2901",
         occlusion,
     ),
     "leave-one-out": _asks(
-        "loss when a region is hidden",
+        "drop of the score when a region is hidden",
         "n + 1",
         "Zeiler and Fergus, arXiv 1311.2901",
         leave_one_out,
     ),
     "random": _asks("a random order, as a control", "0", "", random),
     "integrated-gradients": _looks(
-        "gradients along the way from the black image",
+        "gradients summed on the way from the fill to the image",
         "50",
         "50",
         "Sundararajan et al., arXiv 1703.01365",
         integrated_gradients,
     ),
     "rollout": _looks(
-        "products of the decoder's attention",
+        "product of the attention matrices of the decoder",
         "1",
         "0",
         "Abnar and Zuidema, arXiv 2005.00928",
         rollout,
     ),
     "relevance": _looks(
-        "the decoder's attention, weighed by its gradient",
+        "attention of the decoder, weighted by its gradient",
         "1",
         "one per target",
         "Chefer et al., arXiv 2103.15679",
@@ -154,115 +171,148 @@ METHODS = {
 }
 
 
-class Ranked(NamedTuple):
-    """The regions of an image by a method that gives each a number.
+class Ranking(NamedTuple):
+    """The order in which a method puts the regions of an image.
 
     Attributes:
-      scores: of each region; higher is more important.
-      heat: the map whose means over the regions they are, or the scores painted on the
-        regions; None where nobody knows where the regions are.
-      found: the order, the curves along it, and the forwards of both.
-      backwards: passes the gradient was taken of.
+      result: the order, the curves along it, and the number of forwards of both.
+      scores: importance of each region, higher is more important; None for EAGLE, whose
+        search gives an order and no scores.
+      heat: map over the pixels whose means over the regions are the scores, or the scores
+        painted on the regions; None for EAGLE, and for a scorer without a label map.
+      backwards: number of forwards of which the gradient was taken.
     """
 
-    scores: Float64[np.ndarray, " n"]
-    heat: Float32[np.ndarray, "H W"] | None
-    found: SearchResult
-    backwards: int
+    result: SearchResult
+    scores: Float64[np.ndarray, " n"] | None = None
+    heat: Float32[np.ndarray, "H W"] | None = None
+    backwards: int = 0
 
 
 def methods() -> dict[str, Method]:
-    """All methods by name: what each does, needs and costs, its options and its reference."""
+    """All methods by name, with their requirements, costs, options and references."""
     return dict(METHODS)
 
 
-def chosen_method(name: str) -> Method:
-    """The method of a name.
-
-    Raises:
-      InputError: there is none; the message lists those that there are.
-    """
-    if name not in METHODS:
-        raise InputError(f"method is {name!r}; it must be one of {', '.join(METHODS)}")
-    return METHODS[name]
-
-
-def full_options(name: str, options: Mapping[str, Option]) -> dict[str, Option]:
-    """All options of a method, those that were not given with their defaults.
+def chosen_method(method: MethodChoice) -> Method:
+    """The method of a name, or of a function of your own.
 
     Args:
-      name: of the method.
-      options: that were given.
+      method: a name of `METHODS`, a `Method`, or a function as in `rank_regions`.
+
+    Raises:
+      InputError: there is no method of this name; the message lists the names.
+    """
+    if isinstance(method, Method):
+        return method
+    if callable(method):
+        return _looks((method.__doc__ or "").partition("\n")[0], "", "", "", method)
+    require_choice("method", method, METHODS)
+    return METHODS[method]
+
+
+def method_name(method: MethodChoice) -> str:
+    """The name of a method: the name in `METHODS`, or `__name__` of a function of your own.
+
+    Args:
+      method: a name of `METHODS`, a `Method`, or a function as in `rank_regions`.
+    """
+    if isinstance(method, str):
+        return method
+    if not isinstance(method, Method):
+        return name_of(method)
+    for name, known in METHODS.items():
+        if known == method:
+            return name
+    function = method.estimate or method.look
+    return "eagle" if function is None else name_of(function)
+
+
+def full_options(method: MethodChoice, options: Mapping[str, Option]) -> dict[str, Option]:
+    """All options of a method: the given values, and the defaults of the others.
+
+    Args:
+      method: a name of `METHODS`, a `Method`, or a function as in `rank_regions`.
+      options: given values by name.
 
     Raises:
       InputError: there is no such method or option, or an option has no such value.
     """
-    known = chosen_method(name).options
+    name, known = method_name(method), chosen_method(method).options
     for option, value in options.items():
         if option not in known:
-            those = ", ".join(known) or "no options"
-            raise InputError(f"{name} has no option {option!r}; it has {those}")
+            names = ", ".join(known) or "no options"
+            raise InputError(f"{name} has no option {option!r}; it has {names}")
         if option in ("samples", "steps", "iterations") and (
             not isinstance(value, int) or isinstance(value, bool) or value < 1
         ):
             raise InputError(f"{option} is {value!r}; it must be a whole number of at least 1")
-    found = known | dict(options)
-    if found.get("variant", "paper") not in VARIANTS:
-        raise InputError(f"variant is {found['variant']!r}; it must be paper or published")
-    return found
+        if option == "variant" and known["variant"] in VARIANTS and value not in VARIANTS:
+            raise InputError(f"variant is {value!r}; it must be paper or published")
+    return known | dict(options)
 
 
 def rank_regions(
     asked: Sequence[Case | Scorer],
-    method: str,
+    method: MethodChoice,
     options: Mapping[str, Option] | None = None,
     *,
     together: int | None = None,
     on_progress: Callable[[int], Any] = lambda forwards: None,
-) -> list[Ranked]:
+) -> list[Ranking]:
     """Ranks the regions of images by a method other than EAGLE.
 
+    A method of your own is a function of a `Case`. It returns a score for each of the n
+    regions, or a map (H, W) over the pixels of the image whose means over the regions are the
+    scores; a higher score is more important. Its keyword-only arguments are its options. It may
+    return a `eagle_jax.baselines.maps.Heat` instead, a map with the number of forwards and
+    gradients that it took, which are otherwise not counted.
+
     Args:
-      asked: cases; or scorers of any kind, for methods that need probabilities alone.
-      method: its name.
-      options: what it is told, by name, see `Method.options`.
+      asked: cases; or scorers of any kind, for methods that need only probabilities.
+      method: a name of `METHODS`, a `Method`, or a function of your own.
+      options: options of the method by name, see `Method.options`.
       together: number of images that programs are compiled for, see
         `eagle_jax.search.lockstep.Lockstep`.
-      on_progress: called now and then with the number of images the model saw since.
+      on_progress: called now and then with the number of forwards since the last call.
 
     Returns:
-      What was found for each.
+      For each case or scorer the order and the scores of its regions.
 
     Raises:
-      InputError: the method does not exist, is EAGLE, cannot be told this, or needs the
-        weights of a model where there are none.
+      InputError: the method does not exist, is EAGLE, has no such option, needs the weights of
+        a model where a scorer was given, or returned neither scores nor a map.
     """
-    chosen, told = chosen_method(method), full_options(method, options or {})
-    scorers = [one.scorer if isinstance(one, Case) else one for one in asked]
-    if chosen.estimate is not None:
-        talks = [_ranked(chosen.estimate(scorer, **told)) for scorer in scorers]
-        return [
-            _painted(method, scorer, *one)
-            for scorer, one in zip(
-                scorers, answer_all(talks, scorers, together, on_progress), strict=True
-            )
-        ]
-    if chosen.look is None:
+    options = full_options(method, options or {})
+    name, chosen = method_name(method), chosen_method(method)
+    if chosen.searches:
         raise InputError("eagle finds an order by a search: see eagle_jax.search.find_orders")
-    ranked = []
-    for one in asked:
-        if not isinstance(one, Case):
-            those = [name for name, other in METHODS.items() if other.needs == "probabilities"]
+    if chosen.estimate is not None:
+        scorers = [each.scorer if isinstance(each, Case) else each for each in asked]
+        estimates = [_with_curves(chosen.estimate(scorer, **options)) for scorer in scorers]
+        answered = answer_all(estimates, scorers, together, on_progress)
+        rankings = []
+        for scorer, ((scores, curves), forwards, rounds) in zip(scorers, answered, strict=True):
+            labels = getattr(scorer, "labels", None)
+            heat = None if labels is None else scores.astype(np.float32)[labels]
+            result = SearchResult(curves, forwards, rounds, name)
+            rankings.append(Ranking(result, scores, heat))
+        return rankings
+    assert chosen.look is not None
+    rankings = []
+    for case in asked:
+        if not isinstance(case, Case):
+            others = [one for one, other in METHODS.items() if other.needs == "probabilities"]
             raise InputError(
-                f"{method} looks into the network, and this scorer is no model's: take one of "
-                f"{', '.join(those)}"
+                f"{name} looks into the network, and this scorer has none: give a case of "
+                f"eagle_jax.ask, or use one of {', '.join(others)}"
             )
-        ranked.append(_pooled(method, one, chosen.look(one, **told)))
-        on_progress(ranked[-1].found.forwards)
-    return ranked
+        rankings.append(_looked(name, case, chosen.look(case, **options)))
+        on_progress(rankings[-1].result.forwards)
+    return rankings
 
 
-def _ranked(estimate: Estimate) -> Conversation[tuple[Float64[np.ndarray, "n"], Curves]]:
+def _with_curves(estimate: Estimate) -> Conversation[tuple[Float64[np.ndarray, "n"], Curves]]:
     """An estimate, and then the curves along the order that it makes."""
     scores = yield from estimate
     order = _order(scores)
@@ -270,22 +320,25 @@ def _ranked(estimate: Estimate) -> Conversation[tuple[Float64[np.ndarray, "n"], 
     return scores, curves_from(order, along)
 
 
-def _painted(method: str, scorer: Scorer, outcome: tuple, forwards: int, rounds: int) -> Ranked:
-    scores, curves = outcome
-    labels = getattr(scorer, "labels", None)
-    heat = None if labels is None else scores.astype(np.float32)[labels]
-    return Ranked(scores, heat, SearchResult(curves, forwards, rounds, method), 0)
-
-
-def _pooled(method: str, case: Case, found: Heat) -> Ranked:
-    scores = pooled(case.labels, found.heat)
+def _looked(name: str, case: Case, found: np.ndarray | Heat) -> Ranking:
+    n, shape = case.scorer.regions, case.labels.shape
+    values, forwards, backwards = found if isinstance(found, Heat) else (found, 0, 0)
+    values = np.asarray(values)
+    if values.shape not in ((n,), shape) or not np.isfinite(values).all():
+        raise InputError(
+            f"method {name} returned an array of shape {values.shape}; it must return {n} "
+            f"finite scores, one for each region, or a finite map of shape {shape}"
+        )
+    if values.shape == shape:
+        heat = values.astype(np.float32)
+        scores = pooled(case.labels, heat)
+    else:
+        scores = values.astype(np.float64)
+        heat = scores.astype(np.float32)[case.labels]
     curves = curves_along(case.scorer, _order(scores))
-    forwards = found.forwards + 2 * case.scorer.regions
-    return Ranked(
-        scores, found.heat, SearchResult(curves, forwards, 2, method), found.backwards
-    )
+    return Ranking(SearchResult(curves, forwards + 2 * n, 2, name), scores, heat, backwards)
 
 
 def _order(scores: np.ndarray) -> np.ndarray:
-    # The first of equals comes first, as in a search.
+    # Among equal scores the lowest region number comes first, as in a search.
     return np.argsort(-scores, kind="stable").astype(np.int32)

@@ -1,6 +1,6 @@
 """The commands of the command line, one file each.
 
-For `cli` alone. Each adds its options to a parser and calls its public Python twin, which it
-imports no sooner than that; `arguments` holds the options that several share. Read `explain`
-first.
+Used only by `cli`. Each file adds the arguments of a command to a parser, and calls the public
+Python function of the same purpose, which it imports only then. `arguments` holds the arguments
+that several commands share. Read `explain` first.
 """

@@ -1,17 +1,20 @@
-"""What several commands share: kinds of arguments, and the cache of compiled programs."""
+"""Arguments that several commands share, their types, and the compilation cache."""
 
 import argparse
+import dataclasses
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eagle_jax.explanation import Approach
     from eagle_jax.lists import Broken, Item
+    from eagle_jax.results.manifest import Settings
 
 DTYPES = ("float32", "bfloat16", "float16")
 
-# Of a list of the storybook, if nobody says how many.
+# Default number of items of a storybook list.
 _ITEMS = 100
 
 
@@ -20,35 +23,49 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         default="demo",
-        help='"demo", "demo-shortcut", a Hugging Face folder, or a hub id (default: demo)',
+        help='model: "demo", "demo-shortcut", a Hugging Face folder, or a hub id '
+        "(default: demo)",
     )
     parser.add_argument(
-        "--dtype", choices=DTYPES, help="of the weights (default: the checkpoint's)"
+        "--dtype",
+        choices=DTYPES,
+        help="floating-point type of the weights (default: the checkpoint's)",
     )
     parser.add_argument(
         "--quantize",
         choices=["int8"],
-        help="weights and activations (default: as the checkpoint is)",
+        help="integer type of weights and activations (default: as in the checkpoint)",
     )
 
 
 def add_list_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds LIST, --images and --kind."""
-    add = parser.add_argument
-    add(
+    parser.add_argument(
         "list",
         metavar="LIST",
         type=Path,
-        help='JSON lines, or a published list; "storybook:words" is drawn for the demo model, '
-        'and so are "captions", "colours" and "mistakes"; "storybook:words:5" has 5 items, not '
-        "100",
+        help="list of questions: JSON lines, or a published list. "
+        '"storybook:words" draws a list of 100 items for the demo model, "storybook:words:5" '
+        'a list of 5; "captions", "colours" and "mistakes" are the other storybook lists',
     )
-    add("--images", type=Path, metavar="DIR", help="where pictures are (default: the list's)")
-    add("--kind", metavar="NAME", help="format of the list (default: recognised)")
+    add_list_format_arguments(parser)
+
+
+def add_list_format_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --images and --kind."""
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="folder that holds the images (default: the folder of the list)",
+    )
+    parser.add_argument(
+        "--kind", metavar="NAME", help="format of the list (default: recognised by its content)"
+    )
 
 
 def entries_of(options: argparse.Namespace) -> "list[Item | Broken]":
-    """The entries of LIST; a list of the storybook is drawn first, beside --out."""
+    """The entries of LIST; a storybook list is drawn first, beside --out."""
     from eagle_jax.lists import read_list
 
     drawn = re.fullmatch(r"storybook:(\w+)(?::(\d+))?", str(options.list))
@@ -64,84 +81,198 @@ def entries_of(options: argparse.Namespace) -> "list[Item | Broken]":
 
 def add_device_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --together and --split-weights."""
+    from eagle_jax.running.loop import DEFAULT_TOGETHER
+
     parser.add_argument(
         "--together",
-        default=4,
+        default=DEFAULT_TOGETHER,
         type=positive,
         metavar="N",
-        help="images explained in lockstep (default: 4)",
+        help="number of images that are searched in lockstep (default: %(default)s)",
     )
     parser.add_argument(
         "--split-weights",
         default=1,
         type=positive,
         metavar="N",
-        help="devices that share one copy of the weights (default: 1)",
+        help="number of devices that share one copy of the weights (default: %(default)s)",
     )
 
 
-def add_regions_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds --regions."""
+def add_question_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --regions, --fill and --max-new-tokens: how a question is asked."""
+    from eagle_jax.inputs.fill import DEFAULT_FILL
+    from eagle_jax.inputs.regions import DEFAULT_REGIONS
+
     parser.add_argument(
         "--regions",
-        default="64",
-        help='about so many SLICO regions, or "grid:8x8", "opencv:64" (default: 64)',
+        default=str(DEFAULT_REGIONS),
+        help='regions of the image: a number of SLICO regions, "grid:8x8" or "opencv:64" '
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--fill",
+        default=DEFAULT_FILL,
+        metavar="FILL",
+        help='what is shown in place of hidden regions: "black", "mean" (the mean colour of '
+        'the image), "blur", or the path of an image of the same size (default: %(default)s)',
+    )
+    add_answer_length_argument(parser)
+
+
+def add_answer_length_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --max-new-tokens."""
+    from eagle_jax.scoring.answers import DEFAULT_MAX_NEW_TOKENS
+
+    parser.add_argument(
+        "--max-new-tokens",
+        default=DEFAULT_MAX_NEW_TOKENS,
+        type=positive,
+        metavar="N",
+        help="largest number of tokens of an answer that the model generates "
+        "(default: %(default)s)",
     )
 
 
-def add_search_arguments(
-    parser: argparse.ArgumentParser, default: str | None, said: str | None = None
-) -> None:
-    """Adds --search and --budget.
+def add_batch_size_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --batch-size."""
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        metavar="N",
+        help="masked images per forward, over all devices (default: what fills the devices)",
+    )
 
-    Args:
-      parser: of the command.
-      default: the search of who names none; None where the command decides.
-      said: of the default in the help; None for its name.
-    """
+
+def add_search_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --search and --budget."""
     from eagle_jax.search import SEARCHES
+    from eagle_jax.search.methods import DEFAULT_SEARCH
 
     parser.add_argument(
         "--search",
-        default=default,
+        default=DEFAULT_SEARCH,
         choices=[*SEARCHES],
-        help="; ".join(f"{name}: {one.summary}" for name, one in SEARCHES.items())
-        + f" (default: {said or default})",
+        help="search for the order of the n regions: "
+        + "; ".join(f"{name}: {search.summary}" for name, search in SEARCHES.items())
+        + " (default: %(default)s)",
     )
     parser.add_argument(
         "--budget",
         type=positive,
         metavar="N",
-        help="most masked images that are scored for an explanation (default: no limit)",
+        help="largest number of masked images to score for an explanation (default: no limit)",
+    )
+
+
+def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --seconds, --top-k, --stop, --insight-weight and --necessity-weight."""
+    add = parser.add_argument
+    add(
+        "--seconds",
+        type=number,
+        metavar="S",
+        help="seconds after which the search stops and returns the result so far "
+        "(default: no limit)",
+    )
+    add(
+        "--top-k",
+        type=positive,
+        metavar="K",
+        help="number of most important regions to find exactly; the other regions are "
+        "estimated or left out (default: all regions)",
+    )
+    add(
+        "--stop",
+        type=number,
+        metavar="FRACTION",
+        help="fraction of the full image's score at which the search stops, once the chosen "
+        "regions reach it (default: no limit)",
+    )
+    add(
+        "--insight-weight",
+        default=1.0,
+        type=number,
+        metavar="X",
+        help="weight of sufficiency, p(token given the chosen regions) (default: 1)",
+    )
+    add(
+        "--necessity-weight",
+        default=1.0,
+        type=number,
+        metavar="X",
+        help="weight of necessity, 1 - p(token given the other regions) (default: 1)",
     )
 
 
 def add_method_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --method, and --option for what it is told."""
+    """Adds --method, and --option for its options."""
     from eagle_jax.baselines import METHODS
 
     parser.add_argument(
         "--method",
         default="eagle",
         choices=[*METHODS],
-        help="; ".join(f"{name}: {one.summary}" for name, one in METHODS.items())
-        + " (default: eagle)",
+        help="attribution method: "
+        + "; ".join(f"{name}: {method.summary}" for name, method in METHODS.items())
+        + " (default: %(default)s)",
     )
     parser.add_argument(
         "--option",
+        dest="options",
         action="append",
         type=option,
         metavar="NAME=VALUE",
-        help="what a method other than eagle is told, as in --option samples=1000; may be "
+        help="option of a method other than eagle, such as --option samples=1000; may be "
         "repeated",
     )
 
 
+def add_regenerate_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --regenerate."""
+    from eagle_jax.results.manifest import REGENERATE
+
+    parser.add_argument(
+        "--regenerate",
+        default=REGENERATE[0],
+        choices=REGENERATE,
+        help="how often items with a label are answered again, with more and more regions "
+        "removed: after every step of the order (scan), at a few steps by bisection (bisect), "
+        "or not at all (no) (default: %(default)s)",
+    )
+
+
+def approach_of(options: argparse.Namespace) -> "Approach":
+    """The method, the search and its limits that were asked for, checked."""
+    from eagle_jax.explanation import Approach, check_approach
+    from eagle_jax.search import Limits, Objective
+
+    approach = Approach(
+        method=getattr(options, "method", "eagle"),
+        options=dict(getattr(options, "options", None) or ()),
+        search=options.search,
+        objective=Objective(options.insight_weight, options.necessity_weight),
+        limits=Limits(options.budget, options.seconds, options.top_k, options.stop),
+    )
+    check_approach(approach)
+    return approach
+
+
+def settings_of(options: argparse.Namespace) -> "Settings":
+    """The settings of a run: the arguments that bear the names of its fields."""
+    from eagle_jax.results.manifest import Settings
+
+    names = [field.name for field in dataclasses.fields(Settings)]
+    given: dict[str, Any] = {n: value for n, value in vars(options).items() if n in names}
+    given["options"] = dict(given.get("options") or ())
+    return Settings(**given)
+
+
 def option(argument: str) -> tuple[str, str | int | float]:
-    """A name and its value, a number where it looks like one."""
+    """A name and its value, a number if the value looks like a number."""
     name, sign, value = argument.partition("=")
     if not (name and sign and value):
-        raise argparse.ArgumentTypeError(f"{argument!r} is not of the form NAME=VALUE")
+        raise argparse.ArgumentTypeError(f"{argument!r} does not have the form NAME=VALUE")
     for kind in (int, float):
         try:
             return name, kind(value)
@@ -152,7 +283,7 @@ def option(argument: str) -> tuple[str, str | int | float]:
 
 def text(argument: str) -> str:
     """Any text."""
-    # Python smuggles bytes that are no UTF-8 into arguments as lone surrogates.
+    # Python keeps bytes that are not UTF-8 in arguments as lone surrogates.
     if any("\ud800" <= character <= "\udfff" for character in argument):
         raise argparse.ArgumentTypeError("the text is not valid UTF-8")
     return argument
@@ -161,14 +292,14 @@ def text(argument: str) -> str:
 def whole(argument: str) -> int:
     """A whole number of at least 0."""
     if not (argument.isascii() and argument.isdigit()):
-        raise argparse.ArgumentTypeError(f"{argument!r} is no whole number of at least 0")
+        raise argparse.ArgumentTypeError(f"{argument!r} is not a whole number of at least 0")
     return int(argument)
 
 
 def positive(argument: str) -> int:
     """A whole number of at least 1."""
     if not (argument.isascii() and argument.isdigit() and int(argument) > 0):
-        raise argparse.ArgumentTypeError(f"{argument!r} is no whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"{argument!r} is not a whole number of at least 1")
     return int(argument)
 
 
@@ -177,11 +308,11 @@ def number(argument: str) -> float:
     try:
         return float(argument)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{argument!r} is no number") from None
+        raise argparse.ArgumentTypeError(f"{argument!r} is not a number") from None
 
 
 def cache_compilations() -> None:
-    """Compiled programs outlive the process, so the second run starts faster."""
+    """Keeps compiled programs on disk, so that the next process starts faster."""
     import jax
 
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
@@ -189,7 +320,7 @@ def cache_compilations() -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
-        return  # Nowhere to keep them: each run compiles, and JAX need not warn of it.
+        return  # No place for a cache: each process compiles, and JAX must not warn.
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -5,19 +5,25 @@ import collections
 import sys
 from pathlib import Path
 
-from eagle_jax.commands.arguments import add_model_arguments, cache_compilations, positive
+from eagle_jax.commands.arguments import (
+    add_answer_length_argument,
+    add_list_format_arguments,
+    add_model_arguments,
+    cache_compilations,
+    positive,
+)
 from eagle_jax.errors import InputError
 
 _EXAMPLES = """\
 examples:
   eagle-jax build coco_repope_random.json --images val2014 --model qwen-3b --out wrong.jsonl
-      asks every question and keeps the wrong answers, each with the opposite word to score
+      asks every question, and keeps the wrong answers with the right word as the label
   eagle-jax build instances_val2017.json --images val2017 --model qwen-3b --out objects.jsonl \\
       --count 300
-      keeps captions that name an object that is in their picture once
+      keeps captions that mention an object which is in the image exactly once
       then: eagle-jax run objects.jsonl --model qwen-3b --out objects
 """
-# Reasons why items are left out that are named.
+# Number of reasons for leaving items out that are printed.
 _LISTED = 10
 
 
@@ -26,39 +32,31 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "build",
         help="make a list for a model from its own answers",
-        description="Lets a model answer a list of questions, and writes what there is to "
-        "explain in its answers as a new list: the wrong Yes and No answers, the words for "
-        "objects, and all other answers whole.",
+        description="Lets a model answer a list of questions, and writes a new list of what to "
+        "explain in its answers: the wrong Yes and No answers, the words for objects, and all "
+        "other answers as a whole.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=command)
     add = parser.add_argument
-    add("list", metavar="LIST", type=Path, help="a list that eagle-jax run can read")
+    add("list", metavar="LIST", type=Path, help="list that eagle-jax run can read")
     add_model_arguments(parser)
-    add("--out", required=True, metavar="NEW.jsonl", type=Path, help="the new list")
-    add("--images", metavar="DIR", type=Path, help="of the pictures (default: the list's own)")
-    add("--kind", help="the format of LIST (default: by its content)")
+    add("--out", required=True, metavar="NEW.jsonl", type=Path, help="file of the new list")
+    add_list_format_arguments(parser)
     add(
         "--count",
         type=positive,
         metavar="N",
-        help="stop when so many items are kept (default: all)",
+        help="number of items to keep before the command stops (default: no limit)",
     )
     add(
         "--keep",
         default="wrong",
         choices=["wrong", "all"],
-        help="which Yes and No answers (default: wrong)",
+        help="Yes and No answers to keep: only wrong answers, or all (default: %(default)s)",
     )
-    add("--plurals", action="store_true", help="an object's plural names it as well")
-    add(
-        "--max-new-tokens",
-        default=128,
-        type=positive,
-        metavar="N",
-        help="limit of an answer (default: 128)",
-    )
+    add("--plurals", action="store_true", help="count the plural of an object as a mention")
+    add_answer_length_argument(parser)
 
 
 def command(options: argparse.Namespace) -> int:
@@ -100,6 +98,6 @@ def command(options: argparse.Namespace) -> int:
     kept = f"{len(built.items)} of {len(entries)} items"
     print(f"{'written':<12}{f'{options.out}: {kept}' if built.items else 'nothing'}")
     if built.interrupted:
-        print("eagle-jax: interrupted; what was done is written", file=sys.stderr)
+        print("eagle-jax: interrupted; the items so far are written", file=sys.stderr)
         return 130
     return 1 if built.failures or not built.items else 0

@@ -1,4 +1,4 @@
-"""``eagle-jax convert``: a checkpoint that restores straight to its devices."""
+"""``eagle-jax convert``: a checkpoint that is restored directly to its devices."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ examples:
   eagle-jax convert Qwen/Qwen2.5-VL-3B-Instruct qwen-3b --dtype bfloat16
       then: eagle-jax explain street.jpg --prompt "Describe the image." --model qwen-3b
   eagle-jax convert Qwen/Qwen2.5-VL-7B-Instruct qwen-7b-int8 --quantize int8
-      half the memory; the folder is loaded like any other
+      half the memory
 """
 
 
@@ -19,18 +19,25 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Adds the command's parser."""
     parser = commands.add_parser(
         "convert",
-        help="make a checkpoint that restores straight to its devices",
-        description="Converts a Hugging Face checkpoint to Orbax, and checks what was written. "
-        "The new folder is loaded like any other.",
+        help="convert a checkpoint so that it loads directly to its devices",
+        description="Converts a Hugging Face checkpoint to Orbax, and verifies the copy. "
+        "Every --model argument takes the new folder.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=command)
     add = parser.add_argument
-    add("source", metavar="SRC", help="a Hugging Face folder or hub id")
-    add("destination", metavar="DST", type=Path, help="the new folder")
-    add("--dtype", choices=DTYPES, help="of the weights (default: the checkpoint's)")
-    add("--quantize", choices=["int8"], help="weights and activations (default: floats)")
+    add("source", metavar="SRC", help="Hugging Face folder, or hub id")
+    add("destination", metavar="DST", type=Path, help="new folder")
+    add(
+        "--dtype",
+        choices=DTYPES,
+        help="floating-point type of the weights (default: the checkpoint's)",
+    )
+    add(
+        "--quantize",
+        choices=["int8"],
+        help="integer type of weights and activations (default: floating point)",
+    )
 
 
 def command(options: argparse.Namespace) -> None:

@@ -5,16 +5,19 @@ import sys
 from pathlib import Path
 
 from eagle_jax.commands.arguments import (
+    add_batch_size_argument,
+    add_limit_arguments,
     add_model_arguments,
-    add_regions_argument,
+    add_question_arguments,
     add_search_arguments,
+    approach_of,
     cache_compilations,
-    positive,
     text,
 )
+from eagle_jax.commands.images import read_divided
 from eagle_jax.metrics.hallucination import LABELS
 
-# A fish that is not there, and that the model is sure of.
+# Index of the bundled mistake: the model is sure of a fish that is not there.
 _MISTAKE = 21
 _EXAMPLES = """\
 examples:
@@ -32,47 +35,45 @@ def add(commands: argparse._SubParsersAction) -> None:
         "diagnose",
         help="find out why a Yes or No is wrong, and what corrects it",
         description="Asks a question whose answer is known. Where the model is wrong, finds "
-        "the parts of the image that speak for the mistake and removes as little of them as "
-        "makes the answer right.",
+        "the regions of the image that speak for the mistake, and removes as few of them as "
+        "make the answer right.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=command)
     add = parser.add_argument
-    add("image", nargs="?", help="the picture; without one, a mistake of the demo model")
-    add("--prompt", type=text, help="a question that is answered by Yes or No")
-    add("--label", choices=LABELS, help="the right answer")
+    add(
+        "image",
+        nargs="?",
+        help="image file (default: a scene that the demo model gets wrong)",
+    )
+    add("--prompt", type=text, help="question that is answered by Yes or No")
+    add("--label", choices=LABELS, help="right answer")
     add_model_arguments(parser)
-    add_regions_argument(parser)
+    add_question_arguments(parser)
     add(
         "--bisect",
         action="store_true",
-        help="ask again with few removals instead of all: faster, exact where the answer "
-        "turns right once",
+        help="bisect instead of trying every removal: faster, and exact if the answer becomes "
+        "right only once",
     )
-    add_search_arguments(parser, "exact")
-    add(
-        "--batch-size",
-        type=positive,
-        metavar="N",
-        help="masked images per forward (default: what fills the devices)",
-    )
+    add_search_arguments(parser)
+    add_limit_arguments(parser)
+    add_batch_size_argument(parser)
     add(
         "--out",
         default="diagnosis",
         type=Path,
+        metavar="DIR",
         help="folder for diagnosis.png, answers.json and the saved attribution "
-        "(default: diagnosis)",
+        "(default: %(default)s)",
     )
 
 
 def command(options: argparse.Namespace) -> None:
     """Runs the command."""
     import eagle_jax
-    from eagle_jax.diagnosis import FIGURE, require_room
+    from eagle_jax.diagnosis import FIGURE, require_replaceable
     from eagle_jax.errors import InputError
-    from eagle_jax.inputs.images import read_image
-    from eagle_jax.inputs.regions import segment
 
     image, prompt, label = options.image, options.prompt, options.label
     if image is None:
@@ -84,34 +85,41 @@ def command(options: argparse.Namespace) -> None:
         raise InputError(
             f'{missing} is missing, as in --prompt "Is there a dog in the image?" --label No'
         )
-    # All that can be refused without the model comes first: loading it may take minutes.
-    require_room(options.out)
-    pixels = read_image(image)
-    labels = segment(pixels, options.regions)
+    # Loading a model may take minutes: what can be refused without a model comes first.
+    approach_of(options)
+    require_replaceable(options.out)
+    pixels, labels, fill = read_divided(image, options)
 
     cache_compilations()
     model = eagle_jax.load(options.model, dtype=options.dtype, quantize=options.quantize)
-    found = eagle_jax.diagnose(
+    diagnosis = eagle_jax.diagnose(
         model,
         pixels,
         prompt,
         label,
         regions=labels,
-        bisect=options.bisect,
+        fill=fill,
+        max_new_tokens=options.max_new_tokens,
+        batch_size=options.batch_size,
         search=options.search,
         budget=options.budget,
-        batch_size=options.batch_size,
+        seconds=options.seconds,
+        top_k=options.top_k,
+        stop=options.stop,
+        insight_weight=options.insight_weight,
+        necessity_weight=options.necessity_weight,
+        bisect=options.bisect,
         progress=sys.stderr.isatty(),
     )
-    if not found.right:
-        found.save(options.out)
-    print(found.summary())
-    if not found.right:
+    if not diagnosis.right:
+        diagnosis.save(options.out)
+    print(diagnosis.summary())
+    if not diagnosis.right:
         print(f"{'written':<12}{options.out / FIGURE} and the attribution beside it")
 
 
 def _mistake():
-    """A scene, a question and its right answer, which the demo model gets wrong."""
+    """A scene, a question that the demo model gets wrong, and the right answer."""
     import json
 
     from eagle_jax.demo import MISTAKES

@@ -15,8 +15,8 @@ examples:
       every number of every item, and the mean curves
   eagle-jax evaluate results --baseline other-results
       the same items of two runs against each other
-  eagle-jax evaluate results --published-rules
-      by the rules of the published evaluation where they differ
+  eagle-jax evaluate results --published-measures
+      the measures as the published evaluation computes them
 """
 
 
@@ -26,29 +26,40 @@ def add(commands: argparse._SubParsersAction) -> None:
         "evaluate",
         help="measure a run",
         description="Measures how faithful the explanations of a run are, whether they point "
-        "at the object, which words rest on the image, and how little must go to correct a "
-        "wrong answer. Damaged results are named and left out; the exit code is 1 then.",
+        "at the object, which words rest on the image, and how little must be removed to "
+        "correct a wrong answer. Damaged results are named and left out, and the exit code is "
+        "then 1.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=command)
     add = parser.add_argument
-    add("run_folder", metavar="DIR", type=Path, help="the --out folder of eagle-jax run")
-    add("--baseline", type=Path, metavar="DIR", help="another run over the same items")
     add(
-        "--published-rules",
-        action="store_true",
-        help="evaluate as the published code does: a hit of the pointing game is any pixel of "
-        "the largest value of a float16 map, answers are told by their first letters, the scan "
-        "for corrections stops at one region, and CSR leaves out what is never corrected",
+        "run_folder",
+        metavar="DIR",
+        type=Path,
+        help="folder of a run: the --out of eagle-jax run",
     )
-    add("--json", type=Path, metavar="FILE", help="write all numbers, item by item")
-    add("--figure", type=Path, metavar="FILE", help="draw them: .png, .pdf or .svg")
+    add(
+        "--baseline",
+        type=Path,
+        metavar="DIR",
+        help="folder of another run over the same items, to compare with",
+    )
+    add(
+        "--published-measures",
+        action="store_true",
+        help="compute the measures as the published code does: any pixel with the largest "
+        "value of a float16 map may hit in the pointing game, answers count as Yes or No by "
+        "their first letters, the scan for corrections stops at one region, and CSR leaves out "
+        "items that are never corrected",
+    )
+    add("--json", type=Path, metavar="FILE", help="file for all measures of all items")
+    add("--figure", type=Path, metavar="FILE", help="file for a figure: .png, .pdf or .svg")
 
 
 def command(options: argparse.Namespace) -> int:
     """Runs the command."""
-    from eagle_jax.evaluation import compare, evaluate, write_json
+    from eagle_jax.evaluation import compare_runs, evaluate, write_json
     from eagle_jax.reports.evaluation_page import evaluation_text
 
     if options.figure is not None and options.figure.suffix.lower() not in _FORMATS:
@@ -57,31 +68,31 @@ def command(options: argparse.Namespace) -> int:
     if options.baseline is not None:
         folders.append(options.baseline)
     progress = sys.stderr.isatty()
-    found = [
-        evaluate(folder, published_rules=options.published_rules, progress=progress)
+    evaluations = [
+        evaluate(folder, published_measures=options.published_measures, progress=progress)
         for folder in folders
     ]
-    comparison = compare(*found) if len(found) == 2 else None
+    comparison = compare_runs(*evaluations) if len(evaluations) == 2 else None
     written = []
     if options.json is not None:
-        write_json(options.json, found[0], comparison)
+        write_json(options.json, evaluations[0], comparison)
         written.append(options.json)
     if options.figure is not None:
-        _draw(options.figure, found)
+        _draw(options.figure, evaluations)
         written.append(options.figure)
-    print(evaluation_text(found[0], comparison))
+    print(evaluation_text(evaluations[0], comparison))
     if written:
         print(f"\n{'written':<12}{', '.join(map(str, written))}")
-    damaged = [reason for one in found for _, reason in one.damaged]
+    damaged = [reason for evaluation in evaluations for _, reason in evaluation.damaged]
     for reason in damaged:
         print("eagle-jax:", reason, file=sys.stderr)
     return 1 if damaged else 0
 
 
-def _draw(path: Path, found: list) -> None:
+def _draw(path: Path, evaluations: list) -> None:
     from eagle_jax.reports.evaluation_figure import draw_evaluation
 
-    figure = draw_evaluation(*found)
+    figure = draw_evaluation(*evaluations)
     with one_line(f"cannot write {path}", OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=200)

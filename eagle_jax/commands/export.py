@@ -6,7 +6,7 @@ from pathlib import Path
 _EXAMPLE = """\
 example:
   eagle-jax export results --out interpretation_results/mine/slico-1.0-1.0-division-number-64
-      json and npy files as the published code writes them (eight bytes a pixel and region)
+      json and npy files as the published code writes them, eight bytes per pixel and region
 """
 
 
@@ -14,16 +14,20 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Adds the command's parser."""
     parser = commands.add_parser(
         "export",
-        help="write a run as the published code does",
+        help="write a run in the file layout of the published code",
         description="Writes the results of a run in the layout that the published evaluation "
         "and drawing scripts read.",
         epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=command)
     add = parser.add_argument
-    add("run_folder", metavar="DIR", type=Path, help="the --out folder of eagle-jax run")
-    add("--out", required=True, type=Path, metavar="FOLDER", help="gets json and npy folders")
+    add(
+        "run_folder",
+        metavar="DIR",
+        type=Path,
+        help="folder of a run: the --out of eagle-jax run",
+    )
+    add("--out", required=True, type=Path, metavar="FOLDER", help="folder for json and npy")
 
 
 def command(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Taking part in a cluster: the arguments, and how processes find each other."""
+"""Runs on several processes: the arguments, and how the processes find each other."""
 
 import argparse
 
@@ -12,26 +12,29 @@ def add_process_arguments(parser: argparse.ArgumentParser) -> None:
     several.add_argument(
         "--distributed",
         action="store_true",
-        help="take part in a cluster that JAX recognises by itself",
+        help="join a cluster that JAX recognises by itself (Slurm, Kubernetes, TPU pods)",
     )
-    several.add_argument("--coordinator", metavar="HOST:PORT", help="where the first listens")
-    several.add_argument("--processes", type=positive, metavar="N", help="how many there are")
-    several.add_argument("--process", type=whole, metavar="I", help="which this is, from 0")
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
+    several.add_argument("--processes", type=positive, metavar="N", help="number of processes")
+    several.add_argument(
+        "--process", type=whole, metavar="I", help="index of this process, from 0"
+    )
 
 
 def join_processes(options: argparse.Namespace) -> tuple[int, int]:
-    """Number of this process and of all, once they have found each other."""
+    """Index of this process and number of processes, once they are connected."""
     named = (options.coordinator, options.processes, options.process)
-    if options.distributed and any(one is not None for one in named):
+    if options.distributed and any(value is not None for value in named):
         raise InputError(
-            "--distributed finds out by itself what --coordinator, --processes and --process "
-            "say; give the one or the others"
+            "give either --distributed, or --coordinator, --processes and --process, not both"
         )
     if not options.distributed:
-        if all(one is None for one in named):
+        if all(value is None for value in named):
             return 0, 1
-        if any(one is None for one in named):
-            raise InputError("--coordinator, --processes and --process go together")
+        if any(value is None for value in named):
+            raise InputError(
+                "--coordinator, --processes and --process go together: give all three"
+            )
         if options.process >= options.processes:
             raise InputError(
                 f"--process is {options.process}; it must be from 0 to {options.processes - 1}"
@@ -42,6 +45,6 @@ def join_processes(options: argparse.Namespace) -> tuple[int, int]:
         jax.distributed.initialize(*named)
     except (RuntimeError, ValueError) as error:
         raise InputError(
-            f"the processes do not find each other: {reason(error, 200)}"
+            f"the processes cannot connect to each other: {reason(error, 200)}"
         ) from error
     return jax.process_index(), jax.process_count()

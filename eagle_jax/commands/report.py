@@ -1,4 +1,4 @@
-"""``eagle-jax report``: a page that people share."""
+"""``eagle-jax report``: a page to share."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from eagle_jax.errors import InputError
 _EXAMPLES = """\
 examples:
   eagle-jax report explanation --out page.html
-      one file that opens in any browser: click a word to see where it comes from
+      a file that opens in any browser: click a word to see where it comes from
   eagle-jax report exact fast --out page.html
       several explanations side by side
   eagle-jax report results/items/street --out page.html
@@ -24,11 +24,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "report",
         help="write a page to share, or pages about a run",
-        description="Writes an explanation, a diagnosis or several of them as one HTML file "
-        "without a server, or a run as a folder of such files with an index. The exit code is "
-        "1 when some items of a run have no page.",
+        description="Writes one or several explanations or diagnoses as an HTML file that "
+        "needs no server, or a run as a folder of such files with an index. The exit code "
+        "is 1 if an item of a run has no page.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=command)
     add = parser.add_argument
@@ -37,16 +36,16 @@ def add(commands: argparse._SubParsersAction) -> None:
         nargs="+",
         type=Path,
         metavar="FOLDER",
-        help="the --out folder of eagle-jax explain, diagnose or run",
+        help="folder to show: the --out of eagle-jax explain, diagnose or run",
     )
     add(
         "--out",
         required=True,
         type=Path,
         metavar="PATH",
-        help="an .html file; of a run a folder",
+        help="output: an .html file, or a folder if FOLDER is a run",
     )
-    add("--image", metavar="FILE", help="the picture, where it was not saved in the folder")
+    add("--image", metavar="FILE", help="image file, if FOLDER was saved without its image")
 
 
 def command(options: argparse.Namespace) -> int:
@@ -57,18 +56,18 @@ def command(options: argparse.Namespace) -> int:
 
     runs = [folder for folder in options.folders if (folder / ITEMS).is_dir()]
     if not runs:
-        found = [read_explanation(folder, options.image) for folder in options.folders]
-        report(found, options.out)
+        explanations = [read_explanation(folder, options.image) for folder in options.folders]
+        report(explanations, options.out)
         print(f"{'written':<12}{options.out}")
         return 0
     if len(options.folders) > 1:
         raise InputError(f"{runs[0]} is a whole run: give it alone")
     if options.image is not None:
-        raise InputError("--image belongs to one picture, not to a whole run")
+        raise InputError("--image is for a single explanation; leave it out for a whole run")
     entries = report_run(runs[0], options.out, progress=sys.stderr.isatty())
-    problems = [one for one in entries if one.problem]
+    problems = [entry for entry in entries if entry.problem]
     pages = len(entries) - len(problems)
     print(f"{'written':<12}{options.out / INDEX} and {pages} pages")
-    for one in problems:
-        print(f"without a page: {one.name}: {one.problem}", file=sys.stderr)
+    for entry in problems:
+        print(f"without a page: {entry.name}: {entry.problem}", file=sys.stderr)
     return 1 if problems else 0

@@ -1,20 +1,22 @@
-"""``eagle-jax run``: a whole list, resumable, on one process or many."""
+"""``eagle-jax run``: a whole list, resumable, on one process or several."""
 
 import argparse
 import sys
 from pathlib import Path
 
 from eagle_jax.commands.arguments import (
+    add_batch_size_argument,
     add_device_arguments,
+    add_limit_arguments,
     add_list_arguments,
     add_method_arguments,
     add_model_arguments,
-    add_regions_argument,
+    add_question_arguments,
+    add_regenerate_argument,
     add_search_arguments,
     cache_compilations,
     entries_of,
-    number,
-    positive,
+    settings_of,
     whole,
 )
 from eagle_jax.commands.processes import add_process_arguments, join_processes
@@ -22,15 +24,16 @@ from eagle_jax.commands.processes import add_process_arguments, join_processes
 _EXAMPLES = """\
 examples:
   eagle-jax run questions.jsonl --model Qwen/Qwen2.5-VL-3B-Instruct --out results
-      one line an item: {"image": "cat.jpg", "prompt": "Is there a cat in the image?"}
-      the same command goes on where it was interrupted
+      the list has a line for each item, such as
+      {"image": "cat.jpg", "prompt": "Is there a cat in the image?"};
+      after an interruption the same command resumes
   eagle-jax run Qwen2.5-VL-3B-coco-caption.json --images val2017 --out captions \\
-      --model Qwen/Qwen2.5-VL-3B-Instruct --published-rules
-      a list of the published evaluation, rounded as the published code does
+      --model Qwen/Qwen2.5-VL-3B-Instruct --published-rounding --search exact
+      a list of the published evaluation, searched and rounded as the published code does
   srun --ntasks 4 eagle-jax run questions.jsonl --out results --distributed
       four processes of a cluster (Slurm, Kubernetes and TPU pods are recognised)
   eagle-jax run storybook:words:20 --out words
-      for a first try: words in captions of the demo model about drawn scenes
+      20 words in captions of the demo model about drawn scenes, for a first try
   then: eagle-jax evaluate results
 """
 
@@ -40,96 +43,49 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "run",
         help="explain every item of a list",
-        description="Explains a list of questions about pictures, each into a small folder. "
-        "What is finished stays finished; items that fail are named at the end.",
+        description="Explains a list of questions about images, each into a small folder. "
+        "Finished items are not explained again when the same command is repeated; items that "
+        "fail are named at the end, and the exit code is then 1.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=command)
     add = parser.add_argument
     add_list_arguments(parser)
-    add("--out", required=True, type=Path, metavar="DIR", help="folder of the results")
+    add("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
     add_model_arguments(parser)
-    add_regions_argument(parser)
+    add_question_arguments(parser)
     add_method_arguments(parser)
-    add_search_arguments(parser, None, "auto, with --published-rules exact")
-    add(
-        "--insight-weight",
-        default=1.0,
-        type=number,
-        metavar="X",
-        help="of what the chosen regions suffice for (default: 1)",
-    )
-    add(
-        "--necessity-weight",
-        default=1.0,
-        type=number,
-        metavar="X",
-        help="of what is lost without them (default: 1)",
-    )
-    add(
-        "--max-new-tokens",
-        default=128,
-        type=positive,
-        metavar="N",
-        help="limit of an answer the model gives itself (default: 128)",
-    )
-    add(
-        "--regenerate",
-        default="scan",
-        choices=["scan", "bisect", "no"],
-        help="answers to smaller and smaller pictures, for items with a label: with every "
-        "prefix of the order, with few of them, or with none (default: scan)",
-    )
+    add_search_arguments(parser)
+    add_limit_arguments(parser)
+    add_regenerate_argument(parser)
     add(
         "--controls",
         default=0,
         type=whole,
         metavar="N",
-        help="score N random and N area-matched orders beside each explanation (default: 0)",
+        help="number of random orders, and of area-matched orders, to score beside each "
+        "explanation (default: %(default)s)",
     )
     add(
-        "--published-rules",
+        "--published-rounding",
         action="store_true",
-        help="round pixels, logits and probabilities as the published code does; see also "
-        "eagle-jax evaluate --published-rules",
+        help="round pixels, logits and probabilities as the published code does; with "
+        "--search exact the whole search is the published one",
     )
-    add(
-        "--batch-size",
-        type=positive,
-        metavar="N",
-        help="masked images per forward (default: what fills the devices)",
-    )
+    add_batch_size_argument(parser)
     add_device_arguments(parser)
     add_process_arguments(parser)
 
 
 def command(options: argparse.Namespace) -> int:
-    """Runs the command; 0 when every item of this process has a result, else 1."""
-    from eagle_jax.results.manifest import Settings
-    from eagle_jax.run import run_list
+    """Runs the command; 0 if every item of this process has a result, otherwise 1."""
+    from eagle_jax.running import run_list
 
-    entries = entries_of(options)
-    settings = Settings(
-        model=options.model,
-        dtype=options.dtype,
-        quantize=options.quantize,
-        regions=options.regions,
-        method=options.method,
-        options=dict(options.option or ()),
-        search=options.search or ("exact" if options.published_rules else "auto"),
-        budget=options.budget,
-        insight_weight=options.insight_weight,
-        necessity_weight=options.necessity_weight,
-        max_new_tokens=options.max_new_tokens,
-        regenerate=options.regenerate,
-        controls=options.controls,
-        published_rounding=options.published_rules,
-    )
+    entries, settings = entries_of(options), settings_of(options)
     process = join_processes(options)
     cache_compilations()
     try:
-        report = run_list(
+        summary = run_list(
             entries,
             options.out,
             settings,
@@ -141,18 +97,18 @@ def command(options: argparse.Namespace) -> int:
         )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"interrupted; what was finished is kept in {options.out}, and the same command "
-            "goes on from there"
+            f"interrupted; finished items are kept in {options.out}, and the same command "
+            "resumes"
         ) from None
-    share = "" if process[1] == 1 else f" (process {process[0]} of {process[1]})"
-    count = report.finished + len(report.failures)
-    print(f"{'finished':<12}{report.finished} of {count} items{share}, {report.before} before")
-    rate = report.forwards / report.seconds
+    part = "" if process[1] == 1 else f" (process {process[0]} of {process[1]})"
+    count = summary.finished + len(summary.failures)
+    print(f"{'finished':<12}{summary.finished} of {count} items{part}, {summary.before} before")
+    rate = summary.forwards / summary.seconds
     print(
-        f"{'cost':<12}{report.forwards:,} forwards in {report.seconds:.0f} s, "
+        f"{'cost':<12}{summary.forwards:,} forwards in {summary.seconds:.0f} s, "
         f"{rate:.0f} forwards/s, loading and compiling included"
     )
     print(f"{'written':<12}{options.out}; next: eagle-jax evaluate {options.out}")
-    for failure in report.failures:
+    for failure in summary.failures:
         print(f"failed: {failure.place} ({failure.name}): {failure.reason}", file=sys.stderr)
-    return 1 if report.failures else 0
+    return 1 if summary.failures else 0

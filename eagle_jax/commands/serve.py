@@ -4,10 +4,9 @@ import argparse
 
 from eagle_jax.commands.arguments import (
     add_model_arguments,
-    add_regions_argument,
+    add_question_arguments,
     add_search_arguments,
     cache_compilations,
-    positive,
     whole,
 )
 
@@ -16,7 +15,7 @@ examples:
   eagle-jax serve
       opens http://127.0.0.1:8000/ for the bundled demo model
   eagle-jax serve --model Qwen/Qwen2.5-VL-3B-Instruct --host 0.0.0.0 --port 9000
-      for others as well: the address that is printed holds a token
+      other machines can open the page, too: the printed address contains a token
 """
 
 
@@ -24,11 +23,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Adds the command's parser."""
     parser = commands.add_parser(
         "serve",
-        help="ask about pictures in the browser, and watch the search",
-        description="Serves a page on which one drops a picture, asks, and clicks a word of "
-        'the answer to see where it comes from. Needs the extra "serve".',
+        help="ask about images in the browser, and watch the search",
+        description="Serves a page where you drop in an image, ask a question and click a word "
+        'of the answer to see where it comes from. Needs the extra "serve".',
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=command)
     add = parser.add_argument
@@ -36,25 +34,18 @@ def add(commands: argparse._SubParsersAction) -> None:
     add(
         "--host",
         default="127.0.0.1",
-        help="address to listen on; of this machine alone it is served without a token "
-        "(default: 127.0.0.1)",
+        help="address to listen on; any but the loopback address needs a token, which is "
+        "printed (default: %(default)s)",
     )
     add(
         "--port",
         default=8000,
         type=whole,
         metavar="N",
-        help="0 for any that is free (default: 8000)",
+        help="port to listen on; 0 takes any free port (default: %(default)s)",
     )
-    add_regions_argument(parser)
-    add_search_arguments(parser, "auto")
-    add(
-        "--max-new-tokens",
-        default=128,
-        type=positive,
-        metavar="N",
-        help="limit of an answer (default: 128)",
-    )
+    add_question_arguments(parser)
+    add_search_arguments(parser)
 
 
 def command(options: argparse.Namespace) -> None:
@@ -69,6 +60,7 @@ def command(options: argparse.Namespace) -> None:
         search=options.search,
         budget=options.budget,
         regions=options.regions,
+        fill=options.fill,
         max_new_tokens=options.max_new_tokens,
-        announce=lambda address: print(f"open {address} (Ctrl-C ends it)", flush=True),
+        announce=lambda address: print(f"open {address} (Ctrl-C stops the server)", flush=True),
     )

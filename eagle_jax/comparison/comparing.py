@@ -16,7 +16,7 @@ from eagle_jax.comparison.judging import (
     finished,
     judge_all,
 )
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, require_choice
 from eagle_jax.evaluation import evaluate
 from eagle_jax.files import write_file
 from eagle_jax.inputs.fill import FILLS
@@ -25,7 +25,8 @@ from eagle_jax.lists import Broken, Item
 from eagle_jax.results.manifest import Settings
 from eagle_jax.results.measures import Kind
 from eagle_jax.results.run_folder import read_result
-from eagle_jax.run import RunSummary, own_mesh, run_list
+from eagle_jax.running import RunSummary, local_mesh, run_list
+from eagle_jax.running.loop import DEFAULT_TOGETHER
 
 # Number of items whose maps are drawn.
 FIGURES = 4
@@ -54,7 +55,7 @@ def compare_methods(
     granularity: str = "region",
     fill: str | None = None,
     batch_size: int | None = None,
-    together: int = 4,
+    together: int = DEFAULT_TOGETHER,
     split_weights: int = 1,
     process: tuple[int, int] = (0, 1),
     progress: bool = False,
@@ -94,13 +95,9 @@ def compare_methods(
         chosen_method(method)
     if not methods or len(set(methods)) < len(methods):
         raise InputError(f"methods is {list(methods)}; name at least one method, each once")
-    if granularity not in GRANULARITIES:
-        raise InputError(
-            f"granularity is {granularity!r}; it must be one of {', '.join(GRANULARITIES)}"
-        )
+    require_choice("granularity", granularity, GRANULARITIES)
     fill = settings.fill if fill is None else fill
-    if fill not in FILLS:
-        raise InputError(f"fill is {fill!r}; it must be one of {', '.join(FILLS)}")
+    require_choice("fill", fill, FILLS)
     if settings.options:
         raise InputError("methods are compared with their default options: give no options")
     held_out = Perturbation(HELD_OUT, "blur" if fill != "blur" else "mean")
@@ -109,7 +106,7 @@ def compare_methods(
         method: run_list(
             entries,
             out / method,
-            dataclasses.replace(settings, method=method),
+            _settings_for(method, settings),
             batch_size=batch_size,
             together=together,
             split_weights=split_weights,
@@ -128,18 +125,27 @@ def compare_methods(
         methods,
         perturbations,
         batch_size=batch_size,
-        mesh=own_mesh(split_weights),
+        mesh=local_mesh(split_weights),
         progress=progress,
     )
     _draw(out, names[:FIGURES], methods)
     evaluations = {
-        method: evaluate(out / method, published_rules=settings.published_rounding)
+        method: evaluate(out / method, published_measures=settings.published_rounding)
         for method in methods
         if finished(out / method)
     }
     return Comparison(
         columns_of(out, evaluations, perturbations), costs_of(out, evaluations), summaries
     )
+
+
+def _settings_for(method: str, settings: Settings) -> Settings:
+    """The settings of a method's run; limits of a search are for EAGLE alone."""
+    if method != "eagle":
+        settings = dataclasses.replace(
+            settings, budget=None, seconds=None, top_k=None, stop=None
+        )
+    return dataclasses.replace(settings, method=method)
 
 
 def _draw(out: Path, names: Sequence[str], methods: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from eagle_jax.errors import InputError
 from eagle_jax.inputs.images import ImageSource, read_image
 
 FILLS = ("black", "mean", "blur")
+DEFAULT_FILL = "black"
 # A name of FILLS, or an image of the same size.
 Fill = str | ImageSource
 

@@ -18,7 +18,7 @@ from eagle_jax.inputs.prompt import Tokenizer
 from eagle_jax.lists.items import Broken, Item
 from eagle_jax.lists.lines import write_list
 from eagle_jax.lists.words import find_object, said_yes_or_no
-from eagle_jax.scoring.answers import generate
+from eagle_jax.scoring.answers import DEFAULT_MAX_NEW_TOKENS, generate
 from eagle_jax.scoring.model import Model
 
 KEEPS = ("wrong", "all")
@@ -60,7 +60,7 @@ def build_list(
     count: int | None = None,
     keep: str = "wrong",
     plurals: bool = False,
-    max_new_tokens: int = 128,
+    max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
     progress: bool = False,
 ) -> Built:
     """Lets a model answer a list and writes a new list of what can be explained.

@@ -6,12 +6,16 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from eagle_jax.errors import InputError, reason
-from eagle_jax.inputs.fill import FILLS
-from eagle_jax.inputs.regions import Regions
+from eagle_jax.errors import InputError, reason, require_choice
+from eagle_jax.explanation import Approach, check_approach
+from eagle_jax.inputs.fill import DEFAULT_FILL, FILLS
+from eagle_jax.inputs.regions import DEFAULT_REGIONS, Regions
 from eagle_jax.live.session import Session
+from eagle_jax.scoring.answers import DEFAULT_MAX_NEW_TOKENS
+from eagle_jax.scoring.case import AskSettings
 from eagle_jax.scoring.model import Model
-from eagle_jax.search.methods import chosen_search
+from eagle_jax.search import Limits
+from eagle_jax.search.methods import DEFAULT_SEARCH
 
 
 def serve(
@@ -19,11 +23,11 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
-    search: str = "auto",
+    search: str = DEFAULT_SEARCH,
     budget: int | None = None,
-    regions: Regions = 64,
-    fill: str = "black",
-    max_new_tokens: int = 128,
+    regions: Regions = DEFAULT_REGIONS,
+    fill: str = DEFAULT_FILL,
+    max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
     announce: Callable[[str], Any] = print,
 ) -> None:
     """Serves the live page until it is interrupted.
@@ -58,15 +62,15 @@ def serve(
         raise InputError(
             'the live page needs the extra "serve": python -m pip install "eagle-jax[serve]"'
         ) from None
-    chosen_search(search)
-    if fill not in FILLS:
-        raise InputError(f"fill is {fill!r}; it must be one of {', '.join(FILLS)}")
+    approach = Approach(search=search, limits=Limits(budget))
+    check_approach(approach)
+    require_choice("fill", fill, FILLS)
     listening = _listen(host, port)
     with listening:
         name = f"[{host}]" if ":" in host else host
         token = None if name in LOCAL else secrets.token_urlsafe(16)
         model = model if isinstance(model, Model) else model()
-        session = Session(model, search, budget, regions, fill, max_new_tokens)
+        session = Session(model, approach, AskSettings(regions, fill, max_new_tokens))
         # A browser that comes at once waits a moment instead of being refused.
         listening.listen()
         address = f"http://{name}:{listening.getsockname()[1]}/"

@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from eagle_jax.baselines import Ranking
 from eagle_jax.errors import InputError
-from eagle_jax.explanation import Approach, conclude
+from eagle_jax.explanation import Approach, conclude, rank_cases
 from eagle_jax.inputs.images import ImageSource, read_image
-from eagle_jax.inputs.regions import Regions
 from eagle_jax.results.attribution import Attribution
-from eagle_jax.scoring.case import Case, ask
+from eagle_jax.scoring.case import AskSettings, Case, ask
 from eagle_jax.scoring.model import Model
-from eagle_jax.search import Limits, Objective, Progress
+from eagle_jax.search import Curves, Progress, SearchResult
+from eagle_jax.search.methods import chosen_search
 
 # Number of images, of questions and of explanations that are kept.
 _KEPT = 16
@@ -38,25 +39,18 @@ class Session:
     def __init__(
         self,
         model: Model,
-        search: str = "auto",
-        budget: int | None = None,
-        regions: Regions = 64,
-        fill: str = "black",
-        max_new_tokens: int = 128,
+        approach: Approach = Approach(),  # noqa: B008
+        asking: AskSettings = AskSettings(),  # noqa: B008
     ):
         """Begins a session.
 
         Args:
           model: from `eagle_jax.load`.
-          search: name of a search, a key of `eagle_jax.search.SEARCHES`.
-          budget: largest number of masked images that a search scores; None for no limit.
-          regions: number or kind of regions, as in `eagle_jax.ask`.
-          fill: what is shown in place of hidden regions, as in `eagle_jax.ask`.
-          max_new_tokens: largest number of tokens of an answer.
+          approach: EAGLE's search and its limits.
+          asking: how questions are asked.
         """
         self.model = model
-        self._search, self._budget = search, budget
-        self._regions, self._fill, self._max_new_tokens = regions, fill, max_new_tokens
+        self._approach, self._asking = approach, asking
         self._numbers = itertools.count(1)
         self._images: OrderedDict[int, np.ndarray] = OrderedDict()
         self._questions: OrderedDict[int, tuple[Case, np.ndarray]] = OrderedDict()
@@ -101,9 +95,7 @@ class Session:
             self.model,
             _kept(self._images, image, "image"),
             prompt,
-            regions=self._regions,
-            fill=self._fill,
-            max_new_tokens=self._max_new_tokens,
+            **self._asking._asdict(),
         )
         ends = case.scorer(np.array([[False], [True]]).repeat(case.scorer.regions, axis=1))
         number = self._keep(self._questions, (case, ends))
@@ -143,12 +135,10 @@ class Session:
                 whole.prompt,
                 answer=whole.answer_ids,
                 target=list(positions),
-                regions=whole.labels,
-                fill=whole.fill,
+                **self._asking._replace(regions=whole.labels, fill=whole.fill)._asdict(),
             )
             ends = ends[:, case.positions]
         begun = self._begun(case, ends)
-        approach = Approach("eagle", {}, self._search, Objective(), Limits(self._budget))
 
         def on_progress(progress: Progress) -> None:
             (curves,) = progress.curves
@@ -156,11 +146,13 @@ class Session:
             so_far |= {"forwards": progress.forwards, "seconds": time.perf_counter() - begin}
             on_step(dataclasses.replace(begun, **so_far), progress.planned)
 
-        (found,) = approach.find([case], on_progress=on_progress, interrupted=cancelled.is_set)
+        (ranking,) = rank_cases(
+            [case], self._approach, on_progress=on_progress, interrupted=cancelled.is_set
+        )
         if cancelled.is_set():
             raise Cancelled
         seconds = time.perf_counter() - begin
-        attribution = conclude(case, approach, *found, seconds)
+        attribution = conclude(case, self._approach, ranking, seconds)
         return self._keep(self._explanations, attribution), attribution
 
     def explanation(self, number: int) -> Attribution:
@@ -173,26 +165,10 @@ class Session:
 
     def _begun(self, case: Case, ends: np.ndarray) -> Attribution:
         """An attribution with an empty order, from the scores of the blank and full image."""
-        return Attribution(
-            image=case.image,
-            labels=case.labels,
-            order=np.zeros(0, np.int32),
-            insertion=ends[:1],
-            deletion=ends[1:],
-            prompt=case.prompt,
-            answer=case.answer,
-            answer_ids=case.answer_ids,
-            answer_tokens=case.answer_tokens,
-            positions=case.positions,
-            token_ids=case.token_ids,
-            tokens=case.scorer.tokens,
-            insight_weight=1.0,
-            necessity_weight=1.0,
-            model=case.model.name,
-            forwards=len(ends),
-            seconds=0.0,
-            options={"search": self._search},
-        )
+        name, _ = chosen_search(self._approach.search)
+        curves = Curves(np.zeros(0, np.int32), ends[:1], ends[1:])
+        result = SearchResult(curves, forwards=len(ends), rounds=1, search=name)
+        return conclude(case, self._approach, Ranking(result), seconds=0.0)
 
     def _keep(self, kept: OrderedDict[int, Any], value: Any) -> int:
         number = next(self._numbers)

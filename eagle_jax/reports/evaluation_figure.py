@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from eagle_jax.evaluation import Evaluation, Group
+from eagle_jax.evaluation import Evaluation, GroupMeasures
 from eagle_jax.metrics.hallucination import BUDGET
 from eagle_jax.metrics.word_classes import PERCEPTION, PRIOR
 from eagle_jax.reports.fonts import font
@@ -59,13 +59,15 @@ def draw_evaluation(evaluation: Evaluation, baseline: Evaluation | None = None) 
     facts = [str(evaluation.out)]
     if baseline is not None:
         facts.append(f"dashed: {baseline.out}")
-    if evaluation.published_rules:
-        facts.append("published rules")
+    if evaluation.published_measures:
+        facts.append("published measures")
     sheet.text(0.3, 0.2, "    ".join(facts), 7.5, FAINT)
     return sheet.figure
 
 
-def draw_mean_curves(axes: Axes, group: Group, baseline: Group | None = None) -> None:
+def draw_mean_curves(
+    axes: Axes, group: GroupMeasures, baseline: GroupMeasures | None = None
+) -> None:
     """Draws the mean insertion and deletion curves with the band of the middle half of items.
 
     Args:
@@ -91,7 +93,9 @@ def draw_mean_curves(axes: Axes, group: Group, baseline: Group | None = None) ->
     _style(axes, "image area inserted or deleted", "probability of the target")
 
 
-def draw_word_classes(axes: Axes, group: Group, baseline: Group | None = None) -> None:
+def draw_word_classes(
+    axes: Axes, group: GroupMeasures, baseline: GroupMeasures | None = None
+) -> None:
     """Draws the raw reliance of every word, one strip for each class, with its quartiles.
 
     Args:
@@ -150,7 +154,9 @@ def draw_word_classes(axes: Axes, group: Group, baseline: Group | None = None) -
     axes.set_axisbelow(True)
 
 
-def draw_corrections(axes: Axes, group: Group, baseline: Group | None = None) -> None:
+def draw_corrections(
+    axes: Axes, group: GroupMeasures, baseline: GroupMeasures | None = None
+) -> None:
     """Draws the fraction of answers that are right after removing at most so much of the image.
 
     Args:
@@ -182,7 +188,7 @@ def draw_corrections(axes: Axes, group: Group, baseline: Group | None = None) ->
     _style(axes, "image area removed, at most", "answers corrected")
 
 
-def _raw(group: Group, kind: str) -> np.ndarray:
+def _raw(group: GroupMeasures, kind: str) -> np.ndarray:
     found = [w.highest for row in group.rows for w in row.words if w.word_class == kind]
     return np.array(found, np.float64)
 

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Sequence
 
-from eagle_jax.evaluation import Comparison, Evaluation, Group
-from eagle_jax.metrics.statistics import Interval, Paired
+from eagle_jax.evaluation import Evaluation, GroupMeasures, RunDifference
+from eagle_jax.metrics.statistics import Paired
+from eagle_jax.reports.text_table import interval, number, table
 from eagle_jax.results.measures import MEASURES
 
 
-def evaluation_text(evaluation: Evaluation, comparison: Comparison | None = None) -> str:
+def evaluation_text(evaluation: Evaluation, comparison: RunDifference | None = None) -> str:
     """Tables of a run, and of its difference from a baseline, as plain text.
 
     Args:
@@ -17,8 +18,8 @@ def evaluation_text(evaluation: Evaluation, comparison: Comparison | None = None
     """
     total = sum(len(group.rows) for group in evaluation.groups.values())
     facts = f"{total:,} items"
-    if evaluation.published_rules:
-        facts += ", evaluated by the published rules"
+    if evaluation.published_measures:
+        facts += ", evaluated with published measures"
     blocks = [f"{'run':<12}{evaluation.out}: {facts}"]
     for kind, group in evaluation.groups.items():
         blocks.append(_measures(f"{kind}, {_items(len(group.rows))}", group))
@@ -36,35 +37,35 @@ def evaluation_text(evaluation: Evaluation, comparison: Comparison | None = None
     return "\n\n".join(blocks)
 
 
-def _measures(title: str, group: Group) -> str:
+def _measures(title: str, group: GroupMeasures) -> str:
     rows = [(title, "mean", "95 % interval", "items", "better")]
     rows += [
         (
             MEASURES[name].title,
-            _number(value.mean),
-            _interval(value),
+            number(value.mean),
+            interval(value),
             f"{value.count:,}",
             MEASURES[name].better,
         )
         for name, value in group.measures.items()
     ]
-    return _table(rows)
+    return table(rows)
 
 
-def _classes(title: str, group: Group) -> str:
+def _classes(title: str, group: GroupMeasures) -> str:
     rows = [(title, "mean", "95 % interval", "answers", "words", "in its answer")]
     rows += [
         (
             name,
-            _number(found.raw.mean),
-            _interval(found.raw),
+            number(found.raw.mean),
+            interval(found.raw),
             f"{found.raw.count:,}",
             f"{found.words:,}",
-            _number(found.scaled.mean),
+            number(found.scaled.mean),
         )
         for name, found in group.classes.items()
     ]
-    text = _table(rows)
+    text = table(rows)
     if not math.isnan(group.auroc):
         text += (
             f"\nAUROC {group.auroc:.4f} of content words, colours and numbers over function "
@@ -86,25 +87,13 @@ def _differences(title: str, differences: dict[str, Paired]) -> str:
         rows.append(
             (
                 MEASURES[name].title,
-                _number(value.mean, sign=True),
-                _interval(value),
+                number(value.mean, signed=True),
+                interval(value),
                 f"{value.count:,}",
                 *counts,
             )
         )
-    return _table(rows)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their longest entry, all but the first set to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            entry.ljust(width) if i == 0 else entry.rjust(width)
-            for i, (entry, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    return table(rows)
 
 
 def _named(title: str, names: Sequence[str]) -> str:
@@ -113,13 +102,3 @@ def _named(title: str, names: Sequence[str]) -> str:
 
 def _items(count: int) -> str:
     return "1 item" if count == 1 else f"{count:,} items"
-
-
-def _interval(value: Interval | Paired) -> str:
-    if value.low != value.low:
-        return "-"
-    return f"{_number(value.low)} to {_number(value.high)}"
-
-
-def _number(value: float, sign: bool = False) -> str:
-    return "-" if value != value else format(value, "+.4f" if sign else ".4f")

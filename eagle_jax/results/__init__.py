@@ -8,7 +8,7 @@ write them as the published code does.
 
 from eagle_jax.results.attribution import Attribution as Attribution
 from eagle_jax.results.manifest import Settings as Settings
-from eagle_jax.results.measures import Row as Row
+from eagle_jax.results.measures import ItemMeasures as ItemMeasures
 from eagle_jax.results.measures import measure as measure
-from eagle_jax.results.run_folder import Result as Result
+from eagle_jax.results.run_folder import ItemResult as ItemResult
 from eagle_jax.results.run_folder import read_results as read_results

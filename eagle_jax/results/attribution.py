@@ -325,21 +325,8 @@ class Attribution:
         if self.search == "exact":
             return text
         fraction = self.forwards / (self.regions * (self.regions + 1))
-        text += f": {fraction:.0%} of the forwards of the exact search"
-        limited = self.options.keys() & {"budget", "seconds", "top_k", "stop", "ended"}
-        return text if limited else text + _usual_loss(str(chosen or self.search))
+        return f"{text}: {fraction:.0%} of the forwards of the exact search"
 
 
 def _auc(metric, area: np.ndarray, curves: np.ndarray) -> float:
     return float(metric(area.astype(np.float64), curves.mean(axis=1, dtype=np.float64)))
-
-
-def _usual_loss(search: str) -> str:
-    # The table of searches is slow to import and is needed only here.
-    from eagle_jax.search.methods import SEARCHES
-
-    loss = SEARCHES[search].loss if search in SEARCHES else None
-    if loss is None:
-        return ""
-    than = "worse" if loss > 0 else "better"
-    return f", {abs(loss):.1f}% {than} than exact on the storybook benchmark"

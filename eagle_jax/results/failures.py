@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from eagle_jax.errors import reason
+from eagle_jax.errors import InputError, reason
 from eagle_jax.files import write_file
 
 FAILURES = "failures"
@@ -16,9 +16,9 @@ class Failure(NamedTuple):
     """An item without a result.
 
     Attributes:
-      name: of the item; its place where the list itself is broken.
-      place: where it stands in the list.
-      reason: what was wrong, one line.
+      name: name of the item; its place if the entry of the list is broken.
+      place: place of the entry in the list, such as "line 3".
+      reason: what was wrong, in one line.
     """
 
     name: str
@@ -26,13 +26,26 @@ class Failure(NamedTuple):
     reason: str
 
 
+def describe_error(error: Exception) -> tuple[str, Exception | None]:
+    """The line that names an error, and the error itself if it is a fault of the program.
+
+    Args:
+      error: what stopped the explanation of an item.
+    """
+    if isinstance(error, InputError):
+        return reason(error), None
+    if "RESOURCE_EXHAUSTED" in str(error):
+        return "the device is out of memory: give a smaller batch size", None
+    return f"unexpected {type(error).__name__}: {reason(error, 200)}", error
+
+
 def write_failure(out: Path, failure: Failure, error: Exception | None = None) -> None:
-    """Records a failure, in place of an earlier one of the same item.
+    """Records a failure, in place of an earlier failure of the same item.
 
     Args:
       out: folder of the run.
-      failure: what to record.
-      error: of ours, whose traceback is recorded as well.
+      failure: the failure.
+      error: a fault of the program, whose traceback is recorded as well; or None.
 
     Raises:
       InputError: the file system refuses.
@@ -44,10 +57,13 @@ def write_failure(out: Path, failure: Failure, error: Exception | None = None) -
 
 
 def read_failures(out: Path) -> Iterator[tuple[str, str]]:
-    """Names of the items that failed, sorted, and the reasons, each on one line.
+    """Names of the items that failed, sorted, and the reasons, each in one line.
 
     Args:
-      out: folder of the run. A record that cannot be read is itself the reason.
+      out: folder of the run.
+
+    Yields:
+      A name and a reason; a record that cannot be read gives that as its reason.
     """
     for path in sorted((out / FAILURES).glob("*.json")):
         try:
@@ -58,7 +74,7 @@ def read_failures(out: Path) -> Iterator[tuple[str, str]]:
 
 
 def remove_failure(out: Path, name: str) -> None:
-    """Forgets that an item failed, if it did."""
+    """Removes the record of an item's failure, if there is one."""
     _path(out, name).unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""What a run was begun with, so that a resumed one cannot mix two configurations."""
+"""The settings of a run on disk, so that a resumed run cannot mix two configurations."""
 
 import dataclasses
 import datetime
@@ -11,13 +11,19 @@ from typing import Any
 
 from eagle_jax.errors import InputError, one_line
 from eagle_jax.files import require_writable
+from eagle_jax.inputs.fill import DEFAULT_FILL
+from eagle_jax.inputs.regions import DEFAULT_REGIONS
 from eagle_jax.models.checkpoints.converted import MARKER
 from eagle_jax.models.checkpoints.weights import read_config
 from eagle_jax.results.storage import library_versions
+from eagle_jax.scoring.answers import DEFAULT_MAX_NEW_TOKENS
+from eagle_jax.search.methods import DEFAULT_SEARCH
 
 MANIFEST = "manifest.json"
 _SCHEMA = 1
-# Seconds that other processes wait for the first.
+# Values of `Settings.regenerate`.
+REGENERATE = ("scan", "bisect", "no")
+# Seconds that the other processes wait for the first process to write the manifest.
 _PATIENCE = 300.0
 
 
@@ -26,40 +32,52 @@ class Settings:
     """What every item of a run is explained with.
 
     Attributes:
-      model: "demo", a folder or a hub id, see `eagle_jax.load`.
-      dtype: of the weights; None for the checkpoint's.
-      quantize: "int8" or None.
-      regions: about so many SLICO regions, or a form such as "grid:8x8".
+      model: "demo", a folder or a hub id, as in `eagle_jax.load`.
+      dtype: floating-point type of the weights; None for the checkpoint's.
+      quantize: "int8" for int8 weights and activations, or None.
+      regions: about this number of SLICO regions, or a form such as "grid:8x8".
       fill: what is shown in place of hidden regions: "black", "mean", "blur", or the path of an
         image.
       method: a name of `eagle_jax.methods`.
-      options: what a method other than EAGLE is told, by name.
-      search: name of EAGLE's search.
-      budget: most masked images that it scores for an item; None for as many as it takes.
-      insight_weight: lambda 1.
-      necessity_weight: lambda 2.
-      max_new_tokens: limit of an answer the model gives itself.
-      regenerate: how the answers to smaller and smaller pictures are found for items with a
-        label: "scan" asks with every prefix of the order, "bisect" with few, "no" with none.
-      controls: random orders whose curves are scored beside those of the search.
-      published_rounding: see `eagle_jax.explain`.
+      options: options of a method other than EAGLE, by name.
+      search: name of EAGLE's search, a key of `eagle_jax.search.SEARCHES`.
+      budget: largest number of masked images to score for an item; None for no limit.
+      seconds: time after which the searches of the images explained together end; None for no
+        limit.
+      top_k: number of leading regions to determine exactly; None for all.
+      stop: fraction of the full image's score at which an order may end; None for all regions.
+      insight_weight: lambda 1 of the paper, weight of sufficiency.
+      necessity_weight: lambda 2 of the paper, weight of necessity.
+      max_new_tokens: largest number of tokens of an answer that the model generates.
+      regenerate: how often items with a label are answered again, with more and more regions
+        removed: "scan" after every step of the order, "bisect" at a few steps, by bisection,
+        "no" never.
+      controls: number of random and of area-matched orders whose curves are scored beside those
+        of the explanation.
+      published_rounding: round pixels, logits and probabilities as the published code does.
+
+    Corrections and controls need an order of all regions: an item whose search was cut short by
+    a limit then fails.
     """
 
     model: str = "demo"
     dtype: str | None = None
     quantize: str | None = None
-    regions: int | str = 64
-    fill: str = "black"
+    regions: int | str = DEFAULT_REGIONS
+    fill: str = DEFAULT_FILL
     method: str = "eagle"
     options: Mapping[str, str | int | float | bool | None] = dataclasses.field(
         default_factory=dict
     )
-    search: str = "auto"
+    search: str = DEFAULT_SEARCH
     budget: int | None = None
+    seconds: float | None = None
+    top_k: int | None = None
+    stop: float | None = None
     insight_weight: float = 1.0
     necessity_weight: float = 1.0
-    max_new_tokens: int = 128
-    regenerate: str = "scan"
+    max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS
+    regenerate: str = REGENERATE[0]
     controls: int = 0
     published_rounding: bool = False
 
@@ -69,9 +87,9 @@ def begin_run(out: Path, settings: Settings, weights: str, process: int = 0) -> 
 
     Args:
       out: folder of the run.
-      settings: of the run.
-      weights: fingerprint of the checkpoint, see `fingerprint`.
-      process: number of this process; the first makes the folder, the others wait for it.
+      settings: settings of the run.
+      weights: fingerprint of the checkpoint, from `fingerprint`.
+      process: index of this process; process 0 makes the folder, the others wait for it.
 
     Raises:
       InputError: the folder cannot be written, holds something else, or holds a run with
@@ -84,7 +102,7 @@ def begin_run(out: Path, settings: Settings, weights: str, process: int = 0) -> 
         _wait_for(path)
         _require_same(path, wanted)
         return
-    # A run that was killed at its very beginning may have left this one.
+    # A run that was killed at its very beginning may have left this file.
     partial = out / f".{MANIFEST}"
     if out.is_dir() and any(held != partial for held in out.iterdir()):
         raise InputError(f"{out} holds other files and no {MANIFEST}; choose a new folder")
@@ -105,17 +123,17 @@ def _wait_for(path: Path) -> None:
     while not path.exists():
         if patience <= 0:
             raise InputError(
-                f"{path} does not appear: the first process, which makes it, has not begun"
+                f"{path} is missing after {_PATIENCE:.0f} s: start process 0, which writes it"
             )
         time.sleep(0.2)
         patience -= 0.2
 
 
 def read_manifest(out: Path) -> dict[str, Any]:
-    """The manifest of a run: its settings, versions and when it was begun.
+    """The manifest of a run: its settings, library versions and the time of its begin.
 
     Raises:
-      InputError: it is missing or damaged.
+      InputError: the manifest is missing or damaged.
     """
     path = out / MANIFEST
     try:
@@ -144,12 +162,12 @@ def fingerprint(folder: Path) -> str:
 
 
 def _require_same(path: Path, wanted: dict[str, Any]) -> None:
-    # Runs begun before a setting came up had what is its default.
-    found = dataclasses.asdict(Settings()) | read_manifest(path.parent)["settings"]
+    # Runs begun before a setting existed had its default.
+    before = dataclasses.asdict(Settings()) | read_manifest(path.parent)["settings"]
     others = [
-        f"{name} {found.get(name)!r}, now {wanted.get(name)!r}"
-        for name in sorted(found.keys() | wanted.keys())
-        if found.get(name) != wanted.get(name)
+        f"{name} {before.get(name)!r}, now {wanted.get(name)!r}"
+        for name in sorted(before.keys() | wanted.keys())
+        if before.get(name) != wanted.get(name)
     ]
     if others:
         raise InputError(

@@ -34,21 +34,21 @@ from eagle_jax.metrics.localisation import (
 )
 from eagle_jax.metrics.reliance import WordReliance, word_reliance
 from eagle_jax.results.attribution import Attribution
-from eagle_jax.results.run_folder import Result
+from eagle_jax.results.run_folder import ItemResult
 from eagle_jax.search.sets import Curves
 
 Kind = Literal["word", "sentence", "presence"]
 KINDS: tuple[Kind, ...] = ("word", "sentence", "presence")
-# Areas at which the curves of different items are averaged.
+# Fractions of the image area at which the curves of different items are averaged.
 GRID = np.linspace(0, 1, 101)
 
 
 class Measure(NamedTuple):
-    """What a number of an item is.
+    """A measure of an item.
 
     Attributes:
-      title: for tables.
-      better: which way is better; empty where neither is.
+      title: title in tables.
+      better: whether a higher or a lower value is better; empty if neither is.
     """
 
     title: str
@@ -93,16 +93,16 @@ MEASURES = {
 }
 
 
-class Row(NamedTuple):
+class ItemMeasures(NamedTuple):
     """The measures of one item.
 
     Attributes:
-      name: of the item.
+      name: name of the item.
       kind: "presence" for a question with a right answer Yes or No, "word" where part of the
-        answer was explained, "sentence" where all of it was.
+        answer was explained, "sentence" where all of the answer was explained.
       prompt: the question.
-      values: the measures that apply, by their names in `MEASURES`; NaN where one applies
-        but has no value, as the sensitive-token measures without a sensitive token.
+      values: the measures that apply to the item, by their names in `MEASURES`; NaN for a
+        measure without a value, such as AUCs of sensitive tokens where no token is sensitive.
       words: reliance of the explained words.
       curves: insertion and deletion, mean over tokens, at the areas `GRID`.
     """
@@ -115,15 +115,15 @@ class Row(NamedTuple):
     curves: Float64[np.ndarray, "2 points"]
 
 
-def measure(result: Result, published_rules: bool = False) -> Row:
+def measure(result: ItemResult, published_measures: bool = False) -> ItemMeasures:
     """Computes every measure that applies to a result.
 
     Args:
-      result: of a run.
-      published_rules: what the published evaluation does otherwise. The pointing game is hit
-        by any pixel of a float16 map's largest value; answers are told by their first letters
-        with their case; the scan for corrections ends at one region; items never corrected
-        leave the denominator of CSR@10%.
+      result: the result of an item.
+      published_measures: compute the measures as the published evaluation does: any pixel with
+        the largest value of a float16 map may hit in the pointing game; answers count as Yes or
+        No by their first letters, with their case; the scan for corrections ends at one region;
+        items that are never corrected are left out of the denominator of CSR@10%.
     """
     item, attribution = result.item, result.attribution
     label = yes_or_no(item.label or "")
@@ -139,16 +139,16 @@ def measure(result: Result, published_rules: bool = False) -> Row:
         values |= _gains(attribution, result.controls, values["insertion_minus_deletion"])
     if item.boxes:
         box = box_mask(item.boxes, *attribution.labels.shape)
-        values |= _localisation("box", attribution, box, published_rules)
+        values |= _localisation("box", attribution, box, published_measures)
     if result.mask is not None:
-        values |= _localisation("mask", attribution, result.mask, published_rules)
+        values |= _localisation("mask", attribution, result.mask, published_measures)
     if label is not None and result.answers is not None:
-        right = right_answers(result.answers, label, published_rules)
+        right = right_answers(result.answers, label, published_measures)
         values |= _correction(
-            minimal_correction(area, right, blank=not published_rules), published_rules
+            minimal_correction(area, right, blank=not published_measures), published_measures
         )
     own = ~attribution.counterfactual
-    return Row(
+    return ItemMeasures(
         name=item.name,
         kind=kind,
         prompt=item.prompt,
@@ -209,10 +209,10 @@ def _gains(
 
 
 def _localisation(
-    what: str, attribution: Attribution, mask: Bool[np.ndarray, "H W"], published_rules: bool
+    what: str, attribution: Attribution, mask: Bool[np.ndarray, "H W"], published_measures: bool
 ) -> dict[str, float]:
     labels, order, saliency = attribution.labels, attribution.order, attribution.saliency
-    if published_rules:
+    if published_measures:
         # The published start value takes both weights as 1.
         start = 1 - attribution.deletion[0].mean() + attribution.insertion[0].mean()
         coarse = published_map(labels, order, attribution.objective, float(start))
@@ -228,11 +228,11 @@ def _localisation(
     }
 
 
-def _correction(correction: float, published_rules: bool) -> dict[str, float]:
+def _correction(correction: float, published_measures: bool) -> dict[str, float]:
     alone = np.array([correction])
     return {
         "correction": average_minimal_correction(alone),
-        "success": correction_success_rate(alone, published=published_rules),
+        "success": correction_success_rate(alone, published=published_measures),
         "success_of_corrected": correction_success_rate(alone, published=True),
         "unresolved": float(np.isnan(correction)),
     }

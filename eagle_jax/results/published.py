@@ -24,26 +24,27 @@ def to_eagle(
 ) -> None:
     """Writes `json/<name>.json` and `npy/<name>.npy` in the layout of the published code.
 
-    The npy file holds the masks in the order chosen, shape (n, H, W, 1), int64: eight bytes
-    per pixel and region. Files of the same name are replaced.
+    The npy file holds a mask of each region in the order of the attribution, shape
+    (n, H, W, 1), int64: eight bytes per pixel and region. Files of the same name are replaced.
 
     Args:
-      attribution: with all its regions in order.
+      attribution: an attribution whose order has all regions.
       folder: parent of the `json` and `npy` folders, created if missing.
-      name: name of the sample, usually that of the image without its extension.
-      extra: more fields for the JSON file, in place of its own of the same name.
+      name: name of the sample, usually the name of the image file without its extension.
+      extra: more fields of the JSON file; they replace fields of the same name.
 
     Raises:
-      InputError: the name is no plain file name, the search was cut short, or the folder
+      InputError: the name is not a plain file name, the search was cut short, or the folder
         cannot be written.
     """
     if attribution.order.size < attribution.regions:
         raise InputError(
             f"the search was cut short after {attribution.order.size} of "
-            f"{attribution.regions} regions; the published layout wants all of them"
+            f"{attribution.regions} regions; the published layout needs all of them: search "
+            "again without limits"
         )
     if name in ("", ".", "..") or name != Path(name).name:
-        raise InputError(f"name {name!r} is no plain file name: give the folder separately")
+        raise InputError(f"name is {name!r}; give a plain file name, and the folder apart")
     try:
         finished = (
             Path(folder) / "npy" / f"{name}.npy",

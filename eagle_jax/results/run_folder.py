@@ -1,10 +1,10 @@
-"""Results of a run on disk: one small folder an item, written all or nothing.
+"""Results of a run on disk: one small folder for each item, written all or nothing.
 
-DIR/manifest.json            what was run; see `eagle_jax.run`
+DIR/manifest.json            settings of the run; see `eagle_jax.results.manifest`
 DIR/items/NAME/              attribution.json, arrays.npz and
                item.json     the question, its label and boxes, the regenerated answers
-               mask.png      where the object is, if that is known
-               controls.npz  curves along orders that know nothing of the answer, if asked for
+               mask.png      the object mask, if the list has one
+               controls.npz  curves along control orders, if the run scored them
 DIR/failures/NAME.json       why an item has no result; see `eagle_jax.results.failures`
 """
 
@@ -35,18 +35,17 @@ _PATHS = ("image", "mask")
 _LISTS = ("answer", "target", "target_ids", "prompt_ids")
 
 
-class Result(NamedTuple):
+class ItemResult(NamedTuple):
     """A finished item.
 
     Attributes:
       item: the question, its label and boxes.
       attribution: the explanation, without its image.
-      mask: where the object is; None when that is not known.
-      answers: the text the model gives with the first k regions visible, k = 0 (blank image)
-        to n (full image), None for a k that was not asked; None when answers were not
-        regenerated.
-      controls: curves along other orders by name, from `eagle_jax.search.controls`; None
-        when they were not asked for.
+      mask: object mask; None if the list has none.
+      answers: answer k is given with the first k regions visible, k = 0 (blank image) to n
+        (full image), None for a k that was not asked; None if answers were not regenerated.
+      controls: curves along control orders by name, from `eagle_jax.search.controls`; None
+        if they were not scored.
     """
 
     item: Item
@@ -57,7 +56,7 @@ class Result(NamedTuple):
 
 
 def result_folder(out: Path, name: str) -> Path:
-    """Where the result of an item is."""
+    """Folder of the result of an item."""
     return out / ITEMS / name
 
 
@@ -66,12 +65,12 @@ def is_finished(out: Path, name: str) -> bool:
     return (result_folder(out, name) / RECORD).is_file()
 
 
-def write_result(out: Path, result: Result) -> None:
+def write_result(out: Path, result: ItemResult) -> None:
     """Writes one result, all or nothing.
 
     Args:
       out: folder of the run.
-      result: what was found.
+      result: the finished item.
 
     Raises:
       InputError: the file system refuses.
@@ -92,15 +91,15 @@ def write_result(out: Path, result: Result) -> None:
     write_folder(result_folder(out, result.item.name), files)
 
 
-def read_result(out: Path, name: str) -> Result:
-    """Reads one result, checked.
+def read_result(out: Path, name: str) -> ItemResult:
+    """Reads and checks one result.
 
     Args:
       out: folder of the run.
-      name: of the item.
+      name: name of the item.
 
     Raises:
-      InputError: a file of it is missing or damaged.
+      InputError: a file of the result is missing or damaged.
     """
     folder = result_folder(out, name)
     attribution = Attribution.load(folder)
@@ -111,21 +110,21 @@ def read_result(out: Path, name: str) -> Result:
     if answers is not None:
         if len(answers) != attribution.order.size + 1:
             raise InputError(
-                f"{folder / ITEM} holds {len(answers)} answers for {attribution.order.size} "
-                "regions; there must be one more"
+                f"{folder / ITEM} is damaged: it holds {len(answers)} answers for "
+                f"{attribution.order.size} regions, expected {attribution.order.size + 1}"
             )
         answers = tuple(answers)
     controls = None
     if names is not None:
         controls = _read_controls(folder / CONTROLS, names, attribution)
-    return Result(item, attribution, mask, answers, controls)
+    return ItemResult(item, attribution, mask, answers, controls)
 
 
 def read_item(out: Path, name: str) -> Item:
     """Reads only the question of a result.
 
     Raises:
-      InputError: it is missing or damaged.
+      InputError: the file is missing or damaged.
     """
     return _read_record(result_folder(out, name) / ITEM)[0]
 
@@ -143,14 +142,14 @@ def _read_record(path: Path) -> tuple[Item, list[str | None] | None, list[str] |
     return item, answers, controls
 
 
-def read_results(out: Path) -> Iterator[Result]:
-    """All results of a run, by name.
+def read_results(out: Path) -> Iterator[ItemResult]:
+    """All results of a run, sorted by name.
 
     Args:
       out: folder of the run.
 
     Raises:
-      InputError: there is no run, or one of its results is damaged.
+      InputError: there is no run, or a result is damaged.
     """
     for name in finished_names(out):
         yield read_result(out, name)
@@ -165,7 +164,7 @@ def finished_names(out: Path) -> list[str]:
     folder = out / ITEMS
     if not folder.is_dir():
         raise InputError(f"{out} holds no run: give the --out folder of eagle-jax run")
-    # Folders that begin with a dot are unfinished.
+    # Names that begin with a dot mark unfinished folders.
     names = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
     return sorted(name for name in names if is_finished(out, name))
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.answer import decode_answer, require_max_new_tokens
-from eagle_jax.inputs.fill import Fill, fill_pixels, read_fill
+from eagle_jax.inputs.fill import DEFAULT_FILL, Fill, fill_pixels, read_fill
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.patches import ImagePlan, masked_patches, plan_image
 from eagle_jax.inputs.prompt import Tokenizer, require_context
@@ -30,9 +30,16 @@ from eagle_jax.scoring.scorer import (
     require_batch_size,
 )
 
+# Largest number of tokens of an answer where no other number is given.
+DEFAULT_MAX_NEW_TOKENS = 128
+
 
 def generate(
-    model: Model, image: ImageSource, prompt: str, *, max_new_tokens: int = 128
+    model: Model,
+    image: ImageSource,
+    prompt: str,
+    *,
+    max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
 ) -> Int32[np.ndarray, " a"]:
     """Answers a prompt about an image greedily, as `explain` does where no answer is given.
 
@@ -82,7 +89,7 @@ def regenerate(
     prompt: str,
     visible: Bool[np.ndarray, "b n"],
     *,
-    fill: Fill = "black",
+    fill: Fill = DEFAULT_FILL,
     max_new_tokens: int = 16,
     settle: Sequence[str] = LABELS,
     batch_size: int | None = None,

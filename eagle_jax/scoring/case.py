@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int32, UInt8
@@ -14,11 +15,11 @@ from eagle_jax.inputs.answer import (
     require_max_new_tokens,
     token_texts,
 )
-from eagle_jax.inputs.fill import Fill, fill_pixels, read_fill
+from eagle_jax.inputs.fill import DEFAULT_FILL, Fill, fill_pixels, read_fill
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.patches import plan_image
 from eagle_jax.inputs.regions import DEFAULT_REGIONS, Regions, segment
-from eagle_jax.scoring.answers import whole_answer
+from eagle_jax.scoring.answers import DEFAULT_MAX_NEW_TOKENS, whole_answer
 from eagle_jax.scoring.model import Model, prompt_about
 from eagle_jax.scoring.question import Question, lay_out, on_devices
 from eagle_jax.scoring.scorer import MaskedImageScorer
@@ -75,6 +76,24 @@ class Case:
         return token_texts(self.model.tokenizer, self.answer_ids)
 
 
+class AskSettings(NamedTuple):
+    """How questions are asked: the arguments of `ask` that many questions share.
+
+    Attributes:
+      regions: the regions of an image, as in `ask`.
+      fill: what is shown in place of hidden regions, as in `ask`.
+      max_new_tokens: largest number of tokens of an answer that the model generates.
+      batch_size: masked images per forward, over all devices; None chooses.
+      published_rounding: round pixels, logits and probabilities as the published code does.
+    """
+
+    regions: Regions = DEFAULT_REGIONS
+    fill: Fill = DEFAULT_FILL
+    max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS
+    batch_size: int | None = None
+    published_rounding: bool = False
+
+
 def ask(
     model: Model,
     image: ImageSource,
@@ -84,8 +103,8 @@ def ask(
     target: Target | None = None,
     target_ids: TargetIds | None = None,
     regions: Regions = DEFAULT_REGIONS,
-    fill: Fill = "black",
-    max_new_tokens: int = 128,
+    fill: Fill = DEFAULT_FILL,
+    max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
     batch_size: int | None = None,
     published_rounding: bool = False,
 ) -> Case:

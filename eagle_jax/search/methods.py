@@ -1,9 +1,9 @@
-"""The table of searches, read by `explain`, `run`, `diagnose` and the command line."""
+"""The table of searches, and how one of them is run: a name of the table, or your own."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from eagle_jax.errors import InputError
+from eagle_jax.errors import require_choice
 from eagle_jax.scoring.scorer import Scorer
 from eagle_jax.search.bidirectional import bidirectional
 from eagle_jax.search.exact import exact
@@ -18,29 +18,30 @@ from eagle_jax.search.rounds import (
     run_rounds,
 )
 
+# A generator function: from a problem to rounds of sets, see `eagle_jax.search.rounds`.
+SearchFunction = Callable[[Problem], Rounds]
+DEFAULT_SEARCH = "auto"
+
 
 class Search(NamedTuple):
     """A search that can be chosen by name.
 
     Attributes:
-      begin: from a problem to its rounds.
-      summary: what it does and costs, for `--help`.
-      loss: per cent of insertion less deletion AUC that it loses against exact on the storybook
-        benchmark, see docs/searches.md; below 0 it is better. None where nothing was measured.
+      begin: the generator function.
+      summary: what the search does, and its number of forwards for n regions; for `--help`.
     """
 
-    begin: Callable[[Problem], Rounds]
+    begin: SearchFunction
     summary: str
-    loss: float | None = None
 
 
-# With so few regions the exact search takes hardly more than a surrogate would.
+# With at most this many regions the exact search takes hardly more forwards than a surrogate.
 _FEW = 16
-# Masked images a region that `auto` takes on the storybook benchmark where there are more.
+# Forwards per region that `auto` takes on the storybook benchmark where there are more regions.
 _USUAL = 8
 
 
-# SciPy is slow to import, and most of what knows this table never searches.
+# SciPy is slow to import, and most users of this table never search.
 def _surrogate(problem: Problem) -> Rounds:
     from eagle_jax.search.surrogate import surrogate
 
@@ -56,27 +57,30 @@ def _auto(problem: Problem) -> Rounds:
 
 
 SEARCHES = {
-    "exact": Search(exact, "every region at every step: n (n + 1) forwards", 0.0),
+    "exact": Search(exact, "tries every remaining region at every step, n (n + 1) forwards"),
     "bidirectional": Search(
-        bidirectional, "the published shortcut, from both ends: about a third of exact's", 1.49
+        bidirectional,
+        "the published shortcut, which chooses the most and the least important region at each "
+        "step, about a third of the forwards of exact",
     ),
-    "lazy": Search(lazy, "only regions that may be the best, by what they gained before", 1.55),
+    "lazy": Search(
+        lazy, "tries only regions whose earlier gains say that they may be the best"
+    ),
     "surrogate": Search(
         _surrogate,
-        "a model of the model, corrected where it is wrong: 6.5 n forwards at most",
-        0.48,
+        "fits a model to the scores and checks its predictions, at most 6.5 n forwards",
     ),
     "auto": Search(
         _auto,
-        "exact for few regions, else the surrogate until what it foresees comes true",
-        -0.99,
+        f"exact for at most {_FEW} regions, otherwise the surrogate until its predictions "
+        "come true",
     ),
 }
 
 
 def find_orders(
     scorers: Sequence[Scorer],
-    search: str = "exact",
+    search: str | SearchFunction = DEFAULT_SEARCH,
     *,
     objective: Objective | None = None,
     limits: Limits | None = None,
@@ -87,24 +91,26 @@ def find_orders(
     """Searches for the order in which the regions of each image matter.
 
     Args:
-      scorers: the set functions, `Case.scorer` or any callables like it; one is a list of one.
-      search: name of the search.
-      objective: what is sought; None for both weights 1.
-      limits: where to end; None for no limits.
+      scorers: set functions, one for each image: `Case.scorer`, or any `eagle_jax.Scorer`.
+      search: a name of `SEARCHES`, or a search of your own: a generator function that takes a
+        `Problem`, yields `Round`s of sets, is sent their scores and returns a `Solution`.
+      objective: what an order should maximise; None for both weights 1.
+      limits: when a search ends early; None for no limits.
       together: number of images that programs are compiled for, see `Lockstep`.
       on_progress: called after each round.
-      interrupted: asked before each round; once it says so, all searches conclude with what
-        they have.
+      interrupted: called before each round; once it returns True, all searches end and return
+        their partial results.
 
     Returns:
-      For each scorer the order, the curves along it and what they cost.
+      For each scorer the order, the curves along it and the number of forwards.
 
     Raises:
-      InputError: there is no such search, or its budget is too small.
+      InputError: there is no search of this name, or the budget is too small.
     """
+    name, begin = chosen_search(search)
     return run_rounds(
-        search,
-        chosen_search(search).begin,
+        name,
+        begin,
         scorers,
         objective or Objective(),
         limits or Limits(),
@@ -115,9 +121,9 @@ def find_orders(
 
 
 def usual_forwards(regions: int) -> int:
-    """Masked images that the default search takes, about, as on the storybook benchmark.
+    """Estimates the number of forwards of the default search, from the storybook benchmark.
 
-    What a model does that is harder to foresee takes more, see docs/searches.md.
+    An image where the model's scores are harder to predict takes more, see docs/searches.md.
 
     Args:
       regions: number of regions.
@@ -125,12 +131,21 @@ def usual_forwards(regions: int) -> int:
     return regions * (regions + 1 if regions <= _FEW else _USUAL)
 
 
-def chosen_search(name: str) -> Search:
-    """The search of a name.
+def chosen_search(search: str | SearchFunction) -> tuple[str, SearchFunction]:
+    """The name of a search, and its generator function.
+
+    Args:
+      search: a name of `SEARCHES`, or a generator function, whose name is its `__name__`.
 
     Raises:
-      InputError: there is none; the message lists those that there are.
+      InputError: there is no search of this name; the message lists the names.
     """
-    if name not in SEARCHES:
-        raise InputError(f"search is {name!r}; it must be one of {', '.join(SEARCHES)}")
-    return SEARCHES[name]
+    if callable(search):
+        return name_of(search), search
+    require_choice("search", search, SEARCHES)
+    return search, SEARCHES[search].begin
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The name under which results record a search or method of a user's own."""
+    return getattr(function, "__name__", type(function).__name__)

@@ -33,9 +33,9 @@ class Table:
 
 def scores(scorer, method: str, **options):
     (ranked,) = rank_regions([scorer], method, options)
-    curves = ranked.found.curves
+    curves = ranked.result.curves
     assert np.array_equal(curves.order, np.argsort(-ranked.scores, kind="stable"))
-    assert ranked.found.forwards == len(scorer.asked) and ranked.backwards == 0
+    assert ranked.result.forwards == len(scorer.asked) and ranked.backwards == 0
     for k in range(scorer.regions + 1):
         first, rest = curves.order[:k], curves.order[k:]
         assert curves.insertion[k].mean() == pytest.approx(scorer.value(first), abs=1e-6)
@@ -144,7 +144,7 @@ def test_scores_are_painted_where_regions_are_known():
 def test_random_asks_for_the_curves_alone():
     scorers = [Table(5), Table(5)]
     one, other = rank_regions(scorers, "random", {"seed": 2})
-    assert one.found.forwards == len(scorers[0].asked) == 2 * 5
+    assert one.result.forwards == len(scorers[0].asked) == 2 * 5
     np.testing.assert_array_equal(one.scores, other.scores)
     (third,) = rank_regions([Table(5)], "random", {"seed": 3})
     assert not np.array_equal(one.scores, third.scores)
@@ -158,7 +158,7 @@ def test_random_asks_for_the_curves_alone():
         ("rise", {"samples": 0}, "samples is 0; it must be a whole number of at least 1"),
         ("tam", {"variant": "old"}, "variant is 'old'; it must be paper or published"),
         ("eagle", {}, "find_orders"),
-        ("igos++", {}, "this scorer is no model's: take one of eagle, rise, lime"),
+        ("igos++", {}, "this scorer has none: .* use one of eagle, rise, lime"),
         ("occlusion", {}, "no labels .* leave-one-out needs none"),
     ],
 )

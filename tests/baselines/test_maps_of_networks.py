@@ -186,7 +186,7 @@ def test_regions_are_the_means_of_the_map(sides):
     (ranked,) = rank_regions([case], "tam")
     expected = [ranked.heat[case.labels == r].mean() for r in range(case.scorer.regions)]
     np.testing.assert_allclose(ranked.scores, expected, rtol=1e-5)
-    assert ranked.found.forwards == 1 + 2 * 12 and ranked.backwards == 0
-    ours, direct = ranked.found.curves, curves_along(case.scorer, ranked.found.curves.order)
+    assert ranked.result.forwards == 1 + 2 * 12 and ranked.backwards == 0
+    ours, direct = ranked.result.curves, curves_along(case.scorer, ranked.result.curves.order)
     np.testing.assert_array_equal(ours.insertion, direct.insertion)
     np.testing.assert_array_equal(ours.deletion, direct.deletion)

@@ -41,21 +41,16 @@ def test_tables_and_plot_of_what_was_measured_and_no_search_twice(
     assert matplotlib.image.imread(tmp_path / "searches.png").std() > 0
 
 
-def test_searches_say_of_themselves_what_the_page_says():
-    for name, search in SEARCHES.items():
-        _, loss = _on_the_page(64)[name]
-        assert search.loss == pytest.approx(loss, abs=0.05)
+def test_every_search_is_on_the_page_with_its_usual_forwards():
     for regions in (36, 64, 144):
-        forwards, _ = _on_the_page(regions)["auto"]
-        assert usual_forwards(regions) == pytest.approx(forwards, rel=0.15)
+        forwards = _on_the_page(regions)
+        assert forwards.keys() >= SEARCHES.keys()
+        assert usual_forwards(regions) == pytest.approx(forwards["auto"], rel=0.15)
 
 
-def _on_the_page(regions: int) -> dict[str, tuple[float, float]]:
-    """Forwards and loss of each search in docs/searches.md."""
+def _on_the_page(regions: int) -> dict[str, float]:
+    """Forwards of each search in docs/searches.md."""
     page = (Path(__file__).parents[2] / "docs" / "searches.md").read_text("utf-8")
     table = page.split(f"### Storybook, {regions} regions")[1].split("\n\n")[1]
     rows = [[cell.strip() for cell in line.split("|")] for line in table.splitlines()]
-    return {
-        row[1].strip("`"): (float(row[3].replace(",", "")), float(row[7].split(" ")[0]))
-        for row in rows[2:]
-    }
+    return {row[1].strip("`"): float(row[3].replace(",", "")) for row in rows[2:]}

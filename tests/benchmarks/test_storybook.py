@@ -11,7 +11,7 @@ from made_attributions import made_attribution
 from eagle_jax.demo import MISTAKES
 from eagle_jax.demo.scenes import PARTNERS, draw_scene
 from eagle_jax.lists import Item
-from eagle_jax.results.run_folder import Result, read_results
+from eagle_jax.results.run_folder import ItemResult, read_results
 
 
 def result(answers=None, mask=None, **item):
@@ -19,7 +19,7 @@ def result(answers=None, mask=None, **item):
         shape=(168, 168), answer=("Yes",), positions=[0], scored=["No"]
     )
     given = {"name": "a", "place": "", "image": Path("1.png"), "prompt": "Q?"} | item
-    return Result(Item(**given), attribution, mask, answers)
+    return ItemResult(Item(**given), attribution, mask, answers)
 
 
 def wrong(*right, label="No"):

@@ -312,7 +312,7 @@ def test_an_interrupted_search_writes_what_was_found(loaded, capsys, monkeypatch
     assert cli.main(["explain", "cat.png", *ASK, *ANSWER, "--out", "out"]) == 130
     out, err = capsys.readouterr()
     assert "cut short by an interrupt after 0 of " in out
-    assert err == "eagle-jax: interrupted; this is what was found until then\n"
+    assert err == "eagle-jax: interrupted; this is the partial result\n"
     assert Attribution.load("out").order.size == 0
 
 

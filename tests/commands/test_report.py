@@ -64,7 +64,7 @@ def test_unusable_input_is_one_line(place, capsys):
     assert "no result" in refused(capsys, "report", "run", "--out", "pages")
     assert "give it alone" in refused(capsys, "report", "run", "saved", "--out", "pages")
     arguments = ("report", "run", "--image", "picture.png", "--out", "pages")
-    assert "not to a whole run" in refused(capsys, *arguments)
+    assert "leave it out for a whole run" in refused(capsys, *arguments)
     assert {path.name for path in place.iterdir()} == {"saved", "bare", "picture.png", "run"}
 
 

@@ -14,14 +14,18 @@ from PIL import Image
 
 import eagle_jax
 from eagle_jax import Attribution, InputError, demo
+from eagle_jax.explanation import Approach
 from eagle_jax.live.session import Cancelled, Session
+from eagle_jax.scoring.case import AskSettings
 
 JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
 def session():
-    return Session(eagle_jax.load("demo"), "exact", regions="grid:3x3")
+    return Session(
+        eagle_jax.load("demo"), Approach(search="exact"), AskSettings(regions="grid:3x3")
+    )
 
 
 @pytest.fixture(scope="module")

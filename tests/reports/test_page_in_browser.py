@@ -17,9 +17,11 @@ from PIL import Image
 
 import eagle_jax
 from eagle_jax import demo
+from eagle_jax.explanation import Approach
 from eagle_jax.live.session import Session
 from eagle_jax.reports.page import Explanation, report
 from eagle_jax.reports.page.run_pages import IndexEntry, index_page
+from eagle_jax.scoring.case import AskSettings
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no Chromium: apt-get install chromium"
@@ -538,7 +540,9 @@ def test_the_index_is_filtered(index):
 
 @pytest.fixture(scope="module")
 def session():
-    return Session(eagle_jax.load("demo"), "exact", regions="grid:3x3")
+    return Session(
+        eagle_jax.load("demo"), Approach(search="exact"), AskSettings(regions="grid:3x3")
+    )
 
 
 @pytest.fixture(scope="module")

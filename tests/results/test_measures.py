@@ -40,7 +40,7 @@ def test_faithfulness_equals_a_direct_computation():
     for name, value in expected.items():
         assert values[name] == pytest.approx(value, abs=1e-9), name
     assert (
-        measure(result, published_rules=True).values.items()
+        measure(result, published_measures=True).values.items()
         >= {name: values[name] for name in expected}.items()
     )
 
@@ -94,7 +94,7 @@ def test_touching_the_object_is_enough_by_the_published_rule():
     result = result._replace(item=item)
     assert measure(result).values["box_pointing"] == 0
     assert measure(result).values["box_expected_hit"] == pytest.approx(0.01)
-    assert measure(result, published_rules=True).values["box_pointing"] == 1
+    assert measure(result, published_measures=True).values["box_pointing"] == 1
 
 
 def test_the_published_map_starts_with_weights_of_one():
@@ -116,7 +116,7 @@ def test_the_published_map_starts_with_weights_of_one():
     second = box_mask([(10, 0, 20, 10)], 40, 60)
     assert (it.labels[second] == it.order[1]).all()
     item = dataclasses.replace(result.item, boxes=((10, 0, 20, 10),))
-    values = measure(result._replace(item=item), published_rules=True).values
+    values = measure(result._replace(item=item), published_measures=True).values
     assert values["box_pointing"] == 1
     own = published_map(it.labels, it.order, it.objective, start=2 * 0.5 + 2 * (1 - 0.6))
     assert not published_pointing_game(own, second)
@@ -137,7 +137,7 @@ def test_what_is_never_corrected_leaves_the_published_rate():
     values = measure(never).values
     assert (values["correction"], values["success"], values["unresolved"]) == (1, 0, 1)
     assert np.isnan(values["success_of_corrected"])
-    published = measure(never, published_rules=True).values
+    published = measure(never, published_measures=True).values
     assert published["correction"] == 1 and np.isnan(published["success"])
 
 
@@ -145,14 +145,14 @@ def test_the_blank_image_corrects_by_our_scan_alone():
     blank = made_result(kind="presence", answers=corrected_from(0))
     assert measure(blank).values["correction"] == 1
     assert measure(blank).values["unresolved"] == 0
-    assert measure(blank, published_rules=True).values["unresolved"] == 1
+    assert measure(blank, published_measures=True).values["unresolved"] == 1
 
 
 def test_first_letters_count_by_the_published_parser_alone():
     for text, ours, theirs in (("Not sure.", 1, 0), ("no.", 0, 1), ("**No**", 0, 1)):
         result = made_result(kind="presence", answers=(text,) * 25)
         assert measure(result).values["unresolved"] == ours, text
-        assert measure(result, published_rules=True).values["unresolved"] == theirs, text
+        assert measure(result, published_measures=True).values["unresolved"] == theirs, text
 
 
 def test_gains_over_controls():

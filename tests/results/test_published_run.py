@@ -58,7 +58,7 @@ def test_words_are_read_alike(tmp_path):
     out = write_run(tmp_path / "run", results)
     assert cli.main(["export", str(out), "--out", str(tmp_path / "eagle")]) == 0
     theirs = published_reading(tmp_path / "eagle")
-    ours = evaluate(out, published_rules=True).groups["word"].measures
+    ours = evaluate(out, published_measures=True).groups["word"].measures
     assert theirs["insertion"] == pytest.approx(ours["insertion_auc"].mean, abs=1e-6)
     assert theirs["deletion"] == pytest.approx(ours["deletion_auc"].mean, abs=1e-6)
     assert theirs["box"] == pytest.approx(ours["box_pointing"].mean) == pytest.approx(2 / 3)
@@ -88,7 +88,7 @@ def test_wrong_answers_are_read_alike(tmp_path):
     out = write_run(tmp_path / "run", results)
     assert export_run(out, tmp_path / "eagle") == 2
     theirs = published_reading(tmp_path / "eagle")
-    ours = evaluate(out, published_rules=True).groups["presence"].measures
+    ours = evaluate(out, published_measures=True).groups["presence"].measures
     assert theirs["correction"] == pytest.approx(ours["correction"].mean, abs=1e-6)
     record = json.loads((tmp_path / "eagle" / "json" / "a.json").read_text("utf-8"))
     assert record["label"] == "no" and record["counter_word_id"] == [5]

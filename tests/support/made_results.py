@@ -7,7 +7,7 @@ import numpy as np
 from made_attributions import made_attribution
 
 from eagle_jax.lists import Item
-from eagle_jax.results.run_folder import Result, write_result
+from eagle_jax.results.run_folder import ItemResult, write_result
 from eagle_jax.search.controls import control_orders
 from eagle_jax.search.sets import curves_along
 
@@ -29,7 +29,7 @@ def made_result(
     label="No",
     mask=True,
     controls=0,
-) -> Result:
+) -> ItemResult:
     """A result on a 4 x 6 grid of an image of 40 x 60 pixels whose object is in a corner."""
     rng = np.random.default_rng(seed)
     rows, columns = np.arange(40)[:, None] * 4 // 40, np.arange(60)[None] * 6 // 60
@@ -74,7 +74,7 @@ def made_result(
         label=label if kind == "presence" else None,
         boxes=((0, 0, 20, 20),) if mask and kind != "presence" else (),
     )
-    return Result(
+    return ItemResult(
         item=item,
         attribution=attribution,
         mask=where if mask and kind != "presence" else None,
@@ -88,7 +88,7 @@ def corrected_from(k: int | None) -> tuple[str, ...]:
     return tuple("No." if k is not None and i <= k else "Yes, it is." for i in range(25))
 
 
-def write_run(out: Path, results: Iterable[Result]) -> Path:
+def write_run(out: Path, results: Iterable[ItemResult]) -> Path:
     """Writes results as a run."""
     for result in results:
         write_result(out, result)

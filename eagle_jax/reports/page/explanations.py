@@ -8,7 +8,7 @@ from eagle_jax.errors import InputError, one_line
 from eagle_jax.inputs.images import ImageSource
 from eagle_jax.metrics.hallucination import LABELS, Label, yes_or_no
 from eagle_jax.results.attribution import Attribution
-from eagle_jax.results.run_folder import ITEM, Result, read_result
+from eagle_jax.results.run_folder import ITEM, ItemResult, read_result
 from eagle_jax.results.storage import ANSWERS
 from eagle_jax.search.sets import Curves
 
@@ -58,7 +58,7 @@ def read_explanation(folder: Path, image: ImageSource | None = None) -> Explanat
     return _with_answers(explanation, path) if path.exists() else explanation
 
 
-def explanation_of(result: Result, image: ImageSource | None = None) -> Explanation:
+def explanation_of(result: ItemResult, image: ImageSource | None = None) -> Explanation:
     """The explanation of one result of a run.
 
     Args:

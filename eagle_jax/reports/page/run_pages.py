@@ -22,8 +22,8 @@ from eagle_jax.reports.page.document import document
 from eagle_jax.reports.page.explanations import Explanation, explanation_of
 from eagle_jax.reports.page.page_data import mapped_image, packed
 from eagle_jax.reports.page.report import page_bytes
-from eagle_jax.results.measures import MEASURES, Row
-from eagle_jax.results.run_folder import Result, read_result
+from eagle_jax.results.measures import MEASURES, ItemMeasures
+from eagle_jax.results.run_folder import ItemResult, read_result
 
 INDEX, PAGES, THUMBNAILS = "index.html", "items", "thumbnails"
 # Longest side of a thumbnail in pixels, and of a text in the index in characters.
@@ -129,7 +129,7 @@ def index_page(name: str, entries: Iterable[IndexEntry], means: list[dict[str, A
     )
 
 
-def _write_item(run: Path, row: Row, folder: Path) -> IndexEntry:
+def _write_item(run: Path, row: ItemMeasures, folder: Path) -> IndexEntry:
     result = read_result(run, row.name)
     answer = result.attribution.answer
     entry = IndexEntry(
@@ -149,7 +149,7 @@ def _write_item(run: Path, row: Row, folder: Path) -> IndexEntry:
     return entry
 
 
-def _is_wrong(result: Result) -> bool | None:
+def _is_wrong(result: ItemResult) -> bool | None:
     label = yes_or_no(result.item.label or "")
     return None if label is None else yes_or_no(result.attribution.answer) != label
 
