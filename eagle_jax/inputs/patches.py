@@ -6,7 +6,7 @@ inside the scoring program.
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -21,30 +21,36 @@ from eagle_jax.inputs.resize import resize_last_axis, resize_weights
 _CHUNK_VALUES = 2**24
 _BLACK = np.zeros((1, 1, 3), np.uint8)
 
+AnyArray = jax.Array | np.ndarray
+"""An array on a device or on the host."""
 
+
+# No run-time check of the fields, here and in `ImagePlan`: JAX builds the same classes with
+# placeholders, shardings or axis numbers in place of arrays.
 @jax.tree_util.register_dataclass
+@no_type_check
 @dataclass(frozen=True)
 class View:
     """One resized and cropped copy of the image; `ImagePlan` holds one or two.
 
     Attributes:
-      horizontal: float32 (2, view's width, W) weights of the resize, see
-        `eagle_jax.inputs.resize.resize_weights`; None when the width stays.
-      vertical: float32 (2, view's height, H); None when the height stays.
+      horizontal: weights that resize the image's width to the view's, see
+        `eagle_jax.inputs.resize.resize_weights`; None if the width stays.
+      vertical: weights that resize the height; None if the height stays.
       blocks: blocks of patches down and across. Patches are ordered block by block, and row
         by row within a block.
       block: patches on one side of a block: those of a merged token (Qwen), of the crop
         (LLaVA) or of a tile (InternVL).
     """
 
-    # Any: JAX also rebuilds plans that hold placeholders, shardings or axis numbers.
-    horizontal: Any
-    vertical: Any
+    horizontal: Float32[AnyArray, "2 x W"] | None
+    vertical: Float32[AnyArray, "2 y H"] | None
     blocks: tuple[int, int] = field(metadata={"static": True})
     block: int = field(metadata={"static": True})
 
 
 @jax.tree_util.register_dataclass
+@no_type_check
 @dataclass(frozen=True)
 class ImagePlan:
     """One image on its way to the device, with everything its resize needs.
@@ -53,22 +59,22 @@ class ImagePlan:
     that one compiled program serves all images of a bucket. The other sides are exact.
 
     Attributes:
-      image: uint8 (3, H, W), source pixels, padded.
-      fill: uint8 (3, H, W), pixels shown where regions are hidden; (3, 1, 1) for one colour.
-      labels: int32 (H, W), region of each source pixel; 0 in the padding.
+      image: source pixels, padded.
+      fill: pixels shown where regions are hidden; (3, 1, 1) for one colour.
+      labels: region of each source pixel; 0 in the padding.
       views: the `View` objects, in the order in which their patches follow each other.
-      table: float32 (3, 256), normalised value of each uint8 value of each channel.
+      table: normalised value of each uint8 value of each channel.
       grid: patches down and across. The tiles of InternVL are stacked on top of each other,
         the thumbnail at the bottom.
       patch_size: pixels of one patch side.
       merge_size: patches on one side of a merged visual token.
     """
 
-    image: Any
-    fill: Any
-    labels: Any
+    image: UInt8[AnyArray, "3 H W"]
+    fill: UInt8[AnyArray, "3 H W"] | UInt8[AnyArray, "3 1 1"]
+    labels: Int32[AnyArray, "H W"]
     views: tuple[View, ...]
-    table: Any
+    table: Float32[AnyArray, "3 256"]
     grid: tuple[int, int] = field(metadata={"static": True})
     patch_size: int = field(metadata={"static": True})
     merge_size: int = field(metadata={"static": True})

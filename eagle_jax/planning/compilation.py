@@ -14,6 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from eagle_jax.inputs.patches import ImagePlan
 from eagle_jax.models.checkpoints.sharding import place_skeleton
+from eagle_jax.models.families.network import Network
 from eagle_jax.scoring.question import Question, lay_out
 from eagle_jax.scoring.scorer import padded_regions
 from eagle_jax.scoring.set_function import score_sets
@@ -88,7 +89,9 @@ def _environment() -> Iterator[None]:
             del os.environ[name]
 
 
-def step_question(network: Any, plan: ImagePlan, prompt_tokens: int, targets: int) -> Question:
+def step_question(
+    network: Network, plan: ImagePlan, prompt_tokens: int, targets: int
+) -> Question:
     """A question of the wanted shape, about nothing.
 
     Args:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from eagle_jax.inputs.patches import ImagePlan
+from eagle_jax.models.families.network import Network
 from eagle_jax.models.layers.decoder import DecoderConfig
 from eagle_jax.scoring.reuse import beginning, in_chains, reuses
 from eagle_jax.scoring.scorer import padded_regions
@@ -97,7 +98,7 @@ def search_batches(regions: int, batch_size: int) -> int:
 
 
 def search_flops(
-    network: Any,
+    network: Network,
     plan: ImagePlan,
     rows: Int[np.ndarray, " t"],
     regions: int,

@@ -5,7 +5,7 @@ are those of the targets; nothing is differentiated with respect to the weights.
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Float32, UInt8
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.patches import masked_patches
+from eagle_jax.models.families.network import Network
 from eagle_jax.models.layers.precision import full_precision
 from eagle_jax.scoring.question import Question
 from eagle_jax.scoring.scorer import MaskedImageScorer
@@ -34,7 +35,7 @@ class Tapped(NamedTuple):
     gradient: Float[Array, "b v e"]
 
 
-def require_gradients(network: Any) -> None:
+def require_gradients(network: Network) -> None:
     """Raises unless a network's weights are floats.
 
     Raises:
@@ -77,7 +78,7 @@ def whole_patches(
 
 
 def patch_gradient(
-    network: Any, question: Question, patches: Float[Array, "b p c"]
+    network: Network, question: Question, patches: Float[Array, "b p c"]
 ) -> Float32[Array, "b p c"]:
     """Gradient of the mean target log-probability with respect to patches.
 
@@ -94,7 +95,7 @@ def patch_gradient(
 
 
 def final_states(
-    network: Any, question: Question, patches: Float[Array, "b p c"]
+    network: Network, question: Question, patches: Float[Array, "b p c"]
 ) -> Float[Array, "b s e"]:
     """The final, normed hidden states of a whole sequence, which the vocabulary head reads."""
     with full_precision(network):
@@ -102,7 +103,7 @@ def final_states(
 
 
 def tapped(
-    network: Any, question: Question, patches: Float[Array, "b p c"], layer: int
+    network: Network, question: Question, patches: Float[Array, "b p c"], layer: int
 ) -> Tapped:
     """One layer's activation and the gradient of the target logits with respect to it.
 
@@ -129,7 +130,7 @@ def tapped(
 
 
 def rolled_out_attention(
-    network: Any, question: Question, patches: Float[Array, "1 p c"]
+    network: Network, question: Question, patches: Float[Array, "1 p c"]
 ) -> Float32[Array, " v"]:
     """How far attention leads from the targets' rows back to the visual tokens.
 
@@ -164,7 +165,7 @@ def rolled_out_attention(
 
 
 def attention_relevance(
-    network: Any, question: Question, patches: Float[Array, "1 p c"]
+    network: Network, question: Question, patches: Float[Array, "1 p c"]
 ) -> Float32[Array, " v"]:
     """Relevance of the visual tokens, from attention weighed by its gradient.
 
@@ -218,7 +219,7 @@ def attention_relevance(
     return _visual(question, total[None, :, None])[0, :, 0]
 
 
-def _embed(network: Any, question: Question, patches: Array) -> Array:
+def _embed(network: Network, question: Question, patches: Array) -> Array:
     visual = network.visual_tokens(patches, question.layout)
     return network.embed(question.ids, visual, question.start)
 

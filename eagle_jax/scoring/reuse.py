@@ -14,13 +14,14 @@ then decoded once. It takes no knowledge of what a search is after.
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from eagle_jax.inputs.patches import ImagePlan, blocks_reached
+from eagle_jax.models.families.network import Network
 from eagle_jax.models.layers.decoder import Kept
 from eagle_jax.scoring.question import Question
 
@@ -35,7 +36,7 @@ class Chain(NamedTuple):
     kept: Kept
 
 
-def reuses(network: Any, plan: ImagePlan) -> bool:
+def reuses(network: Network, plan: ImagePlan) -> bool:
     """Whether masked images of a plan are scored as a chain; decided before compilation.
 
     Args:
@@ -131,7 +132,7 @@ def beginning(plan: ImagePlan, changed: Bool[Array, "b i"]) -> Int[Array, ""]:
     return jnp.minimum(first // tiles.step * tiles.step, tiles[-1])
 
 
-def first_chain(network: Any, question: Question, batch: int) -> Chain:
+def first_chain(network: Network, question: Question, batch: int) -> Chain:
     """An empty chain, for a first batch of which all tiles are said to have changed.
 
     Args:
@@ -145,7 +146,7 @@ def first_chain(network: Any, question: Question, batch: int) -> Chain:
 
 
 def follow(
-    network: Any,
+    network: Network,
     question: Question,
     patches: Float[Array, "b p c"],
     changed: Bool[Array, "b i"],

@@ -1,7 +1,7 @@
 """The set function of one explanation as an object; batches and devices are kept inside."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float32, Int32
 
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints.sharding import mesh_of
+from eagle_jax.models.families.network import Network
 from eagle_jax.scoring.question import Question
 from eagle_jax.scoring.set_function import score_sets
 
@@ -58,7 +59,7 @@ class MaskedImageScorer:
 
     def __init__(
         self,
-        network: Any,
+        network: Network,
         question: Question,
         labels: Int32[np.ndarray, "H W"],
         tokens: Sequence[str],
@@ -109,7 +110,7 @@ class MaskedImageScorer:
 
 
 def fitting_batch_size(
-    network: Any, question: Question, regions: int, wanted: int | None = None
+    network: Network, question: Question, regions: int, wanted: int | None = None
 ) -> int:
     """Masks per forward: what was asked for, or what fills the devices and fits their memory.
 

@@ -7,7 +7,6 @@ sets. Scopes name the stages of a program: "pixels", "vision", "decoder" and "he
 """
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +16,14 @@ from jaxtyping import Array, Bool, Float, Float32, Int
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.patches import images_at_once, masked_patches
 from eagle_jax.kernels import unsplit
+from eagle_jax.models.families.network import Network
 from eagle_jax.models.layers.precision import full_precision
 from eagle_jax.scoring.question import Question, pick
 from eagle_jax.scoring.reuse import Chain, first_chain, follow, in_chains, reuses
 
 
 def score(
-    network: Any, question: Question, visible: Bool[Array, "b n"]
+    network: Network, question: Question, visible: Bool[Array, "b n"]
 ) -> Float32[Array, "b t"]:
     """Probability of each target token with only some regions visible.
 
@@ -49,14 +49,14 @@ def score(
 
 
 def log_score(
-    network: Any, question: Question, visible: Bool[Array, "b n"]
+    network: Network, question: Question, visible: Bool[Array, "b n"]
 ) -> Float32[Array, "b t"]:
     """Log-probability of each target token with only some regions visible; see `score`."""
     return _exact(network, question, visible, _log_probabilities)
 
 
 def log_score_patches(
-    network: Any, question: Question, patches: Float[Array, "b p e"]
+    network: Network, question: Question, patches: Float[Array, "b p e"]
 ) -> Float32[Array, "b t"]:
     """Log-probability of each target token after the patches of an image; differentiable.
 
@@ -124,7 +124,7 @@ def _rounded(patches: Array, question: Question) -> Array:
 
 
 def _score_several(
-    network: Any, questions: Question, which: Int[Array, " b"], visible: Bool[Array, "b n"]
+    network: Network, questions: Question, which: Int[Array, " b"], visible: Bool[Array, "b n"]
 ) -> Float32[Array, "b t"]:
     """`score` of masked images that belong to different questions of a stack."""
 
@@ -146,7 +146,7 @@ def _score_several(
 
 
 def _score_next(
-    network: Any,
+    network: Network,
     question: Question,
     visible: Bool[Array, "b n"],
     changed: Bool[Array, "b i"],
@@ -163,7 +163,7 @@ def _score_next(
 
 @functools.partial(jax.jit, static_argnames=("batch_size", "mesh", "reuse"))
 def score_sets(
-    network: Any,
+    network: Network,
     question: Question,
     sets: Bool[Array, "m n"],
     count: Int[Array, ""],
