@@ -1,7 +1,8 @@
 """Several methods on one list, judged alike: same targets, same partition, same fill.
 
-For the commands and the package's face. `comparing` runs the methods, `judging` inserts and
-deletes along what each found, `columns` makes means and differences of it.
+Used by the command `compare` and by `eagle_jax.compare_methods`. Read `comparing` first: it
+runs the methods. `judging` inserts and deletes regions in the order of each explanation, and
+`columns` makes means and paired differences.
 """
 
 from eagle_jax.comparison.columns import Column as Column

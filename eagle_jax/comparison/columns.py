@@ -1,4 +1,4 @@
-"""What a comparison says: a column for each measure, means and differences paired by item."""
+"""Measures of a comparison: means of each method, and differences paired by item."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,8 +17,8 @@ from eagle_jax.metrics.statistics import (
 from eagle_jax.results.measures import Kind
 from eagle_jax.results.run_folder import read_result
 
-# What is taken from each method's own evaluation: title, measure, and which way is better.
-_OWN = {
+# Measures of each method's own evaluation: title, name, and the direction that is better.
+_MEASURES = {
     "pointing, mask": ("mask_pointing", "higher"),
     "pointing, box": ("box_pointing", "higher"),
     "AMCR": ("correction", "lower"),
@@ -30,11 +30,11 @@ class Column(NamedTuple):
     """One measure of all methods, over items of one kind.
 
     Attributes:
-      title: for tables.
+      title: heading of the column.
       better: "higher" or "lower".
       values: mean and interval of each method.
-      differences: EAGLE less each other method, paired by item.
-      gains: by how much EAGLE's mean is above a method's, as a share of it: the paper's form.
+      differences: EAGLE minus each other method, paired by item.
+      gains: (EAGLE's mean - a method's mean) / the method's mean, as the paper reports it.
     """
 
     title: str
@@ -45,12 +45,12 @@ class Column(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a method took, means over the items.
+    """Mean cost of an item.
 
     Attributes:
-      forwards: images the model saw.
-      backwards: of these, how many the gradient was taken of.
-      seconds: that an item took, compilation included.
+      forwards: number of forwards.
+      backwards: number of these forwards that had a backward pass.
+      seconds: seconds, compilation included.
     """
 
     forwards: float
@@ -65,18 +65,18 @@ def columns_of(
 
     Args:
       out: folder of the comparison.
-      evaluations: of each method's run.
-      perturbations: that were judged.
+      evaluations: evaluation of each method's run.
+      perturbations: perturbations that were judged.
     """
-    kinds = {kind: None for one in evaluations.values() for kind in one.groups}
+    kinds = {kind: None for evaluation in evaluations.values() for kind in evaluation.groups}
     columns = {}
     for kind in kinds:
         rows = {
-            method: {row.name: row.values for row in one.groups[kind].rows}
-            for method, one in evaluations.items()
-            if kind in one.groups
+            method: {row.name: row.values for row in evaluation.groups[kind].rows}
+            for method, evaluation in evaluations.items()
+            if kind in evaluation.groups
         }
-        found = []
+        measured = []
         for perturbation in perturbations:
             where = f"{perturbation.partition}, {perturbation.fill}"
             for what, better in (("insertion", "higher"), ("deletion", "lower")):
@@ -88,15 +88,15 @@ def columns_of(
                     }
                     for method, items in rows.items()
                 }
-                found.append(_column(f"{what}, {where}", better, values))
-        for title, (measure, better) in _OWN.items():
+                measured.append(_column(f"{what}, {where}", better, values))
+        for title, (measure, better) in _MEASURES.items():
             values = {
                 method: {n: v[measure] for n, v in items.items() if measure in v}
                 for method, items in rows.items()
             }
             if any(values.values()):
-                found.append(_column(title, better, values))
-        columns[kind] = found
+                measured.append(_column(title, better, values))
+        columns[kind] = measured
     return columns
 
 
@@ -118,15 +118,17 @@ def _column(title: str, better: str, values: dict[str, dict[str, float]]) -> Col
 
 
 def costs_of(out: Path, methods: Iterable[str]) -> dict[str, Cost]:
-    """What each method took, from its finished items.
+    """Mean cost of each method, over its finished items.
 
     Args:
       out: folder of the comparison.
-      methods: that have some.
+      methods: methods with at least one finished item.
     """
     costs = {}
     for method in methods:
-        found = [read_result(out / method, n).attribution for n in finished(out / method)]
-        taken = [(one.forwards, one.backwards, one.seconds) for one in found]
-        costs[method] = Cost(*np.mean(taken, axis=0).tolist())
+        attributions = [
+            read_result(out / method, name).attribution for name in finished(out / method)
+        ]
+        spent = [(found.forwards, found.backwards, found.seconds) for found in attributions]
+        costs[method] = Cost(*np.mean(spent, axis=0).tolist())
     return costs

@@ -1,6 +1,6 @@
-"""The published image processors, split into a host-side plan and a pure device function.
+"""The published image processors, split into a plan on the host and pure device functions.
 
-Masks apply to the source image before the resize, so the resize runs once per mask and belongs
+Regions are hidden in the source image, before the resize: each masked image is resized anew,
 inside the scoring program.
 """
 
@@ -16,8 +16,8 @@ from jaxtyping import Array, Bool, Float, Float32, Int32, UInt8
 from eagle_jax.inputs.image_settings import Frame, ImageSettings
 from eagle_jax.inputs.resize import resize_last_axis, resize_weights
 
-# Pixel values composed or resized at once; bounds the memory of large images and of many tiles
-# to a few of these.
+# Number of pixel values composed or resized at once, which bounds the memory of large images
+# and of many tiles.
 _CHUNK_VALUES = 2**24
 _BLACK = np.zeros((1, 1, 3), np.uint8)
 
@@ -34,13 +34,13 @@ class View:
     """One resized and cropped copy of the image; `ImagePlan` holds one or two.
 
     Attributes:
-      horizontal: weights that resize the image's width to the view's, see
-        `eagle_jax.inputs.resize.resize_weights`; None if the width stays.
-      vertical: weights that resize the height; None if the height stays.
-      blocks: blocks of patches down and across. Patches are ordered block by block, and row
-        by row within a block.
-      block: patches on one side of a block: those of a merged token (Qwen), of the crop
-        (LLaVA) or of a tile (InternVL).
+      horizontal: weights of the resize, see `eagle_jax.inputs.resize.resize_weights`; None
+        where the width does not change.
+      vertical: weights of the resize; None where the height does not change.
+      blocks: number of blocks of patches down and across. Patches are ordered block by block,
+        and row by row within a block.
+      block: number of patches on each side of a block. A block is a merged token (Qwen), the
+        crop (LLaVA) or a tile (InternVL).
     """
 
     horizontal: Float32[AnyArray, "2 x W"] | None
@@ -53,21 +53,21 @@ class View:
 @no_type_check
 @dataclass(frozen=True)
 class ImagePlan:
-    """One image on its way to the device, with everything its resize needs.
+    """An image with its regions, its fill and the weights of its resize; a pytree.
 
-    Sides that are resized are zero-padded to a multiple of 64, where the weights are zero, so
-    that one compiled program serves all images of a bucket. The other sides are exact.
+    Sides that are resized are padded with zeros to a multiple of 64, with weights of zero, so
+    that one compiled program serves all images of a bucket. Other sides are not padded.
 
     Attributes:
       image: source pixels, padded.
       fill: pixels shown where regions are hidden; (3, 1, 1) for one colour.
       labels: region of each source pixel; 0 in the padding.
-      views: the `View` objects, in the order in which their patches follow each other.
+      views: views of the image, in the order of their patches.
       table: normalised value of each uint8 value of each channel.
-      grid: patches down and across. The tiles of InternVL are stacked on top of each other,
-        the thumbnail at the bottom.
-      patch_size: pixels of one patch side.
-      merge_size: patches on one side of a merged visual token.
+      grid: number of patches down and across. Tiles of InternVL are stacked from top to
+        bottom, the thumbnail last.
+      patch_size: width and height of a patch, in pixels.
+      merge_size: number of patches on each side of a merged visual token.
     """
 
     image: UInt8[AnyArray, "3 H W"]
@@ -100,17 +100,17 @@ def plan_image(
       fill: uint8 (H, W, 3) pixels shown where regions are hidden, or (1, 1, 3) for one colour.
 
     Returns:
-      The plan, with NumPy arrays; `jax.device_put` moves it.
+      The plan, in NumPy arrays; `jax.device_put` moves it to a device.
 
     Raises:
-      InputError: the image has to shrink beyond what exact arithmetic allows (more than 100
-        times on one side), or one side is more than 200 times as long as the other (Qwen).
+      InputError: the image would shrink more than 100 times on one side, beyond which the
+        arithmetic is not exact; or one side is more than 200 times the other (Qwen).
     """
     height, width = image.shape[:2]
     frames = settings.frames(height, width)
     uniform = fill.shape[:2] == (1, 1)
     if frames[0].resized == (height, width) and len(frames) == 1:
-        # Cropped but not resized: what is cut off need not travel to the device.
+        # Cropped but not resized: pixels outside the crop need not go to the device.
         (top, left), (height, width) = frames[0].origin, frames[0].shape
         image = image[top : top + height, left : left + width]
         labels = labels[top : top + height, left : left + width]
@@ -125,11 +125,10 @@ def plan_image(
             (width, [view.horizontal for view in views]),
         )
     ]
+    fill_padding = [(0, 0), (0, 0)] if uniform else padding
     return ImagePlan(
         image=np.pad(image.transpose(2, 0, 1), [(0, 0), *padding]),
-        fill=np.pad(
-            fill.transpose(2, 0, 1), [(0, 0), *(padding if not uniform else [(0, 0)] * 2)]
-        ),
+        fill=np.pad(fill.transpose(2, 0, 1), [(0, 0), *fill_padding]),
         labels=np.pad(labels, padding),
         views=views,
         table=_normalisation_table(settings),
@@ -156,7 +155,7 @@ def _normalisation_table(settings: ImageSettings) -> np.ndarray:
     return (values - mean) / np.asarray(settings.std, np.float32)[:, None]
 
 
-def masked_patches(plan: ImagePlan, visible: Bool[Array, "b n"]) -> Float32[Array, "b p e"]:
+def masked_patches(plan: ImagePlan, visible: Bool[Array, "b n"]) -> Float32[Array, "b p c"]:
     """Prepares masked images as the published processor would.
 
     Hidden pixels are those of the fill, in the source image, before resizing. To be called
@@ -168,10 +167,10 @@ def masked_patches(plan: ImagePlan, visible: Bool[Array, "b n"]) -> Float32[Arra
         regions.
 
     Returns:
-      Normalised patches, e = 3 * patch_size**2, channel-major. Qwen: merged tokens contiguous
-      and one frame each; the processor repeats this frame `temporal_patch_size` times, so a
-      model sums its patch kernel over time. LLaVA: the crop, row by row. InternVL: tile after
-      tile, each row by row, the thumbnail last.
+      Normalised patches of c = 3 * patch_size**2 values each, channel-major. Qwen: the patches
+      of a merged token follow each other, with a single frame; the processor repeats the
+      frame `temporal_patch_size` times, so models sum the patch kernel over time. LLaVA: the
+      crop, row by row. InternVL: tile by tile, row by row within a tile, the thumbnail last.
 
     References:
       EAGLE, arXiv 2509.22496, section 3.2.
@@ -180,16 +179,16 @@ def masked_patches(plan: ImagePlan, visible: Bool[Array, "b n"]) -> Float32[Arra
     return jnp.concatenate(patches, axis=1)
 
 
-def soft_patches(plan: ImagePlan, mask: Float[Array, "b n"]) -> Float32[Array, "b p e"]:
-    """Dims regions of an image and prepares it for the model; differentiable in the mask.
+def soft_patches(plan: ImagePlan, mask: Float[Array, "b n"]) -> Float32[Array, "b p c"]:
+    """Prepares images whose regions are blended with the fill; differentiable in the mask.
 
-    At masks of zeros and ones these are the patches of `masked_patches`. A resize rounds to
-    whole pixel values as the processor does, so the model sees a picture that it could be
-    given; the gradient is that of the sums before they are rounded (straight-through).
+    At masks of zeros and ones the patches are those of `masked_patches`. A resize rounds to
+    whole pixel values, as the processor does; its gradient is that of the values before the
+    rounding (straight-through).
 
     Args:
       plan: from `plan_image`; `Case.question.plan`.
-      mask: how much of each region is visible, from 0 (the fill) to 1 (the image); n may
+      mask: soft mask, how visible each region is, from 0 (the fill) to 1 (the image); n may
         exceed the number of regions.
 
     Returns:
@@ -215,15 +214,15 @@ def _soft_view(plan: ImagePlan, view: View, mask: Array) -> Array:
 
 
 def blocks_reached(plan: ImagePlan, regions: int) -> Bool[Array, "i n"]:
-    """Where hiding a region may change pixels, the reach of the resize's filter included.
+    """Which blocks of patches change when a region is hidden.
 
     Args:
       plan: from `plan_image`.
-      regions: number of columns, at least that of the regions.
+      regions: number of columns, at least the number of regions.
 
     Returns:
-      True where the region has a pixel with a weight in the block of patches; the blocks in the
-      order of their patches, those of all views.
+      True where a pixel of the region has a weight in the resize of the block. Blocks of all
+      views, in the order of their patches.
     """
 
     def reached(region):
@@ -242,7 +241,7 @@ def blocks_reached(plan: ImagePlan, regions: int) -> Bool[Array, "i n"]:
 
 
 def _sources(weights: Array | None, blocks: int, side: int, size: int) -> Array:
-    """1 where a source pixel of one side has a weight in a block, (blocks, size)."""
+    """1 where a source row or column has a weight in a block, (blocks, size)."""
     if weights is None:
         inside = jnp.arange(size) // side == jnp.arange(blocks)[:, None]
     else:
@@ -251,12 +250,12 @@ def _sources(weights: Array | None, blocks: int, side: int, size: int) -> Array:
 
 
 def images_at_once(plan: ImagePlan) -> int:
-    """How many images of a plan's size can be prepared at once without taking much memory."""
+    """Number of images of a plan's size that are prepared at once within bounded memory."""
     return min(_at_once(plan, view) for view in plan.views)
 
 
 def _at_once(plan: ImagePlan, view: View) -> int:
-    # A stack of plans has a leading axis, which is not looked at.
+    # A stack of plans has a leading axis, which does not count.
     largest = max(math.prod(plan.image.shape[-3:]), 3 * math.prod(_shape(plan, view)))
     return max(1, _CHUNK_VALUES // largest)
 
@@ -270,7 +269,7 @@ def _view_patches(plan: ImagePlan, view: View, visible: Array) -> Array:
             patches = _resize_patches(plan, view, visible)
         else:
             patches = jax.lax.map(
-                lambda one: _resize_patches(plan, view, one[None])[0],
+                lambda row: _resize_patches(plan, view, row[None])[0],
                 visible,
                 batch_size=at_once,
             )
@@ -292,7 +291,7 @@ def _select_patches(plan: ImagePlan, view: View, visible: Array) -> Array:
 
 
 def _own_patches(plan: ImagePlan, view: View) -> tuple[Array, Array]:
-    """Normalised pixels and labels in patches: without a resize all masks share one lookup."""
+    """Normalised pixels and labels in patches: without a resize all sets share one lookup."""
     height, width = _shape(plan, view)
     pixels = _lookup(plan.table, _patchify(plan.image[:, :height, :width], plan, view))
     return pixels, _patchify(plan.labels[None, :height, :width], plan, view)
@@ -314,7 +313,7 @@ def _resize_patches(plan: ImagePlan, view: View, visible: Array) -> Array:
 
 
 def _resized(plan: ImagePlan, view: View, values: Array) -> Array:
-    # Another view may have padded a side that stays in this one.
+    # A side may be padded because another view resizes it.
     height, width = _shape(plan, view)
     if view.horizontal is None:
         values = values[..., :width]

@@ -1,7 +1,8 @@
-"""The live page: ask about a picture in the browser, and watch a search as it runs.
+"""The live page: ask about an image in the browser, and watch the search.
 
-For the command and the package's face. `session` is what a server knows, `server` speaks HTTP
-behind its `guard`, `serving` starts and ends it. Only these last three need the extra "serve".
+Used by the command `serve` and by `eagle_jax.serve`. Read `session` first: the state of a
+server. `server` speaks HTTP behind `guard`, `serving` starts and stops it. `server`, `guard`
+and `serving` need the extra "serve".
 """
 
 from eagle_jax.live.serving import serve as serve

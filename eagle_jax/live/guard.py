@@ -1,4 +1,4 @@
-"""Who may speak to the live page."""
+"""Access to the live page: origin, host and token."""
 
 import hmac
 import re
@@ -12,16 +12,16 @@ _COOKIE = "eagle-jax-token"
 
 
 class Guard:
-    """Lets through what comes from the page itself, by its origin, its host and its token."""
+    """Passes on requests of the page itself, judged by origin, host and token."""
 
     def __init__(self, inner: Any, token: str | None):
         """Guards an application.
 
         Args:
           inner: the ASGI application.
-          token: that opens the page and is then kept in a cookie; None for pages on the
-            loopback address, which are asked for by a local name only, so that no other
-            site's name can be pointed at them.
+          token: secret that opens the page and is then kept in a cookie. None for a server on
+            the loopback address: requests must then name a local host, so that another
+            site's name cannot be pointed at the page.
         """
         self._inner, self._token = inner, token
 
@@ -33,14 +33,16 @@ class Guard:
         origin, host = request.headers.get("origin"), request.headers.get("host", "")
         answer: Any = self._inner
         if origin not in (None, f"http://{host}", f"https://{host}"):
-            answer = refusal("this page takes no requests from other sites", 403)
+            answer = refusal("requests from other sites are not allowed", 403)
         elif self._token is None and re.sub(r":\d+$", "", host) not in LOCAL:
-            answer = refusal(f"this page is not called {host[:100]}", 403)
+            answer = refusal(f"host {host[:100]} is not allowed", 403)
         elif self._token is not None and given is not None and self._opens(given):
             answer = RedirectResponse(scope["path"], 303)
             answer.set_cookie(_COOKIE, self._token, httponly=True, samesite="strict")
         elif self._token is not None and not self._opens(request.cookies.get(_COOKIE, "")):
-            answer = refusal("open the whole address that the server printed, token too", 401)
+            answer = refusal(
+                "open the full address that the server printed, with its token", 401
+            )
         await answer(scope, receive, send)
 
     def _opens(self, given: str) -> bool:
@@ -49,5 +51,5 @@ class Guard:
 
 
 def refusal(why: str, status: int = 400) -> JSONResponse:
-    """An answer that says in one line what was wrong."""
+    """A JSON response with a one-line error."""
     return JSONResponse({"error": why}, status)

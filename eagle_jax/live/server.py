@@ -1,4 +1,4 @@
-"""The live page over HTTP: pictures come in, answers and growing maps go out."""
+"""The live page over HTTP: images come in, answers and partial results go out."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ from eagle_jax.reports.page.report import PANEL, STYLES
 from eagle_jax.results.attribution import Attribution
 
 _MOST_BYTES, _MOST_TEXT, _MOST_WAITING = 20_000_000, 1_000_000, 8
-# Seconds after which a silent stream shows that it lives, and notices that nobody listens.
+# Seconds between signs of life of a stream, at which it also notices a closed connection.
 _PULSE = 1.0
 _LOG = logging.getLogger(__name__)
 
@@ -37,15 +37,14 @@ def application(
     """The ASGI application of a session.
 
     Args:
-      session: what it serves.
-      token: that opens the page; None for pages on the loopback address, which are asked for
-        by a local name only.
-      ending: whether the server is about to end, and with it all searches.
+      session: state of the server.
+      token: secret that opens the page, see `Guard`; None on the loopback address.
+      ending: returns True once the server is shutting down, which ends all searches.
     """
     live = _Live(session, ending)
     routes = [
         Route("/", live.page),
-        Route("/pictures", live.picture, methods=["POST"]),
+        Route("/images", live.image, methods=["POST"]),
         Route("/questions", live.question, methods=["POST"]),
         Route("/searches", live.search, methods=["POST"]),
         Route("/reports/{number:int}", live.report),
@@ -56,7 +55,7 @@ def application(
 class _Live:
     def __init__(self, session: Session, ending: Callable[[], bool]):
         self._session, self._ending = session, ending
-        self._one_at_a_time = asyncio.Lock()
+        self._model_lock = asyncio.Lock()
         self._waiting = 0
         # The event loop itself holds its tasks only weakly.
         self._searches: set[asyncio.Task] = set()
@@ -71,23 +70,23 @@ class _Live:
         }
         return HTMLResponse(self._page, headers=rules)
 
-    async def picture(self, request: Request) -> Response:
+    async def image(self, request: Request) -> Response:
         try:
             if request.query_params.get("demo") is not None:
                 source = demo.IMAGE
             else:
                 source = await _body(request, _MOST_BYTES)
-            number = await asyncio.to_thread(self._session.add_picture, source)
+            number = await asyncio.to_thread(self._session.add_image, source)
         except InputError as error:
             return refusal(reason(error))
-        return JSONResponse({"picture": number})
+        return JSONResponse({"image": number})
 
     async def question(self, request: Request) -> Response:
         try:
-            asked = await _record(request, {"picture": int, "prompt": str})
+            asked = await _record(request, {"image": int, "prompt": str})
             async with self._turn():
                 number, attribution = await asyncio.to_thread(
-                    self._session.question, asked["picture"], asked["prompt"]
+                    self._session.question, asked["image"], asked["prompt"]
                 )
             found = await asyncio.to_thread(told, Finding("live", attribution))
         except InputError as error:
@@ -106,7 +105,7 @@ class _Live:
 
     async def report(self, request: Request) -> Response:
         try:
-            found = self._session.finding(request.path_params["number"])
+            found = self._session.explanation(request.path_params["number"])
         except InputError as error:
             return refusal(reason(error), 404)
         content = await asyncio.to_thread(page, [Finding("live", found)])
@@ -116,12 +115,12 @@ class _Live:
     async def _events(
         self, request: Request, question: int, positions: list[int] | None
     ) -> AsyncIterator[str]:
-        """Server-sent events of a search, until it is done or nobody listens any more."""
+        """Server-sent events of a search, until the search or the connection ends."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
         cancelled = threading.Event()
 
-        def tell(so_far: Attribution, planned: int | None) -> None:
+        def on_step(so_far: Attribution, planned: int | None) -> None:
             cost = {"forwards": so_far.forwards, "seconds": so_far.seconds}
             state = search_state(so_far) | cost | {"planned": planned}
             loop.call_soon_threadsafe(queue.put_nowait, ("step", state))
@@ -130,7 +129,7 @@ class _Live:
             try:
                 async with self._turn():
                     number, found = await asyncio.to_thread(
-                        self._session.explain, question, positions, tell, cancelled
+                        self._session.explain, question, positions, on_step, cancelled
                     )
                 whole = await asyncio.to_thread(told, Finding("live", found))
                 queue.put_nowait(("done", {"number": number, "finding": whole}))
@@ -139,18 +138,18 @@ class _Live:
             except Cancelled:
                 queue.put_nowait(("cancelled", {}))
             except Exception as error:
-                # Out of memory, say. The page is told, the log has the rest.
+                # For example out of memory: the page shows one line, the log has the traceback.
                 _LOG.exception("a search failed")
                 queue.put_nowait(
                     ("failed", {"error": f"the search failed: {reason(error, 200)}"})
                 )
 
-        # The search keeps its turn until its thread has ended, also when nobody listens.
+        # The search keeps its turn until its thread has ended, even without a listener.
         searching = asyncio.create_task(run())
         self._searches.add(searching)
         searching.add_done_callback(self._searches.discard)
         try:
-            if self._waiting > 0 or self._one_at_a_time.locked():
+            if self._waiting > 0 or self._model_lock.locked():
                 yield _event("waiting", {"ahead": self._waiting + 1})
             while not self._ending() and not await request.is_disconnected():
                 try:
@@ -166,18 +165,18 @@ class _Live:
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """A place in the queue of those who want the model: one at a time, few waiting."""
+        """Holds the model, which serves one request at a time; few may wait."""
         if self._waiting >= _MOST_WAITING:
-            raise InputError("too many are waiting for the model; try again later")
+            raise InputError("too many requests are waiting for the model; try again later")
         self._waiting += 1
         try:
-            await self._one_at_a_time.acquire()
+            await self._model_lock.acquire()
         finally:
             self._waiting -= 1
         try:
             yield
         finally:
-            self._one_at_a_time.release()
+            self._model_lock.release()
 
 
 def _live_page(session: Session) -> str:
@@ -201,7 +200,7 @@ async def _body(request: Request, most: int) -> bytes:
     async for chunk in request.stream():
         content += chunk
         if len(content) > most:
-            raise InputError(f"this is more than {most // 10**6} MB; send something smaller")
+            raise InputError(f"the upload is larger than {most // 10**6} MB")
     return bytes(content)
 
 
@@ -211,10 +210,12 @@ async def _record(request: Request, fields: dict[str, Any]) -> dict[str, Any]:
         record = json.loads(body)
         found = {name: record.get(name) for name in fields}
     except (ValueError, AttributeError, RecursionError) as error:
-        raise InputError("the request is no JSON object") from error
+        raise InputError("the request is not a JSON object") from error
     for name, kind in fields.items():
         if not isinstance(found[name], kind):
             raise InputError(f"{name} is missing or of the wrong type")
-        if isinstance(found[name], list) and not all(type(one) is int for one in found[name]):
-            raise InputError(f"{name} must be whole numbers")
+        if isinstance(found[name], list) and not all(
+            type(entry) is int for entry in found[name]
+        ):
+            raise InputError(f"{name} must be a list of whole numbers")
     return found

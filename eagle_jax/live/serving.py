@@ -1,4 +1,4 @@
-"""A server for the live page: its port, its token, its end."""
+"""Starts and stops the server of the live page."""
 
 import contextlib
 import secrets
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eagle_jax.errors import InputError, reason
+from eagle_jax.inputs.fill import FILLS
 from eagle_jax.inputs.regions import Regions
 from eagle_jax.live.session import Session
 from eagle_jax.scoring.model import Model
@@ -21,28 +22,30 @@ def serve(
     search: str = "auto",
     budget: int | None = None,
     regions: Regions = 64,
+    fill: str = "black",
     max_new_tokens: int = 128,
     announce: Callable[[str], Any] = print,
 ) -> None:
     """Serves the live page until it is interrupted.
 
-    On this machine's own address only, unless another is given; a page for others is opened
-    by a token that is part of its address.
+    By default the server listens on the loopback address, which only this machine reaches. On
+    any other address the page opens only with the token in the announced address.
 
     Args:
-      model: from `eagle_jax.load`, or a function that loads it once the port is known to be
-        free.
+      model: from `eagle_jax.load`, or a function that loads the model once the port is known
+        to be free.
       host: address to listen on.
-      port: to listen on; 0 takes any that is free.
-      search: a name of `eagle_jax.search.SEARCHES`.
-      budget: most masked images that a search scores; None for as many as it takes.
-      regions: see `eagle_jax.ask`.
-      max_new_tokens: limit of an answer.
-      announce: is told the address of the page.
+      port: port to listen on; 0 takes any free port.
+      search: name of a search, a key of `eagle_jax.search.SEARCHES`.
+      budget: largest number of masked images that a search scores; None for no limit.
+      regions: number or kind of regions, as in `eagle_jax.ask`.
+      fill: what is shown in place of hidden regions: "black", "mean" or "blur".
+      max_new_tokens: largest number of tokens of an answer.
+      announce: called with the address of the page.
 
     Raises:
-      InputError: there is no such search, the port is in use, or the extra "serve" is not
-        installed.
+      InputError: there is no such search or fill, the port is in use, or the extra "serve" is
+        not installed.
     """
     try:
         import uvicorn
@@ -56,19 +59,21 @@ def serve(
             'the live page needs the extra "serve": python -m pip install "eagle-jax[serve]"'
         ) from None
     chosen_search(search)
+    if fill not in FILLS:
+        raise InputError(f"fill is {fill!r}; it must be one of {', '.join(FILLS)}")
     listening = _listen(host, port)
     with listening:
         name = f"[{host}]" if ":" in host else host
         token = None if name in LOCAL else secrets.token_urlsafe(16)
         model = model if isinstance(model, Model) else model()
-        session = Session(model, search, budget, regions, max_new_tokens)
-        # Whoever opens the page at once waits a moment instead of being refused.
+        session = Session(model, search, budget, regions, fill, max_new_tokens)
+        # A browser that comes at once waits a moment instead of being refused.
         listening.listen()
         address = f"http://{name}:{listening.getsockname()[1]}/"
         announce(address + (f"?token={token}" if token else ""))
         content = application(session, token, lambda: server.should_exit)
         server = uvicorn.Server(uvicorn.Config(content, log_level="warning"))
-        # An interrupt is how it ends.
+        # An interrupt is the normal end of the server.
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listening])
 

@@ -1,4 +1,4 @@
-"""What a server knows: a model, and the latest pictures, questions and findings."""
+"""State of a server: a model with the latest images, questions and explanations."""
 
 import dataclasses
 import itertools
@@ -21,18 +21,18 @@ from eagle_jax.scoring.case import Case, ask
 from eagle_jax.scoring.model import Model
 from eagle_jax.search import Limits, Objective, Progress
 
-# How many of each kind are kept for those who come back to them.
+# Number of images, of questions and of explanations that are kept.
 _KEPT = 16
 
 
 class Cancelled(Exception):
-    """The search was ended before it was done."""
+    """The user cancelled the search."""
 
 
 class Session:
-    """A model with the latest pictures, questions about them and findings.
+    """A model with the latest images, questions about them, and explanations.
 
-    Everything has a number; the oldest of more than a few are forgotten.
+    Each has a number. Only the latest few of each are kept.
     """
 
     def __init__(
@@ -41,67 +41,69 @@ class Session:
         search: str = "auto",
         budget: int | None = None,
         regions: Regions = 64,
+        fill: str = "black",
         max_new_tokens: int = 128,
     ):
         """Begins a session.
 
         Args:
           model: from `eagle_jax.load`.
-          search: a name of `eagle_jax.search.SEARCHES`.
-          budget: most masked images that a search scores; None for as many as it takes.
-          regions: see `eagle_jax.ask`.
-          max_new_tokens: limit of an answer.
+          search: name of a search, a key of `eagle_jax.search.SEARCHES`.
+          budget: largest number of masked images that a search scores; None for no limit.
+          regions: number or kind of regions, as in `eagle_jax.ask`.
+          fill: what is shown in place of hidden regions, as in `eagle_jax.ask`.
+          max_new_tokens: largest number of tokens of an answer.
         """
         self.model = model
         self._search, self._budget = search, budget
-        self._regions, self._longest = regions, max_new_tokens
+        self._regions, self._fill, self._max_new_tokens = regions, fill, max_new_tokens
         self._numbers = itertools.count(1)
-        self._pictures: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._images: OrderedDict[int, np.ndarray] = OrderedDict()
         self._questions: OrderedDict[int, tuple[Case, np.ndarray]] = OrderedDict()
-        self._findings: OrderedDict[int, Attribution] = OrderedDict()
+        self._explanations: OrderedDict[int, Attribution] = OrderedDict()
 
-    def add_picture(self, source: ImageSource | bytes) -> int:
-        """Reads a picture by the rules of the command line.
+    def add_image(self, source: ImageSource | bytes) -> int:
+        """Reads an image as the command line does.
 
         Args:
           source: a path, or the content of an image file.
 
         Returns:
-          Its number.
+          The number of the image.
 
         Raises:
-          InputError: it is none.
+          InputError: the source is not an image.
         """
         if not isinstance(source, bytes):
-            return self._keep(self._pictures, read_image(source))
+            return self._keep(self._images, read_image(source))
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "picture"
+            path = Path(folder) / "image"
             path.write_bytes(source)
             try:
-                return self._keep(self._pictures, read_image(path))
+                return self._keep(self._images, read_image(path))
             except InputError as error:
-                raise InputError(str(error).replace(str(path), "the picture")) from error
+                raise InputError(str(error).replace(str(path), "the image")) from error
 
-    def question(self, picture: int, prompt: str) -> tuple[int, Attribution]:
-        """Lets the model answer, and scores the answer with a blank and the whole picture.
+    def question(self, image: int, prompt: str) -> tuple[int, Attribution]:
+        """Lets the model answer, and scores the answer with the blank and the full image.
 
         Args:
-          picture: number of the picture.
-          prompt: what to ask.
+          image: number of the image.
+          prompt: question or instruction.
 
         Returns:
-          The number of the question, and an attribution without any step.
+          The number of the question, and an attribution whose order is still empty.
 
         Raises:
-          InputError: the picture is forgotten, or the prompt cannot be asked.
+          InputError: the image has been discarded, or the prompt cannot be used.
         """
-        image = _kept(self._pictures, picture, "picture")
         case = ask(
             self.model,
-            image,
+            _kept(self._images, image, "image"),
             prompt,
             regions=self._regions,
-            max_new_tokens=self._longest,
+            fill=self._fill,
+            max_new_tokens=self._max_new_tokens,
         )
         ends = case.scorer(np.array([[False], [True]]).repeat(case.scorer.regions, axis=1))
         number = self._keep(self._questions, (case, ends))
@@ -111,23 +113,23 @@ class Session:
         self,
         question: int,
         positions: Sequence[int] | None,
-        tell: Callable[[Attribution, int | None], Any],
+        on_step: Callable[[Attribution, int | None], Any],
         cancelled: Event,
     ) -> tuple[int, Attribution]:
-        """Searches for what some tokens of an answer rest on.
+        """Explains tokens of an answer.
 
         Args:
           question: number of the question.
-          positions: of the tokens in the answer; None for all.
-          tell: called after each round with what is found so far, and with the number of
-            masked images that it will take, None where that cannot be said.
-          cancelled: ends the search at its next round when it is set.
+          positions: positions of the tokens in the answer; None for all tokens.
+          on_step: called after each round with the partial result and with the number of
+            masked images that the whole search will score, None if unknown.
+          cancelled: event that ends the search at its next round.
 
         Returns:
-          The number of the finding, and the finding.
+          The number of the explanation, and the explanation.
 
         Raises:
-          InputError: the question is forgotten, or there are no such positions.
+          InputError: the question has been discarded, or the answer has no such positions.
           Cancelled: the search was cancelled.
         """
         begin = time.perf_counter()
@@ -142,6 +144,7 @@ class Session:
                 answer=whole.answer_ids,
                 target=list(positions),
                 regions=whole.labels,
+                fill=whole.fill,
             )
             ends = ends[:, case.positions]
         begun = self._begun(case, ends)
@@ -151,25 +154,25 @@ class Session:
             (curves,) = progress.curves
             so_far = {} if curves is None else curves._asdict()
             so_far |= {"forwards": progress.forwards, "seconds": time.perf_counter() - begin}
-            tell(dataclasses.replace(begun, **so_far), progress.planned)
+            on_step(dataclasses.replace(begun, **so_far), progress.planned)
 
         (found,) = approach.find([case], on_progress=on_progress, interrupted=cancelled.is_set)
         if cancelled.is_set():
             raise Cancelled
         seconds = time.perf_counter() - begin
         attribution = conclude(case, approach, *found, seconds)
-        return self._keep(self._findings, attribution), attribution
+        return self._keep(self._explanations, attribution), attribution
 
-    def finding(self, number: int) -> Attribution:
-        """A finding of earlier.
+    def explanation(self, number: int) -> Attribution:
+        """The explanation with a number.
 
         Raises:
-          InputError: it is forgotten.
+          InputError: the explanation has been discarded.
         """
-        return _kept(self._findings, number, "finding")
+        return _kept(self._explanations, number, "explanation")
 
     def _begun(self, case: Case, ends: np.ndarray) -> Attribution:
-        """An attribution without any step, from the scores of the blank and whole picture."""
+        """An attribution with an empty order, from the scores of the blank and full image."""
         return Attribution(
             image=case.image,
             labels=case.labels,
@@ -201,5 +204,8 @@ class Session:
 
 def _kept(kept: OrderedDict[int, Any], number: int, what: str) -> Any:
     if number not in kept:
-        raise InputError(f"this {what} is forgotten: only the latest {_KEPT} are kept")
+        raise InputError(
+            f"this {what} has been discarded (only the latest {_KEPT} are kept): start again "
+            "with the image"
+        )
     return kept[number]

@@ -1,4 +1,4 @@
-"""What a model answers, with all of an image visible or parts hidden: many at once."""
+"""Greedy answers of a model to an image and to masked images, decoded in batches."""
 
 import functools
 import math
@@ -34,19 +34,19 @@ from eagle_jax.scoring.scorer import (
 def generate(
     model: Model, image: ImageSource, prompt: str, *, max_new_tokens: int = 128
 ) -> Int32[np.ndarray, " a"]:
-    """Answers a prompt about an image greedily: what `explain` explains without an answer.
+    """Answers a prompt about an image greedily, as `explain` does where no answer is given.
 
     Args:
       model: from `eagle_jax.load`.
       image: a path, a PIL image, or an array of uint8 pixels.
       prompt: the question or instruction.
-      max_new_tokens: length at which an answer without end token is cut.
+      max_new_tokens: largest number of tokens; a longer answer is cut.
 
     Returns:
-      Token ids, the end token included; `model.tokenizer` has their text.
+      Token ids, the end token included; `model.tokenizer` decodes them.
 
     Raises:
-      InputError: something in the arguments cannot be used; the message says what to do.
+      InputError: an argument cannot be used; the message says what to do.
     """
     pixels = read_image(image)
     one_region = np.zeros(pixels.shape[:2], np.int32)
@@ -57,22 +57,22 @@ def generate(
 def whole_answer(
     model: Model, plan: ImagePlan, prompt_ids: Int32[np.ndarray, " s"], max_new_tokens: int
 ) -> Int32[np.ndarray, " a"]:
-    """The answer of `generate` about an image and a prompt that are laid out already.
+    """The answer of `generate` to an image and a prompt that are prepared already.
 
     Args:
       model: from `eagle_jax.load`.
-      plan: the image, and regions of any kind.
-      prompt_ids: the expanded prompt.
-      max_new_tokens: length at which an answer without end token is cut.
+      plan: the image with any regions.
+      prompt_ids: token ids of the expanded prompt.
+      max_new_tokens: largest number of tokens; a longer answer is cut.
 
     Returns:
       Token ids, at least one.
 
     Raises:
-      InputError: image and prompt leave no room for an answer, or no token was asked for.
+      InputError: image and prompt fill the context, or max_new_tokens is below 1.
     """
-    everything = np.ones((1, int(plan.labels.max()) + 1), bool)
-    return _answers(model, plan, prompt_ids, everything, max_new_tokens)[0]
+    all_visible = np.ones((1, int(plan.labels.max()) + 1), bool)
+    return _answers(model, plan, prompt_ids, all_visible, max_new_tokens)[0]
 
 
 def regenerate(
@@ -88,15 +88,14 @@ def regenerate(
     batch_size: int | None = None,
     progress: bool = False,
 ) -> list[str]:
-    """Asks a model again and again, each time with only some regions of the image visible.
+    """Answers a prompt about masked images, greedily and in batches.
 
-    Answers are greedy and are decoded in batches. A batch is finished when each of its
-    answers has ended or is settled: it has a token whose text is one of ``settle``, whatever
-    its case and the blanks and punctuation around it ("Yes", " yes", "**No"), and the token
-    after that, which tells "No" from "Nothing" in vocabularies that split such words. A rule
-    that reads the first word of an answer therefore finds in the cut answer what it would have
-    found in the whole one. A model that spells such a word in pieces goes on to
-    ``max_new_tokens``.
+    A batch is finished when each of its answers has ended or is settled. An answer is settled
+    by a token whose text is a word of ``settle``, regardless of case and of blanks and
+    punctuation around the word ("Yes", " yes", "**No"), followed by one more token, which
+    distinguishes "No" from "Nothing" in vocabularies that split such words. A rule that reads
+    the first word of an answer finds the same word in the cut answer as in the whole answer.
+    A model that spells the word in several tokens runs on to ``max_new_tokens``.
 
     Args:
       model: from `eagle_jax.load`.
@@ -107,13 +106,13 @@ def regenerate(
       fill: what is shown in place of hidden regions, as in `eagle_jax.ask`.
       max_new_tokens: largest number of tokens of an answer; 2 suffice for an answer that
         begins with Yes or No.
-      settle: words that settle an answer; none for whole answers.
-      batch_size: answers decoded at once, a multiple of the devices along the mesh's "data"
-        axis; None chooses.
+      settle: words that settle an answer; empty for whole answers.
+      batch_size: answers per batch, a multiple of the number of devices along the mesh's
+        "data" axis; None chooses.
       progress: show a progress bar.
 
     Returns:
-      The answers' texts without special tokens, in the order of the rows.
+      Text of each answer without special tokens, in the order of the rows.
 
     Raises:
       InputError: an argument cannot be used; the message says what to do.
@@ -162,10 +161,10 @@ def _answers(
         batch_size = filling_batch_size(tokens, devices, jax.default_backend())
     else:
         require_batch_size(batch_size, devices)
-    # A single answer costs no whole batch; powers of two keep the programs few.
+    # A single answer needs no whole batch; powers of two keep the number of programs small.
     needed = devices * 2 ** math.ceil(math.log2(max(1, len(visible) / devices)))
     batch_size = min(batch_size, needed)
-    # An answer begins where the one row of this question is read.
+    # This question has a single row, behind which the answer begins.
     first = np.zeros(1, np.int32)
     question = lay_out(network, plan, prompt_ids, first[:0], first, first)
     question = on_devices(network, question.padded)
@@ -209,16 +208,16 @@ def _decode(network, question, visible, end_ids, settling, *, max_new_tokens):
 def settling_tokens(
     tokenizer: Tokenizer, words: Sequence[str]
 ) -> tuple[Int32[np.ndarray, " y"], Int32[np.ndarray, " z"]]:
-    """Tokens that settle an answer, and those that leave open where a word ends.
+    """Tokens that settle an answer, and tokens after which a word may continue.
 
     Args:
-      tokenizer: of the model.
-      words: such as Yes and No.
+      tokenizer: tokenizer of the model.
+      words: words that settle an answer, such as Yes and No.
 
     Returns:
-      Ids whose text is one of the words, whatever its case and the blanks and punctuation
-      around it; and ids that end in a hyphen, an apostrophe or an unfinished character, behind
-      which "No" can still become "No-one". None of either without words.
+      Ids whose text is one of the words, regardless of case and of blanks and punctuation
+      around it; and ids that end in a hyphen, an apostrophe or an unfinished character, after
+      which "No" can still become "No-one". Both are empty without words.
     """
     wanted = {word.strip(_AROUND).lower() for word in words} - {""}
     texts = _vocabulary(tokenizer) if wanted else ()

@@ -1,4 +1,4 @@
-"""One way to ask: an image, a prompt and an answer, ready to be explained."""
+"""`ask`: an image, a prompt and an answer, ready to be explained."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -56,12 +56,12 @@ class Case:
 
     @property
     def question(self) -> Question:
-        """What the pure functions take, `eagle_jax.score` and its kin."""
+        """The pytree that `eagle_jax.score` and the other pure functions take."""
         return self.scorer.question
 
     @property
     def labels(self) -> Int32[np.ndarray, "H W"]:
-        """The region of every pixel."""
+        """Region of every pixel."""
         return self.scorer.labels
 
     @property
@@ -89,32 +89,32 @@ def ask(
     batch_size: int | None = None,
     published_rounding: bool = False,
 ) -> Case:
-    """Asks a model about an image: all of an explanation that comes before the search.
+    """Asks a model about an image: all that precedes the search of an explanation.
 
     Args:
       model: from `eagle_jax.load`.
       image: a path, a PIL image, or an array of uint8 pixels.
       prompt: the question or instruction.
       answer: the answer to explain, as text or token ids; None lets the model answer.
-      target: what to explain in the answer: None for every token, a word or phrase, or
+      target: part of the answer to explain: None for every token, a word or phrase, or
         positions of tokens.
-      target_ids: tokens to score at those positions instead of the answer's own, as ids or
-        texts: "No" where the model said "Yes" asks what speaks for the other answer.
-      regions: about so many SLICO regions, a form such as "grid:8x8", or an integer label
-        map (H, W).
+      target_ids: tokens to score at the target instead of the answer's own tokens, as ids or
+        texts: "No" where the model said "Yes" asks what supports the other answer.
+      regions: approximate number of SLICO superpixels, a grid such as "grid:8x8", or an
+        integer label map (H, W).
       fill: what is shown in place of hidden regions: "black", "mean" (the image's mean
         colour), "blur", or an image of the same size.
       max_new_tokens: largest number of tokens of an answer that the model generates.
-      batch_size: masked images per forward, a multiple of the devices along the mesh's "data"
-        axis; None chooses.
-      published_rounding: round pixels, logits and probabilities as the published code does,
-        see `eagle_jax.scoring.question.lay_out`; only to compare with its figures.
+      batch_size: masked images per batch, over all devices; a multiple of the number of
+        devices along the mesh's "data" axis. None chooses what fills the devices.
+      published_rounding: round pixels, logits and probabilities as the published code does;
+        for comparisons with published figures only.
 
     Returns:
-      The case; its model has answered where no answer was given.
+      The case. Its answer is the model's own where none was given.
 
     Raises:
-      InputError: something in the arguments cannot be used; the message says what to do.
+      InputError: an argument cannot be used; the message says what to do.
 
     References:
       EAGLE, arXiv 2509.22496, section 3.1.

@@ -1,7 +1,7 @@
-"""What methods that look into a network need of it: states, gradients, attention.
+"""Hidden states, gradients and attention, for methods that need the weights of a model.
 
-Pure functions of a network and a question, as in `eagle_jax.scoring.set_function`. Gradients
-are those of the targets; nothing is differentiated with respect to the weights.
+Pure functions of a network and a question, as in `eagle_jax.scoring.set_function`. Nothing is
+differentiated with respect to the weights.
 """
 
 import dataclasses
@@ -19,16 +19,16 @@ from eagle_jax.scoring.question import Question
 from eagle_jax.scoring.scorer import MaskedImageScorer
 from eagle_jax.scoring.set_function import log_score_patches
 
-# Part of a forward's batch that a gradient's takes about as much memory as.
+# A gradient takes about as much memory as this number of forwards.
 GRADIENT_SHARE = 4
 
 
 class Tapped(NamedTuple):
-    """A layer's activation at the visual tokens, and how the targets depend on it.
+    """Activation of a decoder layer at the visual tokens, with its gradient.
 
     Attributes:
-      activation: what the layer's MLP reads.
-      gradient: of the sum of the target logits, with respect to the activation.
+      activation: input of the layer's MLP.
+      gradient: gradient of the sum of the target logits with respect to the activation.
     """
 
     activation: Float[Array, "b v e"]
@@ -36,15 +36,15 @@ class Tapped(NamedTuple):
 
 
 def require_gradients(network: Network) -> None:
-    """Raises unless a network's weights are floats.
+    """Raises unless the weights of a network are floating-point numbers.
 
     Raises:
-      InputError: they are whole numbers, through whose rounding no gradient passes.
+      InputError: the weights are int8, through which no gradient passes.
     """
     if any(leaf.dtype == jnp.int8 for leaf in jax.tree.leaves(network)):
         raise InputError(
             "the weights are int8, through which no gradient passes: load the model without "
-            "quantize, or take a method that needs probabilities alone"
+            "quantize, or choose a method that needs probabilities only"
         )
 
 
@@ -62,11 +62,11 @@ def gradient_batch_size(scorer: MaskedImageScorer) -> int:
 def whole_patches(
     question: Question, image: UInt8[Array, "3 y x"] | None = None
 ) -> Float32[Array, "1 p c"]:
-    """The patches of an image with nothing hidden.
+    """Patches of an image without hidden regions.
 
     Args:
-      question: what is asked about the image.
-      image: pixels in the place of the question's own, padded as those of its plan.
+      question: the question about the image.
+      image: uint8 pixels to use instead of the question's image, padded like it.
     """
     plan = question.plan
     plan = dataclasses.replace(
@@ -84,8 +84,8 @@ def patch_gradient(
 
     Args:
       network: the model's modules.
-      question: a `Question.padded` one.
-      patches: normalised pixels of some images.
+      question: the question, from `Question.padded`.
+      patches: normalised patches of images.
     """
 
     def objective(patches):
@@ -97,7 +97,7 @@ def patch_gradient(
 def final_states(
     network: Network, question: Question, patches: Float[Array, "b p c"]
 ) -> Float[Array, "b s e"]:
-    """The final, normed hidden states of a whole sequence, which the vocabulary head reads."""
+    """Final normalised hidden states of the whole sequence, the input of the head."""
     with full_precision(network):
         return network.hidden_states(_embed(network, question, patches), question.positions)
 
@@ -105,15 +105,16 @@ def final_states(
 def tapped(
     network: Network, question: Question, patches: Float[Array, "b p c"], layer: int
 ) -> Tapped:
-    """One layer's activation and the gradient of the target logits with respect to it.
+    """Activation of one decoder layer, with the gradient of the target logits.
 
-    The layers in front of the tapped one are run once and keep nothing for the gradient.
+    Layers before the chosen layer run once and store nothing for the gradient.
 
     Args:
       network: the model's modules.
-      question: a `Question.padded` one.
-      patches: normalised pixels of some images.
-      layer: of the decoder, from 0; not the last, where visual tokens act on nothing any more.
+      question: the question, from `Question.padded`.
+      patches: normalised patches of images.
+      layer: index of the decoder layer, from 0; not the last layer, after which visual tokens
+        no longer affect the output.
     """
     with full_precision(network):
         embeddings = _embed(network, question, patches)
@@ -132,19 +133,19 @@ def tapped(
 def rolled_out_attention(
     network: Network, question: Question, patches: Float[Array, "1 p c"]
 ) -> Float32[Array, " v"]:
-    """How far attention leads from the targets' rows back to the visual tokens.
+    """Attention rollout from the rows of the targets to the visual tokens.
 
     Args:
       network: the model's modules.
-      question: a `Question.padded` one.
-      patches: normalised pixels of an image.
+      question: the question, from `Question.padded`.
+      patches: normalised patches of an image.
 
     Returns:
-      The rows of the rollout that predict the targets, their mean, at the visual tokens.
+      Mean over the targets of their rows of the rollout, at the visual tokens.
 
     References:
-      Abnar and Zuidema, arXiv 2005.00928, equation 1: products of the layers' attention, the
-      mean of their heads, each half mixed with the identity.
+      Abnar and Zuidema, arXiv 2005.00928, equation 1: the product over layers of attention,
+      averaged over heads and averaged with the identity.
     """
     decoder = network.decoder
     with full_precision(network):
@@ -167,19 +168,19 @@ def rolled_out_attention(
 def attention_relevance(
     network: Network, question: Question, patches: Float[Array, "1 p c"]
 ) -> Float32[Array, " v"]:
-    """Relevance of the visual tokens, from attention weighed by its gradient.
+    """Relevance of the visual tokens: attention weighted by its gradient.
 
-    One backward pass for each target, which holds the attention of one layer at a time: the
-    products are taken from the last layer to the first, as the gradient comes.
+    Each target takes one backward pass, which holds the attention of one layer at a time: the
+    product over layers is taken from the last layer to the first, in step with the gradient.
 
     Args:
       network: the model's modules.
-      question: a `Question.padded` one.
-      patches: normalised pixels of an image.
+      question: the question, from `Question.padded`.
+      patches: normalised patches of an image.
 
     Returns:
-      The rows of the relevance that predict the targets, each by the gradient of its own
-      logit; their mean, at the visual tokens.
+      Mean over the targets of their rows of the relevance, at the visual tokens; each row uses
+      the gradient of the target's own logit.
 
     References:
       Chefer et al., arXiv 2103.15679, equations 5 and 6.

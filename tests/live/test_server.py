@@ -59,13 +59,13 @@ def numbers(text):
 
 @pytest.fixture(scope="module")
 def question(port):
-    picture = request(port, "POST", "/pictures?demo=1")[1]["picture"]
-    status, found = post(port, "/questions", {"picture": picture, "prompt": demo.PROMPT})
+    image = request(port, "POST", "/images?demo=1")[1]["image"]
+    status, found = post(port, "/questions", {"image": image, "prompt": demo.PROMPT})
     assert status == 200
     return found
 
 
-def test_an_answer_comes_with_its_scores_of_a_blank_and_the_whole_picture(question, session):
+def test_an_answer_comes_with_its_scores_of_a_blank_and_the_full_image(question, session):
     found = question["finding"]
     assert "dog" in found["answer"] and found["order"] == [] and found["forwards"] == 2
     model = session.model
@@ -102,7 +102,7 @@ def test_a_search_grows_and_ends_as_explain_does(question, port, session, tmp_pa
     assert done["finding"]["order"] == alone.order.tolist()
     assert done["finding"]["forwards"] == alone.forwards == 90
     assert done["finding"]["auc"] == pytest.approx([alone.insertion_auc, alone.deletion_auc])
-    assert isinstance(session.finding(done["number"]), Attribution)
+    assert isinstance(session.explanation(done["number"]), Attribution)
 
     status, content = request(port, "GET", f"/reports/{done['number']}")
     assert status == 200 and b"Content-Security-Policy" in content
@@ -148,30 +148,30 @@ def test_searches_wait_for_each_other_and_end_when_nobody_listens(port, question
         del session.explain
 
 
-def test_pictures_are_checked_as_on_the_command_line(port):
-    assert request(port, "POST", "/pictures", b"no picture") == (
+def test_images_are_checked_as_on_the_command_line(port):
+    assert request(port, "POST", "/images", b"no image") == (
         400,
-        {"error": "the picture: not an image file that Pillow can read"},
+        {"error": "the image: not an image file that Pillow can read"},
     )
-    status, said = request(port, "POST", "/pictures", b"")
-    assert status == 400 and said["error"] == "the picture: the image file is empty"
-    status, said = request(port, "POST", "/pictures", bytes(20_000_001))
-    assert status == 400 and said["error"].startswith("this is more than 20 MB")
+    status, said = request(port, "POST", "/images", b"")
+    assert status == 400 and said["error"] == "the image: the image file is empty"
+    status, said = request(port, "POST", "/images", bytes(20_000_001))
+    assert status == 400 and said["error"].startswith("the upload is larger than 20 MB")
     content = io.BytesIO()
     Image.new("RGB", (5, 4)).save(content, "png")
-    assert request(port, "POST", "/pictures", content.getvalue())[0] == 200
+    assert request(port, "POST", "/images", content.getvalue())[0] == 200
 
 
 @pytest.mark.parametrize(
     "path, value, said",
     [
-        ("/questions", {"picture": 99, "prompt": "What?"}, "this picture is forgotten"),
-        ("/questions", {"picture": 1}, "prompt is missing"),
-        ("/questions", {"picture": "1", "prompt": ""}, "picture is missing or of the wrong"),
-        ("/questions", [], "no JSON object"),
-        ("/questions", {"picture": 1, "prompt": "long " * 20_000}, "reads at most"),
-        ("/questions", {"picture": 1, "prompt": "x" * 1_000_000}, "more than 1 MB"),
-        ("/searches", {"question": 1, "positions": ["a"]}, "positions must be whole numbers"),
+        ("/questions", {"image": 99, "prompt": "What?"}, "this image has been discarded"),
+        ("/questions", {"image": 1}, "prompt is missing"),
+        ("/questions", {"image": "1", "prompt": ""}, "image is missing or of the wrong"),
+        ("/questions", [], "not a JSON object"),
+        ("/questions", {"image": 1, "prompt": "long " * 20_000}, "reads at most"),
+        ("/questions", {"image": 1, "prompt": "x" * 1_000_000}, "larger than 1 MB"),
+        ("/searches", {"question": 1, "positions": ["a"]}, "positions must be a list of whole"),
     ],
 )
 def test_unusable_requests_get_one_line(path, value, said, port, question):
@@ -182,7 +182,7 @@ def test_unusable_requests_get_one_line(path, value, said, port, question):
 @pytest.mark.parametrize(
     "asked, said",
     [
-        ({"question": 999, "positions": None}, "this question is forgotten"),
+        ({"question": 999, "positions": None}, "this question has been discarded"),
         ({"positions": [999]}, "999"),
         ({"positions": []}, "target"),
     ],
@@ -196,11 +196,11 @@ def test_unusable_searches_end_with_one_line(asked, said, port, question):
 
 def test_other_sites_and_other_names_are_refused(port):
     for origin in ("http://evil.example", "null", f"http://127.0.0.1:{port + 1}"):
-        assert request(port, "POST", "/pictures?demo=1", Origin=origin)[0] == 403
+        assert request(port, "POST", "/images?demo=1", Origin=origin)[0] == 403
     assert request(port, "GET", "/", Host="evil.example")[0] == 403
     assert request(port, "GET", "/", Host=f"127.0.0.1.evil.example:{port}")[0] == 403
     own = f"http://127.0.0.1:{port}"
-    assert request(port, "POST", "/pictures?demo=1", Origin=own)[0] == 200
+    assert request(port, "POST", "/images?demo=1", Origin=own)[0] == 200
     assert request(port, "GET", "/", Host=f"localhost:{port}")[0] == 200
 
 
@@ -208,7 +208,7 @@ def test_a_page_for_others_is_opened_by_its_token(session):
     with live_server(session, "secret") as port:
         assert request(port, "GET", "/")[0] == 401
         assert request(port, "GET", "/?token=other")[0] == 401
-        assert request(port, "POST", "/pictures?demo=1", Cookie="eagle-jax-token=x")[0] == 401
+        assert request(port, "POST", "/images?demo=1", Cookie="eagle-jax-token=x")[0] == 401
         connection = http.client.HTTPConnection("127.0.0.1", port)
         connection.request("GET", "/?token=secret")
         answer = connection.getresponse()
@@ -220,12 +220,12 @@ def test_a_page_for_others_is_opened_by_its_token(session):
         assert request(port, "GET", "/", **headers)[0] == 200
 
 
-def test_old_pictures_are_forgotten(session):
+def test_old_images_are_discarded(session):
     session = Session(session.model)
-    first = session.add_picture(np.zeros((2, 2, 3), np.uint8))
+    first = session.add_image(np.zeros((2, 2, 3), np.uint8))
     for _ in range(16):
-        session.add_picture(np.zeros((2, 2, 3), np.uint8))
-    with pytest.raises(InputError, match="forgotten"):
+        session.add_image(np.zeros((2, 2, 3), np.uint8))
+    with pytest.raises(InputError, match="has been discarded"):
         session.question(first, "What?")
 
 

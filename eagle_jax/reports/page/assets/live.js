@@ -39,7 +39,7 @@ function tell(text, busy = false, wrong = false) {
 async function take(file) {
   if (!file) return;
   live.reading = trying("Reading the picture \u2026", async () => {
-    live.picture = (await post("/pictures", file)).picture;
+    live.picture = (await post("/images", file)).image;
     seeThumbnail(URL.createObjectURL(file), file.name);
     question.focus();
   });
@@ -54,7 +54,7 @@ function seeThumbnail(url, name) {
 
 async function useDemo() {
   await trying("Fetching the picture \u2026", async () => {
-    live.picture = (await post("/pictures?demo=1")).picture;
+    live.picture = (await post("/images?demo=1")).image;
     question.value = about.prompt;
   });
   if (live.picture !== null) await ask();
@@ -68,7 +68,7 @@ async function ask() {
   cancel();
   const latest = live.asked = Symbol();
   await trying("The model answers \u2026 (the first time its programs are compiled)", async () => {
-    const body = JSON.stringify({ picture: live.picture, prompt: question.value });
+    const body = JSON.stringify({ image: live.picture, prompt: question.value });
     const found = await post("/questions", body);
     if (live.asked !== latest) return;
     live.question = found.question;
