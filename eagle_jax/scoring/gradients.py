@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Float32, UInt8
 
 from eagle_jax.errors import InputError
@@ -16,7 +17,7 @@ from eagle_jax.inputs.patches import masked_patches
 from eagle_jax.models.families.network import Network
 from eagle_jax.models.layers.precision import full_precision
 from eagle_jax.scoring.question import Question
-from eagle_jax.scoring.scorer import MaskedImageScorer
+from eagle_jax.scoring.scorer import MaskedImageScorer, data_devices
 from eagle_jax.scoring.set_function import log_score_patches
 
 # A gradient takes about as much memory as this number of forwards.
@@ -48,15 +49,38 @@ def require_gradients(network: Network) -> None:
         )
 
 
-def gradient_batch_size(scorer: MaskedImageScorer) -> int:
-    """Images whose gradient is taken together, down to the pixels.
+def gradient_batch_size(
+    scorer: MaskedImageScorer, images: int, forwards: int = GRADIENT_SHARE
+) -> int:
+    """Number of images whose gradient is computed at once, over all devices.
 
-    Every layer's activations are alive at once, where a forward has those of one.
+    A gradient down to the pixels holds the activations of every layer, a forward those of one.
 
     Args:
-      scorer: whose batches fill the devices.
+      scorer: scorer of the case, whose batches fill the devices.
+      images: number of images in total.
+      forwards: number of forwards that take as much memory as one gradient.
+
+    Returns:
+      A multiple of the number of devices along the mesh's "data" axis, for `spread`.
     """
-    return max(1, scorer.batch_size // GRADIENT_SHARE)
+    devices = data_devices(scorer.network)
+    fitting = max(1, scorer.batch_size // devices // forwards)
+    return devices * min(fitting, -(-images // devices))
+
+
+def spread(images: Float[Array, "b *rest"], mesh: Mesh | None) -> Float[Array, "b *rest"]:
+    """Splits a batch over the "data" axis of a mesh, inside a compiled program.
+
+    Without it every device of the mesh would compute the whole batch.
+
+    Args:
+      images: a batch of images, of `gradient_batch_size`.
+      mesh: mesh of the weights; None leaves the batch as it is.
+    """
+    if mesh is None:
+        return images
+    return jax.lax.with_sharding_constraint(images, NamedSharding(mesh, PartitionSpec("data")))
 
 
 def whole_patches(

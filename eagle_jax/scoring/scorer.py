@@ -109,6 +109,12 @@ class MaskedImageScorer:
         return np.concatenate(rows)
 
 
+def data_devices(network: Network) -> int:
+    """Number of devices along the mesh's "data" axis; 1 without a mesh."""
+    mesh = mesh_of(network)
+    return 1 if mesh is None else mesh.shape["data"]
+
+
 def fitting_batch_size(
     network: Network, question: Question, regions: int, wanted: int | None = None
 ) -> int:
@@ -126,8 +132,7 @@ def fitting_batch_size(
     Raises:
       InputError: ``wanted`` is no such multiple.
     """
-    mesh = mesh_of(network)
-    devices = 1 if mesh is None else mesh.shape["data"]
+    mesh, devices = mesh_of(network), data_devices(network)
     if wanted is not None:
         require_batch_size(wanted, devices)
         return wanted
