@@ -15,9 +15,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from eagle_jax.inputs.patches import ImagePlan
 from eagle_jax.models.checkpoints.sharding import place_skeleton
 from eagle_jax.models.families.network import Network
+from eagle_jax.scoring.batches import score_sets
 from eagle_jax.scoring.question import Question, lay_out
 from eagle_jax.scoring.scorer import padded_regions
-from eagle_jax.scoring.set_function import score_sets
 
 # libtpu describes whole hosts; the devices of the smallest serve a program for fewer.
 _SMALLEST = "2x2"

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float32, Int32
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints.sharding import mesh_of
 from eagle_jax.models.families.network import Network
+from eagle_jax.scoring.batches import score_sets
 from eagle_jax.scoring.question import Question
-from eagle_jax.scoring.set_function import score_sets
 
 # As in `eagle_jax.scoring.question`, programs are compiled per bucket.
 _REGION_BUCKET = 16

@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from eagle_jax.models.checkpoints.sharding import mesh_of
+from eagle_jax.scoring.batches import score_sets
 from eagle_jax.scoring.question import kind_of, stack_questions
 from eagle_jax.scoring.reuse import reuses
 from eagle_jax.scoring.scorer import MaskedImageScorer, Scorer, padded_regions
-from eagle_jax.scoring.set_function import score_sets
 
 
 def lockstep_kind(scorer: MaskedImageScorer) -> Hashable:

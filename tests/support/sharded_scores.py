@@ -26,10 +26,11 @@ from eagle_jax.baselines.maps import frames_of
 from eagle_jax.inputs.patches import soft_patches
 from eagle_jax.models.checkpoints.sharding import mesh_of
 from eagle_jax.scoring.answers import regenerate
+from eagle_jax.scoring.batches import score_sets
 from eagle_jax.scoring.case import ask
 from eagle_jax.scoring.gradients import gradient_batch_size
 from eagle_jax.scoring.scorer import padded_regions
-from eagle_jax.scoring.set_function import log_score_patches, score, score_sets
+from eagle_jax.scoring.set_function import log_score_patches, score
 from eagle_jax.search import find_orders
 
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
