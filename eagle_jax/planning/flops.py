@@ -11,7 +11,7 @@ from eagle_jax.inputs.patches import ImagePlan
 from eagle_jax.models.families.network import Network
 from eagle_jax.models.layers.decoder import DecoderConfig
 from eagle_jax.scoring.reuse import beginning, in_chains, reuses
-from eagle_jax.scoring.scorer import padded_regions
+from eagle_jax.scoring.scorer import padded_regions, padded_sets
 from eagle_jax.search.sets import both_ways
 
 # Steps of a search that are counted where images reuse what they share; the others lie between.
@@ -63,8 +63,7 @@ def chained_flops(
       The number of operations.
     """
     count, n = sets.shape
-    width = padded_regions(n)
-    sets = np.pad(sets, ((0, 2 * width - count), (0, width - n)))
+    sets = padded_sets(sets, 2 * padded_regions(n))
     found = _turns(plan, sets, count, batch_size, shards)
     tiles, begins = (np.asarray(each)[: -(-count // batch_size)] for each in found)
     per_tile = plan.tokens // tiles.shape[-1]
