@@ -59,8 +59,8 @@ class Composition(NamedTuple):
         neighbouring rows of pixels, and between neighbouring columns.
     """
 
-    image: Float[Array, "p e"]
-    baseline: Float[Array, "p e"]
+    image: Float[Array, "p c"]
+    baseline: Float[Array, "p c"]
     rows: tuple[np.ndarray | Array, ...]
     columns: tuple[np.ndarray | Array, ...]
     edges: tuple[np.ndarray | Array, np.ndarray | Array]
@@ -191,7 +191,7 @@ def composed(case: Case, published: bool) -> Composition:
 
 
 def _edges(
-    frame: Frame, image: Float32[np.ndarray, "p e"]
+    frame: Frame, image: Float32[np.ndarray, "p c"]
 ) -> tuple[Float32[np.ndarray, "_ x"], Float32[np.ndarray, "y _"]]:
     """How alike neighbouring pixels are: exp(-difference**2 / sigma) of their brightness."""
     patches = image[: np.prod(frame.blocks) * frame.block**2]
@@ -293,7 +293,7 @@ def _visual_targets(network: Network, question: Question, composition: Compositi
 
 def over_patches(
     frames: tuple[Frame, ...], composition: Composition, mask: Float[Array, "side side"]
-) -> Float[Array, "p e"]:
+) -> Float[Array, "p c"]:
     """A soft mask over the whole image, scaled to the shape of the image's patches."""
     sides = zip(frames, composition.rows, composition.columns, strict=True)
     channel = jnp.concatenate(

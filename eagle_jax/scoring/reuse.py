@@ -159,10 +159,10 @@ def first_chain(network: Network, question: Question, batch: int) -> Chain:
 def follow(
     network: Network,
     question: Question,
-    patches: Float[Array, "b p e"],
+    patches: Float[Array, "b p c"],
     changed: Bool[Array, "b i"],
     chain: Chain,
-) -> tuple[Float[Array, "b t _"], Chain]:
+) -> tuple[Float[Array, "b t e"], Chain]:
     """Computes what is new in the next batch of masked images.
 
     Args:

@@ -55,7 +55,7 @@ def log_score(
 
 
 def log_score_patches(
-    network: Network, question: Question, patches: Float[Array, "b p e"]
+    network: Network, question: Question, patches: Float[Array, "b p c"]
 ) -> Float32[Array, "b t"]:
     """Log-probability of each target token for given patches; differentiable.
 
@@ -90,7 +90,7 @@ def _from_patches(
     return scores[:, : question.count]
 
 
-def exact_patches(question: Question, visible: Bool[Array, "b n"]) -> Float32[Array, "b p e"]:
+def exact_patches(question: Question, visible: Bool[Array, "b n"]) -> Float32[Array, "b p c"]:
     """Patches of masked images, rounded as the question asks.
 
     Args:

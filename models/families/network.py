@@ -87,8 +87,8 @@ class Network(Protocol):
         ...
 
     def visual_tokens(
-        self, patches: Float[Array, "b p e"], layout: Any
-    ) -> Float[Array, "b v c"]:
+        self, patches: Float[Array, "b p c"], layout: Any
+    ) -> Float[Array, "b v e"]:
         """Visual tokens of a batch of images.
 
         Args:
@@ -96,8 +96,8 @@ class Network(Protocol):
           layout: result of the method `layout`.
 
         Returns:
-          The visual tokens in the order in which the decoder reads them; ``c`` is the
-          embedding size, plus that of the deep features if there are any.
+          The visual tokens in the order in which the decoder reads them; ``e`` is the size of
+          an embedding, and of the deep features behind it if there are any.
         """
         ...
 
