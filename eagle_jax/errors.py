@@ -1,11 +1,11 @@
-"""The one error that means: the input is wrong, and this is what to do about it."""
+"""The error for wrong input: its message says what was wrong and what to do about it."""
 
 import contextlib
 from collections.abc import Iterator
 
 
 class InputError(ValueError):
-    """Something the user passed cannot be used.
+    """An argument, a file or an option that cannot be used.
 
     The message is one line: what was wrong, where, and what would be accepted.
     The command line prints it and exits with code 2.
@@ -13,31 +13,31 @@ class InputError(ValueError):
 
 
 @contextlib.contextmanager
-def one_line(what: str, *errors: type[Exception]) -> Iterator[None]:
-    """Turns errors into an `InputError` of one line.
+def one_line(problem: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turns errors in a `with` block into an `InputError` of one line.
 
     Args:
-      what: could not be done.
-      errors: what to turn; an `InputError` passes as it is.
+      problem: start of the message, such as "cannot write map.png"; the reason follows it.
+      errors: types of errors to turn; an `InputError` passes unchanged.
 
     Raises:
-      InputError: ``what`` and the reason.
+      InputError: the block raised such an error.
     """
     try:
         yield
     except InputError:
         raise
     except errors as error:
-        raise InputError(f"{what}: {reason(error)}") from error
+        raise InputError(f"{problem}: {reason(error)}") from error
 
 
 def reason(error: BaseException, longest: int | None = None) -> str:
     """The message of an error on one line.
 
     Args:
-      error: of any kind; of one from the file system what it says, and of which file, and of
-        one without a message its name.
-      longest: characters after which it is cut; None for all of them.
+      error: any error. An error from the file system gives its description and its file; an
+        error without a message gives the name of its type.
+      longest: maximum number of characters, after which the text is cut; None for no limit.
     """
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror

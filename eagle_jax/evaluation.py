@@ -247,7 +247,7 @@ def write_json(
 def _group(rows: Sequence[Row]) -> Group:
     classes = {}
     for kind in CLASSES:
-        answers = [[word for word in row.words if word.kind == kind] for row in rows]
+        answers = [[word for word in row.words if word.word_class == kind] for row in rows]
         answers = [words for words in answers if words]
         if answers:
             raw = [np.mean([word.highest for word in words]) for words in answers]

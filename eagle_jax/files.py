@@ -1,4 +1,4 @@
-"""Files and folders written all or nothing, and where the package keeps its own."""
+"""Files and folders written completely or not at all, and the folder of the demo."""
 
 import contextlib
 import os
@@ -11,18 +11,18 @@ from pathlib import Path
 from eagle_jax.errors import InputError, one_line
 
 DEMO = Path(__file__).parent / "demo"
-"""What comes with the package for its demo: a checkpoint, a picture, a list of mistakes."""
+"""Folder of the bundled demo: a checkpoint, an image and a list of its mistakes."""
 
 
 def write_file(path: str | os.PathLike, content: str | bytes) -> None:
-    """Writes a file all or nothing, in place of what was there; text as UTF-8.
+    """Writes a file completely or not at all, replacing an existing file.
 
     Args:
-      path: of the file; its folder is made if missing, with its parents.
-      content: text, or bytes.
+      path: path of the file; missing folders above it are made.
+      content: bytes, or text, which is written as UTF-8.
 
     Raises:
-      InputError: the file system refuses, or the text is no valid Unicode.
+      InputError: the file cannot be written, or the text is not valid Unicode.
     """
     with one_line(f"cannot write {path}", OSError, UnicodeEncodeError):
         content = content.encode("utf-8") if isinstance(content, str) else content
@@ -37,14 +37,14 @@ def write_file(path: str | os.PathLike, content: str | bytes) -> None:
 
 
 def write_folder(folder: str | os.PathLike, files: Mapping[str, bytes]) -> None:
-    """Writes a folder of files all or nothing, in place of what it held before.
+    """Writes a folder of files completely or not at all, replacing an existing folder.
 
     Args:
-      folder: made if missing, with its parents.
-      files: content of each file by name.
+      folder: path of the folder; missing folders above it are made.
+      files: content of each file, by file name.
 
     Raises:
-      InputError: the file system refuses.
+      InputError: the folder cannot be written.
     """
     with new_folder(folder) as new:
         for name, content in files.items():
@@ -53,16 +53,16 @@ def write_folder(folder: str | os.PathLike, files: Mapping[str, bytes]) -> None:
 
 @contextlib.contextmanager
 def new_folder(folder: str | os.PathLike) -> Iterator[Path]:
-    """A folder to be filled, which takes its place at the end, and not after an error.
+    """Gives an empty folder to fill, which replaces `folder` unless the block raises.
 
     Args:
-      folder: made if missing, with its parents; what it held before is replaced.
+      folder: path of the final folder; missing folders above it are made.
 
     Yields:
-      An empty folder beside it.
+      The empty folder, which lies beside the final folder.
 
     Raises:
-      InputError: the file system refuses.
+      InputError: the folder cannot be written.
     """
     with one_line(f"cannot write {folder}", OSError):
         folder = Path(folder).resolve()
@@ -87,10 +87,13 @@ def new_folder(folder: str | os.PathLike) -> Iterator[Path]:
 
 
 def require_writable(folder: Path) -> None:
-    """Raises unless files can be made in a folder, or in the nearest one above that exists.
+    """Refuses a folder in which no files can be made.
+
+    Args:
+      folder: the folder; if it is missing, the nearest existing folder above it is tried.
 
     Raises:
-      InputError: they cannot.
+      InputError: no file can be made there.
     """
     while not folder.exists():
         folder = folder.parent
@@ -102,11 +105,11 @@ def require_writable(folder: Path) -> None:
 
 
 def require_new_file(path: str | os.PathLike) -> None:
-    """Raises unless a new file can be written there; worth asking before long work.
+    """Refuses a path where no new file can be written; for use before long work.
 
     Raises:
-      InputError: the file exists, or its folder cannot be written to.
+      InputError: the file exists, or no file can be made in its folder.
     """
     if os.path.lexists(path):
-        raise InputError(f"{path} exists already; choose a new file, or remove it")
+        raise InputError(f"{path} exists already; choose another path, or remove the file")
     require_writable(Path(path).resolve().parent)

@@ -39,8 +39,8 @@ class Block(NamedTuple):
 
 def blocks(page: Path) -> list[Block]:
     text = page.read_text("utf-8")
-    found = re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [Block(text.count("\n", 0, one.start()) + 2, *one.groups()) for one in found]
+    matches = re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [Block(text.count("\n", 0, match.start()) + 2, *match.groups()) for match in matches]
 
 
 def named(pages: list[Path]) -> list:
@@ -59,7 +59,9 @@ def one_model():
         yield
 
 
-WITH_PYTHON = [page for page in PAGES if any(one.language == "python" for one in blocks(page))]
+WITH_PYTHON = [
+    page for page in PAGES if any(block.language == "python" for block in blocks(page))
+]
 
 
 @pytest.mark.parametrize("page", named(WITH_PYTHON))
@@ -123,7 +125,7 @@ def test_the_example_of_three_regions_can_be_followed_by_hand():
 
 
 def as_without_a_mesh(names):
-    """The program on a mesh against NumPy over the same masks, scored on one device."""
+    """The program on a mesh against NumPy over the same sets, scored on one device."""
     case = eagle_jax.ask(
         eagle_jax.load("demo"),
         names["case"].image,
@@ -137,11 +139,11 @@ def as_without_a_mesh(names):
     visible = np.concatenate([jax.random.bernoulli(key, 0.5, shape) for key in keys])
     p = case.scorer(visible)[:, 0]
     means = [p[seen].mean() - p[~seen].mean() for seen in visible.T]
-    np.testing.assert_allclose(names["found"], means, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(names["importances"], means, rtol=1e-4, atol=1e-5)
 
 
 def adds_up(names):
-    """Integrated gradients: the regions' shares sum to what the whole image adds."""
+    """Integrated gradients of the regions add up to log p(full) - log p(blank)."""
     blank, full = names["ends"][:, 0]
     assert names["added"].sum() == pytest.approx(full - blank, rel=0.01)
 
@@ -152,11 +154,11 @@ def counts_forwards(names):
 
 
 def points_at_the_boat(names):
-    assert names["names"][names["found"].order[0]] == "boat"
+    assert names["names"][names["attribution"].order[0]] == "boat"
 
 
 def finishes(names):
-    assert names["report"].finished == len(names["lines"]) and not names["report"].failures
+    assert names["summary"].finished == len(names["lines"]) and not names["summary"].failures
 
 
 CHECKS = {
@@ -178,26 +180,29 @@ def test_an_example_runs(example, tmp_path, monkeypatch, capsys):
 
 
 def shell_blocks(page: Path) -> str:
-    return "\n".join(one.text for one in blocks(page) if one.language == "bash")
+    return "\n".join(block.text for block in blocks(page) if block.language == "bash")
 
 
 def command_lines(shell: str) -> list[list[str]]:
     """The arguments of every `eagle-jax` in lines for a shell."""
     text = re.sub(r"\$\{?\w+\}?", "1", shell.replace("\\\n", " "))
-    found = []
+    commands = []
     for line in text.splitlines():
         words = shlex.split(line, comments=True)
         # A command in quotes, for another shell.
-        found += [one for word in words if "eagle-jax " in word for one in command_lines(word)]
+        commands += itertools.chain(*(command_lines(w) for w in words if "eagle-jax " in w))
         while "eagle-jax" in words:
             words = words[words.index("eagle-jax") + 1 :]
-            found.append(list(itertools.takewhile(lambda word: word not in ("&&", "|"), words)))
-    return found
+            ends = [i for i, word in enumerate(words) if word in ("&&", "|")]
+            commands.append(words[: min(ends, default=len(words))])
+    return commands
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
     (action,) = [
-        one for one in cli._parser()._actions if isinstance(one, argparse._SubParsersAction)
+        action
+        for action in cli._parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
     ]
     return action.choices
 
@@ -208,17 +213,17 @@ def help_examples(parser: argparse.ArgumentParser) -> str:
 
 
 def every_command_line() -> list:
-    found = [
+    lines = [
         (f"eagle-jax {name} --help", words)
         for name, parser in parsers().items()
         for words in command_lines(help_examples(parser))
     ]
     for page in PAGES:
-        found += [(page.name, words) for words in command_lines(shell_blocks(page))]
+        lines += [(page.name, words) for words in command_lines(shell_blocks(page))]
         # In a Kubernetes manifest the command is a list.
         lists = re.findall(r'\["eagle-jax".*?\]', page.read_text("utf-8"))
-        found += [(page.name, json.loads(one)[1:]) for one in lists]
-    return [pytest.param(words, id=f"{where}: {shlex.join(words)}") for where, words in found]
+        lines += [(page.name, json.loads(text)[1:]) for text in lists]
+    return [pytest.param(words, id=f"{where}: {shlex.join(words)}") for where, words in lines]
 
 
 @pytest.mark.parametrize("words", every_command_line())
@@ -253,8 +258,9 @@ def test_what_a_page_names_exists(page):
 
 
 def test_the_pages_know_every_public_name_search_list_and_room():
-    rooms = [one.name for one in (ROOT / "eagle_jax").iterdir() if one.name[0] != "_"]
-    rooms = [one if one.endswith(".py") else f"{one}/" for one in rooms if one != "py.typed"]
+    paths = (ROOT / "eagle_jax").iterdir()
+    rooms = [path.name if path.is_file() else f"{path.name}/" for path in paths]
+    rooms = [room for room in rooms if room[0] != "_" and room != "py.typed"]
     for page, names in {
         "docs/interface.md": eagle_jax.__all__,
         "docs/methods.md": [*SEARCHES, *METHODS],
@@ -262,7 +268,7 @@ def test_the_pages_know_every_public_name_search_list_and_room():
         "CONTRIBUTING.md": rooms,
     }.items():
         text = (ROOT / page).read_text("utf-8")
-        missing = [one for one in names if f"`{one}`" not in text]
+        missing = [name for name in names if f"`{name}`" not in text]
         assert not missing, f"{page} does not name {missing}"
 
 

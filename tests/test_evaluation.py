@@ -102,7 +102,7 @@ def test_reliance_by_class_counts_each_answer_once(runs):
     ]
     content = group.classes["content"]
     means = [
-        np.mean([word.highest for word in row.words if word.kind == "content"])
+        np.mean([word.highest for word in row.words if word.word_class == "content"])
         for row in group.rows
     ]
     assert content.words == 15 and content.raw == bootstrap_interval(np.array(means))

@@ -159,11 +159,11 @@ def test_impossible_weights(weights, model, image):
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        ({"regions": np.zeros((56, 55), int)}, "shape (56, 55), the image (56, 56)"),
+        ({"regions": np.zeros((56, 55), int)}, "shape (56, 55), but the image has (56, 56)"),
         ({"regions": np.zeros((56, 56, 1), int)}, "shape (56, 56, 1)"),
         ({"regions": np.zeros((56, 56))}, "must hold integers, not float64"),
-        ({"regions": 56 * 56 + 1}, "3137 regions asked of an image of 56 x 56"),
-        ({"regions": 0}, "not understood"),
+        ({"regions": 56 * 56 + 1}, "3137 regions requested, but the image has only 56 x 56"),
+        ({"regions": 0}, "regions is 0; it must be a number"),
         ({"target": [9]}, "position 9 is not in the answer; the answer's tokens are 0 'Yes'"),
         ({"target": "dog"}, "the answer's tokens are 0 'Yes', 1 '<|im_end|>'"),
         ({"target": [0, 0]}, "repeat"),

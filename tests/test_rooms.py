@@ -1,6 +1,7 @@
-"""Data flows one way: a room imports only what stands on a lower floor."""
+"""Data flows one way: a room imports only from lower floors."""
 
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -22,12 +23,12 @@ LAYERS = [["layers"], ["checkpoints"], ["families"]]
 
 def _modules() -> dict[str, Path]:
     """Dotted name of every module of the package, as it is installed."""
-    found = {}
+    modules = {}
     for folder, name in (("eagle_jax", ""), ("models", "models."), ("kernels", "kernels.")):
         for path in sorted((ROOT / folder).rglob("*.py")):
             inner = path.relative_to(ROOT / folder).with_suffix("").as_posix()
-            found["eagle_jax." + name + inner.replace("/", ".")] = path
-    return {name.removesuffix(".__init__"): path for name, path in found.items()}
+            modules["eagle_jax." + name + inner.replace("/", ".")] = path
+    return {name.removesuffix(".__init__"): path for name, path in modules.items()}
 
 
 MODULES = _modules()
@@ -49,13 +50,12 @@ GRAPH = {name: _imports(path) for name, path in MODULES.items() if name != "eagl
 
 
 def _upward(floors: list[list[str]], inside: str) -> list[str]:
-    """Imports between the rooms of a folder that do not lead down."""
+    """Imports between the rooms of a folder that do not lead to a lower floor."""
     floor = {f"{inside}.{room}": i for i, rooms in enumerate(floors) for room in rooms}
 
     def room(name: str) -> str | None:
         depth = inside.count(".") + 2
-        found = ".".join(name.split(".")[:depth])
-        return found if name.startswith(f"{inside}.") else None
+        return ".".join(name.split(".")[:depth]) if name.startswith(f"{inside}.") else None
 
     return [
         f"{name} imports {other}"
@@ -76,3 +76,12 @@ def test_models_are_three_layers():
 
 def test_few_files_stand_at_the_root():
     assert len(list((ROOT / "eagle_jax").glob("*.py"))) <= 12
+
+
+def test_the_table_of_floors_in_contributing_is_the_one_tested_here():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.*?) \|", text, re.MULTILINE)
+    rooms = {int(floor): re.findall(r"`(\w+)(?:/|\.py)`", names) for floor, names in rows}
+    assert {floor: sorted(names) for floor, names in rooms.items()} == {
+        floor: sorted(names) for floor, names in enumerate(FLOORS, start=1)
+    }

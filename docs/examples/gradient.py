@@ -1,10 +1,11 @@
-"""The gradient of the set function: integrated gradients over regions.
+"""Integrated gradients over regions, from the gradient of the set function.
 
     python docs/examples/gradient.py
 
 `soft_patches` dims regions instead of hiding them, so that log p has a gradient with respect to
-the brightness of every region. Its mean along the way from the blank to the full image says
-what each region adds to log p, and the sum over regions must be what the whole image adds.
+the brightness of each region. The mean gradient on the straight path from the blank to the full
+image is the contribution of each region to log p. The contributions must add up to
+log p(full image) - log p(blank image).
 """
 
 import jax
@@ -23,7 +24,7 @@ regions = case.scorer.regions
 
 
 def log_p(network, question, masks):
-    """Sum over masked images of log p(boat); each depends on its own mask alone."""
+    """Sum of log p(boat) over soft masks; each term depends on one mask only."""
     patches = eagle_jax.soft_patches(question.plan, masks)
     return eagle_jax.log_score_patches(network, question, patches).sum()
 

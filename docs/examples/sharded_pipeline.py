@@ -2,9 +2,10 @@
 
     python docs/examples/sharded_pipeline.py
 
-`score` is plain JAX: this program draws random masks, scores them and averages, and nothing
-leaves the devices before the end. Masks are spread along the mesh's "data" axis. To try it on
-one machine: XLA_FLAGS=--xla_force_host_platform_device_count=4 JAX_PLATFORMS=cpu.
+`score` is plain JAX. This program draws random sets of regions, scores them and averages the
+scores; only the result leaves the devices. The sets are spread along the "data" axis of the
+device mesh. To try it on one machine, set these environment variables:
+XLA_FLAGS=--xla_force_host_platform_device_count=4 JAX_PLATFORMS=cpu.
 """
 
 import functools
@@ -16,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import eagle_jax
 
-ROUNDS, BATCH = 8, 16  # BATCH masks at a time, over all devices
+ROUNDS, BATCH = 8, 16  # BATCH sets per round, over all devices
 
 mesh = Mesh(np.array(jax.devices()).reshape(-1, 1), ("data", "model"))
 model = eagle_jax.load("demo", mesh=mesh)
@@ -32,7 +33,7 @@ case = eagle_jax.ask(
 
 @functools.partial(jax.jit, static_argnames="regions")
 def importance(network, question, key, *, regions):
-    """Mean of p(boat) over masks that show a region, less that over masks that hide it."""
+    """Mean p(boat) over sets with a region visible, minus the mean over sets with it hidden."""
 
     def one_round(key):
         visible = jax.random.bernoulli(key, 0.5, (BATCH, regions))
@@ -47,6 +48,8 @@ def importance(network, question, key, *, regions):
     return shown - hidden
 
 
-found = importance(model.network, case.question, jax.random.key(0), regions=case.scorer.regions)
-print(f"{ROUNDS * BATCH} random masks on {jax.device_count()} device(s), importance for boat:")
-print(np.array2string(np.asarray(found).reshape(4, 4), precision=2, suppress_small=True))
+importances = importance(
+    model.network, case.question, jax.random.key(0), regions=case.scorer.regions
+)
+print(f"{ROUNDS * BATCH} random sets on {jax.device_count()} device(s), importance for boat:")
+print(np.array2string(np.asarray(importances).reshape(4, 4), precision=2, suppress_small=True))

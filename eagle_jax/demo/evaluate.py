@@ -30,7 +30,7 @@ from eagle_jax.demo.questions import (
     read_caption,
 )
 from eagle_jax.demo.scenes import CONFUSABLE, PARTNERS, Scene, draw_scene
-from eagle_jax.metrics.hallucination import OTHER
+from eagle_jax.metrics.hallucination import OPPOSITE
 
 # Apart from the training scenes and from those that training watches its progress on.
 TEST_SEED = 30_000_000
@@ -184,7 +184,7 @@ def collect_mistakes(
             partner = planted(kind, objects)
             label = "Yes" if kind in present else "No"
             if kind in PARTNERS:
-                name = f"wrong {said if said != label else OTHER[label]}"
+                name = f"wrong {said if said != label else OPPOSITE[label]}"
                 name += " with partner" if partner else " without partner"
                 tallies.setdefault(name, []).append(said != label)
             if said == label:

@@ -1,8 +1,9 @@
-"""Pictures to masked patches, prompts and answers to tokens: what a model is given.
+"""The inputs of a model: images become masked patches, prompts and answers become tokens.
 
 For `scoring` and everything above it; knows pixels and token ids, but no model. Read `patches`
-first: how regions of a picture are hidden within a program. `processors` is the table of image
-processors, a file each; `regions` divides a picture; `prompt` and `answer` are about tokens.
+first: how regions of an image are hidden inside a compiled program. `processors` is the table
+of image processors, one file each; `regions` divides an image; `prompt` and `answer` give token
+ids.
 """
 
 from eagle_jax.inputs.answer import encode_answer as encode_answer

@@ -1,7 +1,7 @@
-"""CLIP's image processor, for LLaVA: a square cut out of the middle."""
+"""CLIP's image processor, for LLaVA: a square crop at the centre."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.image_settings import (
@@ -10,7 +10,6 @@ from eagle_jax.inputs.image_settings import (
     ImageSettings,
     require_order,
     require_whole_tokens,
-    shared_fields,
     square,
     whole,
 )
@@ -21,9 +20,11 @@ class CentreCrop(ImageSettings):
     """Resizes an image by its shorter edge and keeps a square at the centre.
 
     Attributes:
-      shortest_edge: length the shorter edge is resized to, in pixels.
-      side: pixels on one side of the square.
+      shortest_edge: length of the shorter edge after the resize, in pixels.
+      side: number of pixels on one side of the square.
     """
+
+    crops: ClassVar[bool] = True
 
     shortest_edge: int = 224
     side: int = 224
@@ -34,12 +35,8 @@ class CentreCrop(ImageSettings):
         require_whole_tokens("crop", self.side, self)
 
     @classmethod
-    def from_hf(
-        cls, config: dict[str, Any], patch_size: int = 14, merge_size: int | None = None
-    ) -> "CentreCrop":
-        """Reads the file, which says nothing of patches; see `ImageSettings.from_hf`."""
-        patches: dict[str, Any] = {"patch_size": patch_size, "merge_size": merge_size or 1}
-        fields = patches | shared_fields(config, center_crop=True)
+    def read_fields(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """Reads the sizes of the resized image and of the crop."""
         size = config.get("size")
         if isinstance(size, dict):
             if size.keys() != {"shortest_edge"}:
@@ -47,11 +44,13 @@ class CentreCrop(ImageSettings):
                     f"{FILE}: size={size!r} must hold shortest_edge and nothing else"
                 )
             size = size["shortest_edge"]
-        size = 224 if size is None else whole("shortest_edge", size)
-        return cls(**fields, shortest_edge=size, side=square(config, "crop_size", 224))
+        return {
+            "shortest_edge": whole("shortest_edge", size),
+            "side": square(config, "crop_size"),
+        }
 
     def frames(self, height: int, width: int) -> tuple[Frame, ...]:
-        """One frame, the crop; see `ImageSettings.frames`."""
+        """One frame: the crop."""
         short, long = sorted((height, width))
         stretched = int(self.shortest_edge * long / short)
         new_height, new_width = self.shortest_edge, stretched

@@ -1,14 +1,14 @@
-"""What the image processors of all checkpoints share; a file of its own for each kind.
+"""Settings that all image processors share; each processor has a file of its own.
 
-`PixelBudget` (Qwen), `CentreCrop` (CLIP, for LLaVA) and `Tiles` (GOT-OCR 2, for InternVL) say
-which part of an image a model sees and at which size; `eagle_jax.inputs.processors` is the
-table of them.
+`PixelBudget` (Qwen), `CentreCrop` (CLIP, for LLaVA) and `Tiles` (GOT-OCR 2, for InternVL)
+decide which part of an image a model sees, and at which size. `eagle_jax.inputs.processors` is
+the table of image processors.
 """
 
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from eagle_jax.errors import InputError
 
@@ -19,12 +19,12 @@ class Frame(NamedTuple):
     """One resized copy of the image, cropped and cut into blocks of patches.
 
     Attributes:
-      resized: height and width the whole image is resized to.
-      origin: top and left of the part that is kept.
-      blocks: square blocks of patches down and across in that part. Patches are ordered
-        block by block and, within a block, row by row.
-      block: patches on one side of a block.
-      patch_size: pixels on one side of a patch.
+      resized: height and width of the whole resized image, in pixels.
+      origin: top and left corner of the crop in the resized image, in pixels.
+      blocks: number of square blocks of patches down and across in the crop. Patches are
+        ordered block by block and, within a block, row by row.
+      block: number of patches on one side of a block.
+      patch_size: number of pixels on one side of a patch.
     """
 
     resized: tuple[int, int]
@@ -35,21 +35,24 @@ class Frame(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of the part that is kept."""
+        """Height and width of the crop, in pixels."""
         side = self.block * self.patch_size
         return self.blocks[0] * side, self.blocks[1] * side
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageSettings:
-    """How an image processor turns a picture into patches; the base of its kinds.
+    """How an image processor turns an image into patches; base class of all processors.
 
     Attributes:
-      patch_size: pixels of one patch side.
-      merge_size: patches on one side of a merged visual token.
-      mean, std: normalisation for each channel, after rescaling.
-      rescale_factor: what uint8 values are multiplied by.
+      patch_size: number of pixels on one side of a patch.
+      merge_size: number of patches on one side of a visual token.
+      mean, std: mean and standard deviation of each channel, for normalisation.
+      rescale_factor: factor that uint8 values are multiplied by before normalisation.
     """
+
+    crops: ClassVar[bool] = False
+    """Whether the processor crops the image to a square at its centre."""
 
     patch_size: int = 14
     merge_size: int = 1
@@ -63,140 +66,151 @@ class ImageSettings:
     ) -> "ImageSettings":
         """Reads a Hugging Face preprocessor_config.json.
 
-        What is absent or null has the processor's default.
+        Settings that are absent or null get the processor's defaults.
 
         Args:
           config: the parsed file.
-          patch_size: of the model, for files that say nothing of patches.
-          merge_size: likewise; None for what is usual.
+          patch_size: the model's patch size, for a file that does not give it.
+          merge_size: the model's merge size, for a file that does not give it; None for the
+            processor's default.
 
         Raises:
-          InputError: a setting that this package does not implement, or a value that makes no
-            sense; it is named.
+          InputError: a setting is not supported, or its value is invalid; it is named.
+        """
+        fields = {"patch_size": patch_size, "merge_size": merge_size}
+        for given in (_shared_fields(config, cls.crops), cls.read_fields(config)):
+            fields |= {name: value for name, value in given.items() if value is not None}
+        return cls(**{name: value for name, value in fields.items() if value is not None})
+
+    @classmethod
+    def read_fields(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """Reads the processor's own attributes from the file; None for absent settings.
+
+        Args:
+          config: the parsed file.
+
+        Raises:
+          InputError: a setting is not supported, or its value is invalid.
         """
         raise NotImplementedError
 
     def frames(self, height: int, width: int) -> tuple[Frame, ...]:
-        """Decides how an image is resized and cut, as the processor in transformers does.
+        """Decides how an image is resized and cropped, as the processor in transformers does.
 
         Args:
-          height: of the source image, in pixels.
-          width: of the source image, in pixels.
+          height: height of the image, in pixels.
+          width: width of the image, in pixels.
 
         Returns:
-          One frame or several, in the order in which their patches follow each other.
+          The frames, in the order in which their patches follow each other.
 
         Raises:
-          InputError: the processor accepts no such image.
+          InputError: the processor does not accept an image of this size.
         """
         raise NotImplementedError
 
     def grid(self, frames: Sequence[Frame]) -> tuple[int, int]:
-        """Patches down and across, of all frames together."""
+        """Number of patches down and across, for all frames together."""
         (frame,) = frames
         return frame.blocks[0] * frame.block, frame.blocks[1] * frame.block
 
 
-def shared_fields(config: dict[str, Any], center_crop: bool = False) -> dict[str, Any]:
-    """Reads what the files of all kinds have in common; fields that are absent are left out.
-
-    Args:
-      config: the parsed file.
-      center_crop: whether the processor is one that crops.
-
-    Raises:
-      InputError: as of `ImageSettings.from_hf`.
-    """
+def _shared_fields(config: dict[str, Any], crops: bool) -> dict[str, Any]:
     supported = {
         "do_resize": (None, True),
         "do_rescale": (None, True),
         "do_normalize": (None, True),
-        "do_center_crop": (None, center_crop),
+        "do_center_crop": (None, crops),
         "do_pad": (None, False),
         "resample": (None, 3),
     }
     for name, values in supported.items():
         if config.get(name) not in values:
             raise InputError(
-                f"{FILE}: {name}={config[name]!r} is not supported, only {values[1]!r}"
+                f"{FILE}: {name}={config[name]!r} is not supported; it must be {values[1]!r}"
             )
-    found = {name: whole(name, config.get(name)) for name in ("patch_size", "merge_size")}
-    for name in ("mean", "std"):
-        found[name] = _per_channel(config.get(f"image_{name}"), f"image_{name}")
-    if any(one <= 0 for one in found["std"] or ()):
-        raise InputError(f"{FILE}: image_std={found['std']!r} must be above 0")
-    found["rescale_factor"] = config.get("rescale_factor")
-    if not (found["rescale_factor"] is None or _is_number(found["rescale_factor"])):
-        raise InputError(f"{FILE}: rescale_factor={found['rescale_factor']!r} must be a number")
-    return {name: value for name, value in found.items() if value is not None}
+    mean, std = (_per_channel(config, f"image_{name}") for name in ("mean", "std"))
+    if std is not None and min(std) <= 0:
+        raise InputError(f"{FILE}: image_std={std!r} must be above 0")
+    factor = config.get("rescale_factor")
+    if factor is not None and not _is_number(factor):
+        raise InputError(f"{FILE}: rescale_factor={factor!r} must be a number")
+    return {
+        "patch_size": whole("patch_size", config.get("patch_size")),
+        "merge_size": whole("merge_size", config.get("merge_size")),
+        "mean": mean,
+        "std": std,
+        "rescale_factor": factor,
+    }
 
 
-def whole(name: str, value: Any) -> Any:
-    """A positive whole number, or None where the file has nothing.
+def whole(name: str, value: Any) -> int | None:
+    """Checks that a setting is a positive whole number; None for an absent setting.
 
     Raises:
-      InputError: it is something else.
+      InputError: the value is not a positive whole number.
     """
     if value is not None and (type(value) is not int or value < 1):
         raise InputError(f"{FILE}: {name}={value!r} must be a positive integer")
     return value
 
 
-def square(config: dict[str, Any], name: str, default: int) -> int:
-    """The side of a square that is given as one number or as a height and a width.
+def square(config: dict[str, Any], name: str) -> int | None:
+    """Side of a square, given as a number or as height and width; None for no setting.
 
     Raises:
-      InputError: it is no square.
+      InputError: height and width differ, or the side is not a positive whole number.
     """
     size = config.get(name)
     if isinstance(size, dict):
         if size.keys() != {"height", "width"} or size["height"] != size["width"]:
             raise InputError(f"{FILE}: {name}={size!r} must hold an equal height and width")
         size = size["height"]
-    return default if size is None else whole(name, size)
+    return whole(name, size)
 
 
-def require_order(least: tuple[str, int], most: tuple[str, int]) -> None:
-    """Refuses two settings of which one must not exceed the other.
-
-    Args:
-      least: name and value of the lower one.
-      most: name and value of the upper one.
-
-    Raises:
-      InputError: it does.
-    """
-    if least[1] > most[1]:
-        raise InputError(f"{FILE}: {least[0]}={least[1]} exceeds {most[0]}={most[1]}")
-
-
-def require_whole_tokens(what: str, side: int, settings: ImageSettings) -> None:
-    """Refuses a square that cannot be cut into visual tokens.
+def require_order(lower: tuple[str, int], upper: tuple[str, int]) -> None:
+    """Refuses a pair of settings whose first value exceeds the second.
 
     Args:
-      what: to call it.
-      side: of it, in pixels.
-      settings: with the size of patches.
+      lower: name and value of the setting that must not be larger.
+      upper: name and value of the setting that must not be smaller.
 
     Raises:
-      InputError: its side is no multiple of a token's.
+      InputError: the first value exceeds the second.
     """
-    unit = settings.patch_size * settings.merge_size
-    if side % unit:
+    if lower[1] > upper[1]:
+        raise InputError(f"{FILE}: {lower[0]}={lower[1]} exceeds {upper[0]}={upper[1]}")
+
+
+def require_whole_tokens(name: str, side: int, settings: ImageSettings) -> None:
+    """Refuses a square that cannot be cut into whole visual tokens.
+
+    Args:
+      name: name of the square in the message, such as "tile".
+      side: side of the square, in pixels.
+      settings: settings with the sizes of patches and visual tokens.
+
+    Raises:
+      InputError: the side is not a multiple of a visual token's side.
+    """
+    token = settings.patch_size * settings.merge_size
+    if side % token:
         raise InputError(
-            f"{FILE}: a {what} of {side} pixels cannot be cut into tokens of {unit} pixels"
+            f"{FILE}: a {name} of {side} pixels cannot be cut into tokens of {token} pixels"
         )
 
 
-def _per_channel(value: Any, name: str) -> tuple[float, ...] | None:
+def _per_channel(config: dict[str, Any], name: str) -> tuple[float, ...] | None:
+    value = config.get(name)
     if value is None:
         return None
     values = [value] * 3 if _is_number(value) else value
     if not isinstance(values, list | tuple) or len(values) != 3:
         raise InputError(f"{FILE}: {name}={value!r} must be three numbers")
-    if not all(_is_number(one) for one in values):
+    if not all(map(_is_number, values)):
         raise InputError(f"{FILE}: {name}={value!r} must be three numbers")
-    return tuple(float(one) for one in values)
+    return tuple(map(float, values))
 
 
 def _is_number(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Qwen's image processor: the whole image, resized within bounds of its area."""
+"""Qwen's image processor: the whole image, resized to a bounded number of pixels."""
 
 import dataclasses
 import math
@@ -10,22 +10,19 @@ from eagle_jax.inputs.image_settings import (
     Frame,
     ImageSettings,
     require_order,
-    shared_fields,
     whole,
 )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PixelBudget(ImageSettings):
-    """Resizes an image within bounds of its area, to whole merged tokens.
+    """Resizes an image to whole visual tokens and a bounded number of pixels.
 
     Attributes:
-      temporal_patch_size: frames of one patch; a still image repeats its frame.
-      min_pixels, max_pixels: bounds of the resized area, in pixels.
+      min_pixels, max_pixels: bounds of the number of pixels.
     """
 
     merge_size: int = 2
-    temporal_patch_size: int = 2
     min_pixels: int = 56 * 56
     max_pixels: int = 28 * 28 * 1280
 
@@ -35,33 +32,35 @@ class PixelBudget(ImageSettings):
     @classmethod
     def from_hf(
         cls, config: dict[str, Any], patch_size: int = 14, merge_size: int | None = None
-    ) -> "PixelBudget":
-        """Reads the file; the bounds by their own names or under `size` in either spelling.
+    ) -> ImageSettings:
+        """Reads the file, which also gives the sizes of patches; the model's are ignored."""
+        return super().from_hf(config)
 
-        The file, and not the model, says how large patches are. See `ImageSettings.from_hf`.
-        """
+    @classmethod
+    def read_fields(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """Reads the bounds: settings of their own, or in `size` under one of two names."""
         size = config.get("size") or {}
         if not isinstance(size, dict):
-            raise InputError(f"{FILE}: size={size!r} is not supported")
-        low = config.get("min_pixels"), size.get("min_pixels"), size.get("shortest_edge")
-        high = config.get("max_pixels"), size.get("max_pixels"), size.get("longest_edge")
-        own = {
-            "temporal_patch_size": config.get("temporal_patch_size"),
-            "min_pixels": next((value for value in low if value is not None), None),
-            "max_pixels": next((value for value in high if value is not None), None),
-        }
-        given = {name: whole(name, value) for name, value in own.items() if value is not None}
-        return cls(**shared_fields(config), **given)
+            raise InputError(
+                f"{FILE}: size={size!r} is not supported; it must hold shortest_edge and "
+                "longest_edge"
+            )
+        fields = {}
+        for name, edge in (("min_pixels", "shortest_edge"), ("max_pixels", "longest_edge")):
+            values = config.get(name), size.get(name), size.get(edge)
+            given = [value for value in values if value is not None]
+            fields[name] = whole(name, given[0]) if given else None
+        return fields
 
     def frames(self, height: int, width: int) -> tuple[Frame, ...]:
-        """One frame, the whole image; see `ImageSettings.frames`."""
+        """One frame: the whole image."""
         if max(height, width) > 200 * min(height, width):
             raise InputError(
-                f"the image is {width} x {height} pixels: the model accepts no image more than "
-                "200 times as long as wide"
+                f"the image has {width} x {height} pixels, and the model accepts no image that "
+                "is more than 200 times as long as wide; crop the image"
             )
         unit = self.patch_size * self.merge_size
-        # Python's round, halves to even, as the published processor uses.
+        # Python rounds halves to even, as in the published processor.
         down, across = round(height / unit), round(width / unit)
         if down * across * unit**2 > self.max_pixels:
             shrink = math.sqrt(height * width / self.max_pixels)
@@ -71,6 +70,6 @@ class PixelBudget(ImageSettings):
             grow = math.sqrt(self.min_pixels / (height * width))
             down = math.ceil(height * grow / unit)
             across = math.ceil(width * grow / unit)
-        # The patches of one merged token come one after the other.
+        # The patches of a visual token follow each other.
         resized = down * unit, across * unit
         return (Frame(resized, (0, 0), (down, across), self.merge_size, self.patch_size),)

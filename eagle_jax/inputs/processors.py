@@ -1,4 +1,4 @@
-"""The table of image processors: a new one is one file, and one line here."""
+"""The table of image processors: a new processor is one file, and one line here."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from eagle_jax.inputs.image_settings import FILE, ImageSettings
 from eagle_jax.inputs.pixel_budget import PixelBudget
 from eagle_jax.inputs.tiles import Tiles
 
-# transformers appends Fast or Pil to these names, by backend.
+# transformers appends the backend, Fast or Pil, to these names.
 _PROCESSORS: dict[str, type[ImageSettings]] = {
     "Qwen2VLImageProcessor": PixelBudget,
     "CLIPImageProcessor": CentreCrop,
@@ -19,26 +19,27 @@ _PROCESSORS: dict[str, type[ImageSettings]] = {
 def read_settings(
     config: dict[str, Any], patch_size: int = 14, merge_size: int | None = None
 ) -> ImageSettings:
-    """Reads a Hugging Face preprocessor_config.json of any kind.
+    """Reads a Hugging Face preprocessor_config.json of any known processor.
 
-    The kind follows from `image_processor_type`, without which the file is Qwen's.
+    The setting `image_processor_type` names the processor; a file without it is Qwen's.
 
     Args:
       config: the parsed file.
-      patch_size: of the model, for files that say nothing of patches.
-      merge_size: likewise; None for what is usual.
+      patch_size: the model's patch size, for a file that does not give it.
+      merge_size: the model's merge size, for a file that does not give it; None for the
+        processor's default.
 
     Raises:
-      InputError: a processor or a setting that this package does not implement, or a value
-        that makes no sense; it is named.
+      InputError: the processor or a setting is not supported, or a value is invalid; it is
+        named.
     """
     name = config.get("image_processor_type")
     if name is None:
         return PixelBudget.from_hf(config)
-    kind = _PROCESSORS.get(str(name).removesuffix("Fast").removesuffix("Pil"))
-    if kind is None:
+    processor = _PROCESSORS.get(str(name).removesuffix("Fast").removesuffix("Pil"))
+    if processor is None:
         raise InputError(
-            f"{FILE}: image_processor_type={name!r} is not supported, only "
-            f"{', '.join(_PROCESSORS)} and their Fast variants"
+            f"{FILE}: image_processor_type={name!r} is not supported; it must be one of "
+            f"{', '.join(_PROCESSORS)} or a Fast variant"
         )
-    return kind.from_hf(config, patch_size, merge_size)
+    return processor.from_hf(config, patch_size, merge_size)

@@ -1,4 +1,4 @@
-"""The prompt as token ids, image included, and rotary positions; NumPy on the host."""
+"""The prompt as token ids, with the visual tokens of the image."""
 
 import json
 from pathlib import Path
@@ -13,18 +13,18 @@ Tokenizer = Any  # transformers' PreTrainedTokenizerFast, imported when one is l
 
 
 def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
-    """Loads the tokenizer of a Hugging Face folder; local files only.
+    """Loads the tokenizer of a Hugging Face folder, from local files only.
 
     Args:
       folder: the checkpoint folder.
-      image_token_id: the image placeholder, from config.json.
+      image_token_id: id of the image placeholder, from config.json.
 
     Returns:
-      transformers' tokenizer, with a chat template.
+      A tokenizer of transformers, with a chat template.
 
     Raises:
-      InputError: the tokenizer, its chat template or the image token is missing, or the
-        tokenizer's settings make no sense.
+      InputError: the tokenizer, its chat template or the image token is missing, or a setting
+        of the tokenizer is invalid.
     """
     from transformers import AutoTokenizer
     from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
@@ -32,7 +32,7 @@ def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
     folder = Path(folder)
     names = ("tokenizer.json", "vocab.json", "tokenizer.model")
     if not any((folder / name).is_file() for name in names):
-        raise InputError(f"{folder} has no tokenizer: none of {', '.join(names)}")
+        raise InputError(f"{folder} has no tokenizer; it needs one of {', '.join(names)}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # tokenizers raises bare Exception on a damaged file
@@ -45,8 +45,8 @@ def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
             f"{folder / 'tokenizer_config.json'}: model_max_length is {length!r}; it must be "
             "a number"
         )
-    # The model says how much it reads, see `require_context`; transformers would warn of texts
-    # that are fine.
+    # `require_context` checks the length against the model's own limit, while transformers
+    # would warn about texts that are short enough.
     tokenizer.model_max_length = VERY_LARGE_INTEGER
     if tokenizer.chat_template is None:
         tokenizer.chat_template = _processor_template(folder)
@@ -54,8 +54,8 @@ def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
         raise InputError(f"the tokenizer in {folder} has no eos_token to end an answer with")
     if not 0 <= image_token_id < len(tokenizer):
         raise InputError(
-            f"the tokenizer in {folder} has {len(tokenizer)} tokens, so config.json's "
-            f"image_token_id {image_token_id} is not among them"
+            f"the tokenizer in {folder} has {len(tokenizer)} tokens, so the image_token_id "
+            f"{image_token_id} in config.json is not a token"
         )
     return tokenizer
 
@@ -63,25 +63,25 @@ def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
 def build_prompt(
     tokenizer: Tokenizer, text: str, image_tokens: int, image_token_id: int
 ) -> Int[np.ndarray, " s"]:
-    """Ids of a conversation that shows one image, asks `text` and opens the answer.
+    """Token ids of a conversation that shows one image, asks `text` and opens the answer.
 
-    The text is taken exactly, outer blanks included (they are tokens). Text that
-    spells a special token is refused, since it would forge a piece of the template.
-    A tokenizer that names a start and an end image token (InternVL's do) leaves it to
-    us to put them around the image; others have such marks in the template, or none.
+    The text is not changed; its outer blanks are tokens, too. Text that contains a special
+    token is refused, because the token would change the structure of the conversation. If the
+    tokenizer names start and end tokens of an image, as InternVL's does, they are put around
+    the image.
 
     Args:
-      tokenizer: from `load_tokenizer`.
+      tokenizer: the model's tokenizer, from `load_tokenizer`.
       text: the question or instruction.
-      image_tokens: visual tokens of the image; its placeholder is repeated so often.
-      image_token_id: the placeholder.
+      image_tokens: number of visual tokens, as often as the placeholder is repeated.
+      image_token_id: id of the image placeholder.
 
     Returns:
-      int32 ids; the first answer token follows them.
+      int32 (s,) token ids, which the answer's first token follows.
 
     Raises:
-      InputError: the prompt is blank or spells a special token, or the chat
-        template has no place for exactly one image.
+      InputError: the prompt is blank or contains a special token, or the chat template has no
+        place for exactly one image.
     """
     if not text.strip():
         raise InputError("the prompt is empty; ask something about the image")
@@ -90,16 +90,14 @@ def build_prompt(
     structure = [i for i in ids if i in specials]
     expected = [i for i in _render(tokenizer, "x") if i in specials]
     if structure != expected:
-        forged = next(
-            (i for i in structure if structure.count(i) > expected.count(i)), structure[0]
-        )
-        name = tokenizer.convert_ids_to_tokens(forged)
-        raise InputError(f"the prompt contains the special token {name}; leave it out")
+        added = [i for i in structure if structure.count(i) > expected.count(i)]
+        name = tokenizer.convert_ids_to_tokens((added or structure)[0])
+        raise InputError(f"the prompt contains the special token {name}; remove it")
     if ids.count(image_token_id) != 1:
         name = tokenizer.convert_ids_to_tokens(image_token_id)
         raise InputError(
             f"the tokenizer's chat template writes the image token {name} "
-            f"{ids.count(image_token_id)} times for one image, not once"
+            f"{ids.count(image_token_id)} times for one image, not once; correct the template"
         )
     place = ids.index(image_token_id)
     image = [image_token_id] * image_tokens
@@ -110,20 +108,20 @@ def build_prompt(
 
 
 def require_image_marks(tokenizer: Tokenizer, folder: str | Path) -> None:
-    """Refuses a tokenizer that does not name what its family puts around an image.
+    """Refuses a tokenizer that does not name the tokens around an image.
 
     Args:
-      tokenizer: from `load_tokenizer`.
+      tokenizer: the model's tokenizer.
       folder: the checkpoint folder, for the message.
 
     Raises:
-      InputError: it names no start or no end token.
+      InputError: the tokenizer has no start_image_token or no end_image_token.
     """
     for side, mark in zip(("start", "end"), _image_marks(tokenizer), strict=True):
         if mark is None or mark == tokenizer.unk_token_id:
             raise InputError(
-                f"the tokenizer in {folder} names no {side}_image_token, which this family "
-                "puts around an image; add it to extra_special_tokens in tokenizer_config.json"
+                f"the tokenizer in {folder} names no {side}_image_token, which this model "
+                "family needs; add it to extra_special_tokens in tokenizer_config.json"
             )
 
 
@@ -133,26 +131,26 @@ def _image_marks(tokenizer: Tokenizer) -> tuple[int | None, int | None]:
 
 
 def require_context(tokens: int, image_tokens: int, context: int) -> None:
-    """Refuses a sequence that is longer than the model's positions.
+    """Refuses a sequence that is longer than the model can read.
 
     Args:
-      tokens: length of the sequence, image and answer included.
-      image_tokens: how many of them are the image's.
-      context: the most the model can read.
+      tokens: number of tokens in the sequence, including image and answer.
+      image_tokens: number of visual tokens among them.
+      context: maximum number of tokens that the model can read.
 
     Raises:
-      InputError: the sequence is longer.
+      InputError: the sequence is longer than `context`.
     """
     if tokens > context:
         raise InputError(
-            f"the sequence has {tokens} tokens, {image_tokens} of them the image's, and the "
+            f"the sequence has {tokens} tokens, {image_tokens} of them for the image, but the "
             f"model reads at most {context} (max_position_embeddings in its config.json); "
-            f"use a smaller image or a shorter text"
+            "use a smaller image or a shorter text"
         )
 
 
 def special_ids(tokenizer: Tokenizer) -> set[int]:
-    """Ids of the tokens that structure a conversation and that plain text must not forge."""
+    """Ids of the tokens that structure a conversation, which plain text must not contain."""
     added = tokenizer.added_tokens_decoder.items()
     return {i for i, token in added if token.special} | set(tokenizer.all_special_ids)
 
@@ -163,18 +161,18 @@ def _render(tokenizer: Tokenizer, text: str) -> list[int]:
         rendered = tokenizer.apply_chat_template(
             [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
         )
-    except Exception as error:  # templates raise anything: they are code
+    except Exception as error:  # a template is code and may raise any error
         raise InputError(
             "the tokenizer's chat template cannot show an image with a text: "
             f"{reason(error, 200)}"
         ) from error
-    start = tokenizer.bos_token
-    needs_start = bool(start) and not rendered.startswith(start)
-    return tokenizer(rendered, add_special_tokens=needs_start).input_ids
+    first = tokenizer.bos_token
+    missing = bool(first) and not rendered.startswith(first)
+    return tokenizer(rendered, add_special_tokens=missing).input_ids
 
 
 def _processor_template(folder: Path) -> str:
-    """The chat template of folders that keep it with the processor."""
+    """The chat template of a folder that keeps it with the processor."""
     path = folder / "chat_template.json"
     if path.is_file():
         try:
@@ -182,6 +180,6 @@ def _processor_template(folder: Path) -> str:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} holds no chat_template: {error}") from error
     raise InputError(
-        f"{folder} has no chat template: neither chat_template.jinja nor a chat_template "
-        "in tokenizer_config.json"
+        f"{folder} has no chat template; it needs chat_template.jinja, or chat_template in "
+        "tokenizer_config.json"
     )

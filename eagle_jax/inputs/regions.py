@@ -1,4 +1,4 @@
-"""Image -> label map: the regions whose visibility is searched over."""
+"""Divides an image into regions: a label map with the region number of every pixel."""
 
 import math
 
@@ -8,8 +8,11 @@ from jaxtyping import Int32, UInt8
 from eagle_jax.errors import InputError
 
 Regions = int | str | np.ndarray
+"""A request for regions: their number, a text such as "grid:8x8", or a label map."""
+DEFAULT_REGIONS = 64
+"""Number of regions that is requested unless the user asks for something else."""
 
-# Larger pictures are divided by SLICO on a thinned copy.
+# SLICO divides a subsampled copy of larger images.
 _SEGMENTED_PIXELS = 4_000_000
 _FORMS = (
     "a number, 'slico:64', 'grid:8x8', 'grid:64', 'opencv:64' or an integer label map (H, W)"
@@ -17,54 +20,54 @@ _FORMS = (
 
 
 def segment(image: UInt8[np.ndarray, "H W 3"], regions: Regions) -> Int32[np.ndarray, "H W"]:
-    """Divides an image into regions.
-
-    The number of regions is approximate except for 'grid:8x8' and for your own map: SLICO
-    works from the published region size, int(sqrt(H W / N)) pixels, and places its own seeds;
-    above 4 megapixels it sees every second, third, ... pixel of each row and column.
-    The result is deterministic.
+    """Divides an image into regions. The result is deterministic.
 
     Args:
       image: uint8 (H, W, 3) pixels.
-      regions: N or 'slico:N' (scikit-image's SLICO, connected regions), 'grid:RxC' (R rows,
-        C columns), 'grid:N' (about N nearly square cells), 'opencv:N' (OpenCV-contrib's SLICO,
-        which the published results used), or a label map of any integers, whose regions are
-        numbered by increasing label.
+      regions: the request, in one of these forms:
+        N or 'slico:N': about N connected regions from scikit-image's SLICO, with the
+        published region size of int(sqrt(H W / N)) pixels; images above 4 megapixels are
+        subsampled first.
+        'grid:RxC': cells in R rows and C columns.
+        'grid:N': about N nearly square cells.
+        'opencv:N': about N regions from OpenCV-contrib's SLICO, as in the published results.
+        A label map, integers (H, W): its regions, numbered by increasing label.
 
     Returns:
-      Labels, int32 (H, W), every number from 0 to n - 1 in use.
+      int32 (H, W) region of every pixel; the numbers 0 to n - 1 all occur.
 
     Raises:
-      InputError: an unknown form, a map of another shape or type, more regions than pixels,
-        or 'opencv' without OpenCV-contrib.
+      InputError: the form is unknown, the label map has another shape or type, there are
+        more regions than pixels, or 'opencv' is requested without OpenCV-contrib.
 
     References:
       EAGLE, arXiv 2509.22496, section 4.1; SLICO: Achanta et al., TPAMI 2012.
     """
     if isinstance(regions, np.ndarray):
-        return _own_map(regions, image.shape[:2])
-    kind, _, amount = str(regions).rpartition(":")
-    kind = kind or "slico"
-    if kind == "grid" and "x" in amount:
+        return _from_map(regions, image.shape[:2])
+    algorithm, _, amount = str(regions).rpartition(":")
+    if algorithm not in ("", "slico", "grid", "opencv"):
+        raise InputError(f"regions is {regions!r}; it must be {_FORMS}")
+    if algorithm == "grid" and "x" in amount:
         rows, _, columns = amount.partition("x")
         return _grid(image, _count(rows, regions), _count(columns, regions))
     count = _count(amount, regions)
     height, width = image.shape[:2]
     if count > height * width:
-        raise InputError(f"{count} regions asked of an image of {width} x {height} pixels")
-    if kind == "slico":
-        return _slico(image, count)
-    if kind == "opencv":
+        raise InputError(
+            f"{count} regions requested, but the image has only {width} x {height} pixels"
+        )
+    if algorithm == "opencv":
         return _opencv_slico(image, count)
-    if kind == "grid":
+    if algorithm == "grid":
         rows = min(height, max(1, round(math.sqrt(count * height / width))))
         return _grid(image, rows, min(width, max(1, round(count / rows))))
-    raise InputError(f"regions={regions!r} is unknown: expected {_FORMS}")
+    return _slico(image, count)
 
 
 def _count(text: str, regions: int | str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise InputError(f"regions={regions!r} is not understood: expected {_FORMS}")
+        raise InputError(f"regions is {regions!r}; it must be {_FORMS}")
     return int(text)
 
 
@@ -78,7 +81,7 @@ def _slico(image: np.ndarray, count: int) -> np.ndarray:
 
     height, width = image.shape[:2]
     if height * width > _SEGMENTED_PIXELS:
-        # Minutes and gigabytes otherwise, for borders that the model cannot resolve.
+        # Otherwise SLICO takes minutes and gigabytes for detail that the model cannot see.
         step = math.ceil(math.sqrt(height * width / _SEGMENTED_PIXELS))
         reduced = _slico(np.ascontiguousarray(image[::step, ::step]), count)
         rows, columns = np.arange(height) // step, np.arange(width) // step
@@ -91,9 +94,9 @@ def _slico(image: np.ndarray, count: int) -> np.ndarray:
 
 
 def _connected(labels: np.ndarray) -> np.ndarray:
-    # Each region keeps its largest piece; every other pixel joins the nearest such piece.
-    # scikit-image's own step merges scraps with each other, and on fine texture that leaves
-    # far fewer regions than asked for (13 of 64 on a noisy checkerboard).
+    # Each region keeps its largest piece, and all other pixels join the nearest of these
+    # pieces. scikit-image merges small pieces with each other instead, which leaves far fewer
+    # regions on fine texture (13 of 64 on a noisy checkerboard).
     from scipy.ndimage import distance_transform_edt
     from skimage.measure import label
 
@@ -115,7 +118,7 @@ def _opencv_slico(image: np.ndarray, count: int) -> np.ndarray:
         from cv2 import ximgproc  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError(
-            "regions='opencv:...' needs OpenCV's contrib modules: "
+            "regions 'opencv:N' need OpenCV's contrib modules; install them with "
             "python -m pip install opencv-contrib-python-headless"
         ) from None
     bgr = np.ascontiguousarray(image[:, :, ::-1])
@@ -130,17 +133,17 @@ def _grid(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
     height, width = image.shape[:2]
     if rows > height or columns > width:
         raise InputError(
-            f"a grid of {rows} rows and {columns} columns needs more regions than an image of "
-            f"{width} x {height} pixels has"
+            f"a grid of {rows} rows and {columns} columns requested, but the image has only "
+            f"{width} x {height} pixels"
         )
     row = np.arange(height) * rows // height
     column = np.arange(width) * columns // width
     return (row[:, None] * columns + column).astype(np.int32)
 
 
-def _own_map(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _from_map(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if labels.shape != shape:
-        raise InputError(f"the label map has shape {labels.shape}, the image {shape}")
+        raise InputError(f"the label map has shape {labels.shape}, but the image has {shape}")
     if labels.dtype.kind not in "iu":
         raise InputError(f"the label map must hold integers, not {labels.dtype}")
     return _contiguous(labels)

@@ -1,9 +1,9 @@
 """Pillow's bicubic resize as matrices, exact to the last bit.
 
 Pillow (up to version 12) resizes with integer weights, horizontally first, and rounds to uint8
-after each pass. (Pillow 13 swapped the passes for some sizes.) One pass is one banded matrix of
-weights, and a crop or a tile is a choice of its rows. The weights are data, so a compiled
-program serves every size of a bucket.
+after each pass. (Pillow 13 swapped the passes for some sizes.) Each pass is a banded matrix of
+weights; a crop or a tile takes some of its rows. The weights are data, so one compiled program
+serves all sizes that are padded to the same length.
 """
 
 import math
@@ -30,16 +30,16 @@ def resize_weights(
 
     Args:
       size: length of the side, in pixels.
-      new_size: length it is resized to.
-      first: resized pixel to begin with, for a crop; 0 without one.
-      count: resized pixels wanted, within `new_size`.
+      new_size: length of the resized side, in pixels.
+      first: first pixel of the resized side that is kept; 0 without a crop.
+      count: number of pixels of the resized side that are kept.
 
     Returns:
-      High and low parts of the integer weights. The columns are padded with zeros to a
-      multiple of 64. None when nothing is resized or cropped.
+      High and low parts of the integer weights, whose columns are padded with zeros to a
+      multiple of 64; None if the side is neither resized nor cropped.
 
     Raises:
-      InputError: the side shrinks beyond what exact arithmetic allows (more than 100 times).
+      InputError: the side shrinks too much for exact arithmetic (about 100 times).
     """
     if size == new_size == count:
         return None
@@ -50,7 +50,7 @@ def resize_weights(
     # Pillow truncates towards zero; both sums are non-negative once clipped.
     begin = np.maximum((centre - support + 0.5).astype(np.int64), 0)
     end = np.minimum((centre + support + 0.5).astype(np.int64), size)
-    # One tap after the other, because the order of a float64 sum decides its last bit.
+    # The taps are added one by one, because the order of a float64 sum decides its last bit.
     taps = []
     total = np.zeros(count)
     for tap in range(int((end - begin).max())):
@@ -69,8 +69,8 @@ def resize_weights(
     halves = np.stack([high, integers - (high << _LOW_BITS)])
     if 255 * np.abs(halves).sum(axis=2).max() >= 2**24 - 2**17:
         raise InputError(
-            f"the image would shrink from {size} to {new_size} pixels on one side: make it "
-            "smaller first"
+            f"the image would shrink from {size} to {new_size} pixels on one side; use a "
+            "smaller image"
         )
     return halves.astype(np.float32)
 
@@ -86,28 +86,28 @@ def _bicubic(x: np.ndarray) -> np.ndarray:
 def resize_last_axis(
     values: Float32[Array, "b c y padded"], weights: Float32[Array, "2 count padded"]
 ) -> Float32[Array, "b c y count"]:
-    """One pass of the resize, with its round to whole numbers from 0 to 255.
+    """One pass of the resize, rounded to whole numbers from 0 to 255.
 
-    Its gradient is that of the weighted sum before the round.
+    The gradient is the gradient of the weighted sum, as if nothing were rounded.
 
     Args:
-      values: from 0 to 255; exact for whole numbers.
-      weights: from `resize_weights`.
+      values: pixels from 0 to 255; the result is exact for whole numbers.
+      weights: weights from `resize_weights`.
 
     Returns:
-      What Pillow's pass gives, as float32.
+      The result of Pillow's pass, as float32.
     """
-    # The weights are a band. Cut into a few column tiles, most of the zeros drop out (4 times
-    # faster from 640 to 644), and each tile remains a plain matmul. In a loop, since compilers
-    # take seconds over each matmul.
+    # The weights form a band. Cutting it into a few tiles of rows skips most of the zeros (4
+    # times faster from 640 to 644), and each tile stays a plain matmul. The tiles are a loop,
+    # because compilers take seconds for each matmul.
     count, padded = weights.shape[1:]
-    # At least the true scale: padding lengthens the source, and a crop shortens the rows.
+    # An upper bound of the scale: padding lengthens the source, and a crop shortens the rows.
     scale = padded / count
     tile = min(count, max(_MIN_TILE, -(-count // _TILES)))
     window = min(padded, math.ceil(tile * scale + 4 * max(1.0, scale)) + 2)
 
     def fill(i, resized):
-        # Slices that would reach beyond the end are moved: the last tile repeats some columns.
+        # A slice that would reach beyond the end is moved, so the last tile repeats columns.
         band = jax.lax.dynamic_slice_in_dim(weights, i * tile, tile, axis=1)
         start = jnp.argmax(jnp.any(band != 0, axis=(0, 1)))
         source, band = (
@@ -117,13 +117,13 @@ def resize_last_axis(
         columns = _weigh(source, band)
         return jax.lax.dynamic_update_slice_in_dim(resized, columns, i * tile, axis=-1)
 
-    room = jnp.empty((*values.shape[:-1], count), jnp.float32)
-    return jax.lax.fori_loop(0, -(-count // tile), fill, room)
+    output = jnp.empty((*values.shape[:-1], count), jnp.float32)
+    return jax.lax.fori_loop(0, -(-count // tile), fill, output)
 
 
 @jax.custom_jvp
 def _round_down(x: Array) -> Array:
-    """The floor of x with the gradient of x itself, straight through."""
+    """The floor of x, with the gradient of x (a straight-through estimator)."""
     return jnp.floor(x)
 
 
@@ -139,5 +139,5 @@ def _weigh(values: Array, halves: Array) -> Array:
     half_unit = 2.0 ** (_WEIGHT_BITS - _LOW_BITS - 1)
     total = high + _round_down(low * 2.0**-_LOW_BITS) + half_unit
     level = _round_down(total * 2.0 ** (_LOW_BITS - _WEIGHT_BITS))
-    # `clip` would halve the gradient of black and white, which lie on the bounds.
+    # `clip` would halve the gradient of black and white pixels, which lie on the bounds.
     return jnp.where(level < 0, 0.0, jnp.where(level > 255, 255.0, level))

@@ -10,7 +10,6 @@ from eagle_jax.inputs.image_settings import (
     ImageSettings,
     require_order,
     require_whole_tokens,
-    shared_fields,
     square,
     whole,
 )
@@ -21,8 +20,8 @@ class Tiles(ImageSettings):
     """Resizes an image to a grid of square tiles, and once more to a thumbnail.
 
     Attributes:
-      side: pixels on one side of a tile.
-      min_tiles, max_tiles: bounds of the number of tiles, the thumbnail not counted.
+      side: number of pixels on one side of a tile.
+      min_tiles, max_tiles: bounds of the number of tiles, without the thumbnail.
     """
 
     merge_size: int = 2
@@ -35,29 +34,26 @@ class Tiles(ImageSettings):
         require_whole_tokens("tile", self.side, self)
 
     @classmethod
-    def from_hf(
-        cls, config: dict[str, Any], patch_size: int = 14, merge_size: int | None = None
-    ) -> "Tiles":
-        """Reads the file, which says nothing of patches; see `ImageSettings.from_hf`.
+    def read_fields(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """Reads the size and the number of tiles.
 
-        `crop_to_patches` is not heeded, because InternVL's processor always cuts tiles.
+        `crop_to_patches` is ignored, because InternVL's processor always cuts tiles.
         """
-        patches: dict[str, Any] = {"patch_size": patch_size, "merge_size": merge_size or 2}
-        fields = patches | shared_fields(config)
-        for bound, name in (("min_tiles", "min_patches"), ("max_tiles", "max_patches")):
-            if (value := whole(name, config.get(name))) is not None:
-                fields[bound] = value
-        return cls(**fields, side=square(config, "size", 384))
+        return {
+            "side": square(config, "size") or 384,
+            "min_tiles": whole("min_patches", config.get("min_patches")),
+            "max_tiles": whole("max_patches", config.get("max_patches")),
+        }
 
     def frames(self, height: int, width: int) -> tuple[Frame, ...]:
-        """The tiles as one frame, and a second for the thumbnail of more than one tile."""
+        """One frame for the tiles and, if there are several, another for the thumbnail."""
         rows, columns = self._tile_grid(height, width)
         if rows * columns == 1:
             return (self._frame(1, 1),)
         return self._frame(rows, columns), self._frame(1, 1)
 
     def grid(self, frames: Sequence[Frame]) -> tuple[int, int]:
-        """Patches of the tiles stacked on top of each other, the thumbnail at the bottom."""
+        """Number of patches with the tiles in a column and the thumbnail below."""
         block = frames[0].block
         return sum(math.prod(frame.blocks) for frame in frames) * block, block
 
@@ -74,13 +70,17 @@ class Tiles(ImageSettings):
             for rows in range(1, most // columns + 1)
             if rows * columns >= self.min_tiles
         ]
-        # Few tiles first; the sort is stable, so narrow grids come before wide ones.
+        # Grids of few tiles come first; the sort is stable, so narrow grids precede wide grids.
         grids.sort(key=math.prod)
-        difference = [abs(width / height - columns / rows) for rows, columns in grids]
-        best = min(difference)
-        nearest = [grid for grid, d in zip(grids, difference, strict=True) if d == best]
-        # Among grids equally near in aspect ratio, a later one is taken while its pixels are
-        # fewer than twice the image's.
+        differences = [abs(width / height - columns / rows) for rows, columns in grids]
+        best = min(differences)
+        nearest = [
+            grid
+            for grid, difference in zip(grids, differences, strict=True)
+            if difference == best
+        ]
+        # Among grids with the same aspect ratio, the largest with fewer than twice the pixels
+        # of the image is taken.
         affordable = [
             grid
             for grid in nearest[1:]

@@ -1,4 +1,8 @@
-"""Lists of questions about pictures: read, checked and built."""
+"""Lists of questions about images: read, checked and built.
+
+For `run`, the commands and their users. Read `items` first: one question, as every format is
+read into. `reading` recognises the format of a list, and `build` makes a list for a model.
+"""
 
 from eagle_jax.lists.items import Broken as Broken
 from eagle_jax.lists.items import Item as Item

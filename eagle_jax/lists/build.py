@@ -1,8 +1,9 @@
-"""Lists made as the published ones were: from a model's own answers."""
+"""Builds a list for a model from its own answers, as the published lists were built."""
 
 import dataclasses
+import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from eagle_jax.errors import InputError, reason
 from eagle_jax.files import require_new_file
-from eagle_jax.inputs.answer import find_target, find_target_ids
+from eagle_jax.inputs.answer import find_target, find_target_ids, require_max_new_tokens
 from eagle_jax.inputs.prompt import Tokenizer
 from eagle_jax.lists.items import Broken, Item
 from eagle_jax.lists.lines import write_list
@@ -24,11 +25,11 @@ KEEPS = ("wrong", "all")
 
 
 class LeftOut(NamedTuple):
-    """An item of which the model's answer leaves nothing to explain.
+    """An item that the new list omits, because its answer leaves nothing to explain.
 
     Attributes:
-      place: where it stands in its list.
-      reason: why, one line.
+      place: place of the item in its list: "line 12" or "entry 3".
+      reason: reason for omitting the item, in one line.
     """
 
     place: str
@@ -36,13 +37,13 @@ class LeftOut(NamedTuple):
 
 
 class Built(NamedTuple):
-    """What became of the entries of a list.
+    """Result of building a list.
 
     Attributes:
-      items: what was kept, with the model's answers.
-      left_out: items that do not belong into the new list.
-      failures: entries that could not be used, and pictures that could not be read.
-      interrupted: whether Ctrl-C ended the work before the list did.
+      items: the items of the new list, with the model's answers.
+      left_out: items that the new list omits.
+      failures: entries that cannot be used, and items whose image cannot be read.
+      interrupted: True if Ctrl-C stopped the work before the end of the list.
     """
 
     items: list[Item]
@@ -62,144 +63,110 @@ def build_list(
     max_new_tokens: int = 128,
     progress: bool = False,
 ) -> Built:
-    """Builds a list and writes it; what is done is written, whatever ends the work.
+    """Lets a model answer a list and writes a new list of what can be explained.
+
+    - A question with a label is kept if the model's Yes or No is wrong; its target is that
+      first token, and the opposite word is scored there.
+    - An item with a category is kept if the answer names that object; its target is the first
+      token of the object's name.
+    - An item whose target is a text is kept if the answer contains the text.
+    - Any other item is kept, and every token of the answer is its target.
+
+    An answer, or a target given by positions, that an item brings along is dropped, because
+    it belongs to another answer. The new list is written even if an error or Ctrl-C stops the
+    work, with the items kept until then.
 
     Args:
-      model: see `build_items`, like all that is not named here.
-      entries: see `build_items`.
-      out: the new list, for `read_list`; not written while nothing is kept.
-      count: see `build_items`.
-      keep: see `build_items`.
-      plurals: see `build_items`.
-      max_new_tokens: see `build_items`.
-      progress: show a progress bar.
+      model: a loaded model, from `eagle_jax.load`.
+      entries: the list, from `read_list`; broken entries count as failures.
+      out: path of the new list, for `read_list`; no file is written if no item is kept.
+      count: maximum number of items to keep; None for all.
+      keep: "wrong" to keep a question with a label only if its answer is wrong; "all" to keep
+        right answers too, whose own first token is scored.
+      plurals: True to count the plural of an object's name as its name.
+      max_new_tokens: maximum length of an answer, in tokens.
+      progress: True to show a progress bar.
 
     Returns:
-      What became of the entries, up to where Ctrl-C was pressed.
+      The items kept, the items omitted and the failures.
 
     Raises:
       InputError: `out` exists or cannot be written, or an option cannot be used.
-    """
-    require_new_file(out)
-    items, left_out, failures = [], [], []
-    piles = {Item: items, LeftOut: left_out, Broken: failures}
-    interrupted = False
-    try:
-        found_items = build_items(
-            model,
-            entries,
-            count=count,
-            keep=keep,
-            plurals=plurals,
-            max_new_tokens=max_new_tokens,
-        )
-        with tqdm(total=len(entries), desc="answers", unit="item", disable=not progress) as bar:
-            for found in found_items:
-                piles[type(found)].append(found)
-                bar.set_postfix_str(f"{len(items)} kept", refresh=False)
-                bar.update()
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        if items:
-            write_list(out, items)
-    return Built(items, left_out, failures, interrupted)
-
-
-def build_items(
-    model: Model,
-    entries: Sequence[Item | Broken],
-    *,
-    count: int | None = None,
-    keep: str = "wrong",
-    plurals: bool = False,
-    max_new_tokens: int = 128,
-) -> Iterator[Item | LeftOut | Broken]:
-    """Lets a model answer, and makes of each answer what the published lists hold.
-
-    - A question with a label is kept if the model's Yes or No is wrong; its target is that
-      first token, and the opposite word is what is scored there.
-    - An item with a category is kept if the answer names that object; its target is the first
-      token of that word.
-    - An item whose target is a text is kept if the answer has it.
-    - Of everything else every token is a target.
-
-    Answers, and targets by position, that an item brings along belong to another answer and
-    are dropped.
-
-    Args:
-      model: from `eagle_jax.load`.
-      entries: from `read_list`; what is broken is passed on.
-      count: stop when so many items are kept.
-      keep: "wrong", or "all" for right Yes and No answers as well; those score their own word.
-      plurals: whether an answer that has an object's plural names it.
-      max_new_tokens: limit of an answer.
-
-    Yields:
-      For each entry, in order: the new item, why there is none, or what went wrong.
-
-    Raises:
-      InputError: an option cannot be used.
 
     References:
       EAGLE, arXiv 2509.22496, experiments.
     """
+    require_new_file(out)
     if keep not in KEEPS:
         raise InputError(f"keep is {keep!r}; it must be one of {', '.join(KEEPS)}")
-    if max_new_tokens < 1:
-        raise InputError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
-    kept = 0
-    # Several objects may be asked for in the caption of one picture.
-    answers: dict[tuple[Path, str], Int32[np.ndarray, " a"]] = {}
-    for entry in entries:
-        if count is not None and kept >= count:
-            return
-        if isinstance(entry, Broken):
-            yield entry
-            continue
-        asked = entry.image, entry.prompt
-        try:
-            if asked not in answers:
-                answers[asked] = generate(model, *asked, max_new_tokens=max_new_tokens)
-        except InputError as error:
-            yield Broken(entry.place, reason(error))
-            continue
-        built = _built(entry, answers[asked], model.tokenizer, keep, plurals)
-        kept += isinstance(built, Item)
-        yield built
+    require_max_new_tokens(max_new_tokens)
+    built = Built([], [], [])
 
+    @functools.cache  # Several items may ask for the same caption.
+    def answer(image: Path, prompt: str) -> Int32[np.ndarray, " a"]:
+        return generate(model, image, prompt, max_new_tokens=max_new_tokens)
 
-def _built(
-    item: Item, ids: Int32[np.ndarray, " a"], tokenizer: Tokenizer, keep: str, plurals: bool
-) -> Item | LeftOut:
-    target, target_ids = None, None
     try:
-        if item.label is not None:
-            said, other = said_yes_or_no(tokenizer, ids)
-            right = said.casefold() == item.label.casefold()
-            if right and keep == "wrong":
-                return LeftOut(item.place, "the answer is right")
-            target = (0,)
-            if not right:
-                found = find_target_ids(tokenizer, ids, np.array(target, np.int32), other)
-                target_ids = tuple(found.tolist())
-        elif item.category is not None:
-            target = (find_object(tokenizer, ids, item.category, plurals),)
-        elif isinstance(item.target, str):
-            target = _phrase(tokenizer, ids, item.target)
+        with tqdm(total=len(entries), desc="answers", unit="item", disable=not progress) as bar:
+            for entry in entries:
+                if count is not None and len(built.items) >= count:
+                    break
+                outcome = _outcome(entry, answer, model.tokenizer, keep, plurals)
+                if isinstance(outcome, Item):
+                    built.items.append(outcome)
+                elif isinstance(outcome, LeftOut):
+                    built.left_out.append(outcome)
+                else:
+                    built.failures.append(outcome)
+                bar.set_postfix_str(f"{len(built.items)} kept", refresh=False)
+                bar.update()
+    except KeyboardInterrupt:
+        built = built._replace(interrupted=True)
+    finally:
+        if built.items:
+            write_list(out, built.items)
+    return built
+
+
+def _outcome(
+    entry: Item | Broken, answer: Callable, tokenizer: Tokenizer, keep: str, plurals: bool
+) -> Item | LeftOut | Broken:
+    if isinstance(entry, Broken):
+        return entry
+    try:
+        answer_ids = answer(entry.image, entry.prompt)
     except InputError as error:
-        return LeftOut(item.place, reason(error))
+        return Broken(entry.place, reason(error))
+    try:
+        target, target_ids = _target(entry, answer_ids, tokenizer, keep, plurals)
+    except InputError as error:
+        return LeftOut(entry.place, reason(error))
     return dataclasses.replace(
-        item,
-        answer=tuple(ids.tolist()),
+        entry,
+        answer=tuple(answer_ids.tolist()),
         target=target,
         target_ids=target_ids,
         prompt_ids=None,
     )
 
 
-def _phrase(tokenizer: Tokenizer, ids: Int32[np.ndarray, " a"], phrase: str) -> tuple[int, ...]:
-    try:
-        return tuple(find_target(tokenizer, ids, phrase).tolist())
-    except InputError as error:
-        raise InputError(f"the answer does not have {phrase!r}") from error
+def _target(
+    item: Item, ids: Int32[np.ndarray, " a"], tokenizer: Tokenizer, keep: str, plurals: bool
+) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
+    """Positions to explain in an answer, and the ids to score there; None for its own."""
+    if item.label is not None:
+        said, opposite = said_yes_or_no(tokenizer, ids)
+        if said.casefold() != item.label.casefold():
+            first = np.array([0], np.int32)
+            return (0,), tuple(find_target_ids(tokenizer, ids, first, opposite).tolist())
+        if keep == "wrong":
+            raise InputError("the answer is right")
+        return (0,), None
+    if item.category is not None:
+        return (find_object(tokenizer, ids, item.category, plurals),), None
+    if isinstance(item.target, str):
+        try:
+            return tuple(find_target(tokenizer, ids, item.target).tolist()), None
+        except InputError as error:
+            raise InputError(f"the answer does not contain {item.target!r}") from error
+    return None, None

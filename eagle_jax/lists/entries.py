@@ -1,4 +1,4 @@
-"""Fields of a list's entries, checked; the errors are the reasons why an entry is broken."""
+"""Reads and checks the fields of a list's entries; an error says why an entry is broken."""
 
 import json
 import math
@@ -11,31 +11,49 @@ from eagle_jax.errors import InputError
 from eagle_jax.metrics.hallucination import LABELS
 
 Entry = Mapping[str, Any]
-_IDS_END = 2**31
+"""The fields of one question, before they are checked."""
+Placed = tuple[str, Any]
+"""The place of an entry in its list ("line 12"), and the entry; for an entry that cannot be
+parsed, an `InputError` that says why."""
+_ID_END = 2**31
 
 
 def shown(value: Any) -> str:
-    """A value of a list as a message shows it: JSON, cut to a readable length."""
+    """A value as messages show it: JSON, cut to a readable length."""
     text = json.dumps(value, default=str)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def require_object(entry: Any) -> None:
+    """Refuses an entry that is not a JSON object."""
+    if not isinstance(entry, dict):
+        raise InputError(f"the entry must be a JSON object, not {shown(entry)}")
+
+
 def required(entry: Entry, name: str) -> Any:
-    """A field that must be there."""
+    """A field that must be present."""
     if entry.get(name) is None:
-        raise InputError(f"it has no {name!r}")
+        raise InputError(f"the field {name!r} is missing")
     return entry[name]
 
 
 def text(entry: Entry, name: str) -> str:
-    """A field of text that is not blank; outer blanks stay, they are tokens."""
+    """A field of text that is not blank; outer blanks stay, because they are tokens."""
     value = required(entry, name)
     if not isinstance(value, str):
         raise InputError(f"{name!r} must be text, not {shown(value)}")
     if not value.strip():
         raise InputError(f"{name!r} is empty")
     if any("\ud800" <= character <= "\udfff" for character in value):
-        raise InputError(f"{name!r} is no valid Unicode text: {shown(value)}")
+        raise InputError(f"{name!r} is not valid Unicode text: {shown(value)}")
+    return value
+
+
+def number_or_text(entry: Entry, name: str) -> int | str:
+    """A field that identifies a question, by a whole number or a text."""
+    value = required(entry, name)
+    if type(value) not in (int, str):
+        raise InputError(f"{name!r} must be a whole number or text, not {shown(value)}")
     return value
 
 
@@ -50,19 +68,19 @@ def token_ids(entry: Entry, name: str) -> tuple[int, ...]:
 
 
 def positions(entry: Entry, name: str, length: int | None) -> tuple[int, ...]:
-    """A field of positions in an answer of so many tokens; None when that is not known."""
-    found = token_ids(entry, name)
-    if len(set(found)) < len(found):
-        raise InputError(f"{name!r} repeats a position: {shown(found)}")
-    if length is not None and max(found) >= length:
+    """A field of positions in an answer of `length` tokens; None for an unknown length."""
+    values = token_ids(entry, name)
+    if len(set(values)) < len(values):
+        raise InputError(f"{name!r} repeats a position: {shown(values)}")
+    if length is not None and max(values) >= length:
         raise InputError(
-            f"{name!r} has the position {max(found)}, the answer has {length} tokens"
+            f"{name!r} has the position {max(values)}, but the answer has {length} tokens"
         )
-    return found
+    return values
 
 
-def picture(entry: Entry, name: str, root: Path) -> Path:
-    """A field that names a picture, which must exist."""
+def image(entry: Entry, name: str, root: Path) -> Path:
+    """A field that names an image file, which must exist."""
     path = root / text(entry, name)
     # Not Path.is_file: it raises for names that no file can have.
     if not os.path.isfile(path):
@@ -71,7 +89,7 @@ def picture(entry: Entry, name: str, root: Path) -> Path:
 
 
 def yes_or_no(entry: Entry, name: str) -> str:
-    """A field that says yes or no, in any case; "Yes" or "No"."""
+    """A field that holds yes or no in any case, as "Yes" or "No"."""
     value = text(entry, name).strip().capitalize()
     if value not in LABELS:
         raise InputError(f'{name!r} must be "Yes" or "No", not {shown(entry[name])}')
@@ -79,7 +97,7 @@ def yes_or_no(entry: Entry, name: str) -> str:
 
 
 def box(value: Any, name: str) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 in whole pixels, in order."""
+    """A box: x0, y0, x1, y1 in whole pixels, with x0 < x1 and y0 < y1."""
     if not isinstance(value, list) or len(value) != 4 or not all(map(_is_id, value)):
         raise InputError(
             f"{name!r} must hold x0, y0, x1, y1 in whole pixels, not {shown(value)}"
@@ -95,11 +113,11 @@ def boxes(entry: Entry, name: str) -> tuple[tuple[int, int, int, int], ...]:
     value = required(entry, name)
     if not isinstance(value, list):
         raise InputError(f"{name!r} must be a list of boxes, not {shown(value)}")
-    return tuple(box(one, name) for one in value)
+    return tuple(box(corners, name) for corners in value)
 
 
 def polygons(entry: Entry, name: str) -> tuple[tuple[float, ...], ...]:
-    """A field of outlines, each x0, y0, x1, y1, ... of three or more corners."""
+    """A field of polygons, each x0, y0, x1, y1, ... of three or more corners."""
     value = required(entry, name)
     if not isinstance(value, list):
         raise InputError(f"{name!r} must be a list of polygons, not {shown(value)}")
@@ -108,17 +126,17 @@ def polygons(entry: Entry, name: str) -> tuple[tuple[float, ...], ...]:
             raise InputError(f"{name!r} must hold lists of numbers, not {shown(polygon)}")
         if len(polygon) < 6 or len(polygon) % 2:
             raise InputError(
-                f"{name!r} holds a polygon of {len(polygon)} numbers; it takes x and y of "
-                "three or more corners"
+                f"{name!r} holds a polygon of {len(polygon)} numbers; a polygon needs x and y "
+                "of three or more corners"
             )
     return tuple(tuple(map(float, polygon)) for polygon in value)
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value of a list is a number that a pixel coordinate can be."""
-    # The range comes first: a float holds no arbitrarily long whole number.
-    return type(value) in (int, float) and abs(value) < _IDS_END and math.isfinite(value)
+    """Whether a value can be a pixel coordinate."""
+    # The range is checked first: very long whole numbers do not fit a float.
+    return type(value) in (int, float) and abs(value) < _ID_END and math.isfinite(value)
 
 
 def _is_id(value: Any) -> bool:
-    return type(value) is int and 0 <= value < _IDS_END
+    return type(value) is int and 0 <= value < _ID_END

@@ -1,4 +1,4 @@
-"""One question about one picture, as every list format is read into and every run works on."""
+"""One question about one image, as every list format is read and every run explains it."""
 
 import dataclasses
 from pathlib import Path
@@ -10,23 +10,25 @@ from jaxtyping import Bool
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """One question about one picture, and what is known of its right explanation.
+    """One question about one image, and what is known about its right explanation.
 
     Attributes:
-      name: unique in its list and a plain file name; its result is stored under it.
-      place: where it stands in its list, for messages: "line 12" or "entry 3".
-      image: the picture.
+      name: name of the item, unique in its list and a plain file name; the result is stored
+        under this name.
+      place: place of the item in its list, for messages: "line 12" or "entry 3".
+      image: path of the image.
       prompt: the question or instruction.
-      answer: the answer to explain, text or token ids; None lets the model answer.
-      target: a word or phrase of the answer or positions in it; None for every token.
-      target_ids: ids or texts to score there instead of the answer's own; None for those.
-      prompt_ids: the expanded prompt as the list recorded it, which must be ours; None when
-        the list does not say.
-      label: the right answer, "Yes" or "No", of a question that has one.
-      category: the kind of object that the target names.
-      boxes: x0, y0, x1, y1 in pixels, ends excluded, of each box around that object.
+      answer: the answer to explain, as text or token ids; None to let the model answer.
+      target: a word or phrase of the answer, or positions in it; None for every token.
+      target_ids: token ids or texts to score at the target positions; None for the answer's
+        own ids.
+      prompt_ids: token ids of the whole prompt as the list recorded them, which must equal
+        those of the prompt built here; None if the list has no record.
+      label: the right answer, "Yes" or "No"; None for other questions.
+      category: name of the object that the target stands for.
+      boxes: boxes around that object, each x0, y0, x1, y1 in pixels, ends excluded.
       polygons: outlines of that object, each x0, y0, x1, y1, ... in pixels.
-      mask: a picture that is not black where that object is.
+      mask: path of an image whose pixels are not black where that object is.
     """
 
     name: str
@@ -44,14 +46,14 @@ class Item:
     mask: Path | None = None
 
     def object_mask(self, height: int, width: int) -> Bool[np.ndarray, "H W"] | None:
-        """Where the object is, from the mask picture or the polygons; None without either.
+        """The object mask, from `mask` or `polygons`; None if the item has neither.
 
         Args:
-          height: of the picture, in pixels.
-          width: of the picture, in pixels.
+          height: height of the image, in pixels.
+          width: width of the image, in pixels.
 
         Raises:
-          InputError: the mask picture cannot be read or has another size.
+          InputError: the file of the mask cannot be read or has another size.
         """
         from eagle_jax.lists.masks import fill_polygons, read_mask
 
@@ -66,8 +68,8 @@ class Broken(NamedTuple):
     """An entry of a list that cannot be used.
 
     Attributes:
-      place: where it stands: "line 12" or "entry 3".
-      reason: what is wrong with it, one line.
+      place: place of the entry in its list: "line 12" or "entry 3".
+      reason: description of the problem, in one line.
     """
 
     place: str

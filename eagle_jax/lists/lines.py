@@ -1,15 +1,16 @@
-"""Our own lists: one JSON object a line.
+"""The list format of this package: one JSON object on each line.
 
 {"image": "cat.jpg", "prompt": "Is there a cat in the image?"}
 {"image": "dog.jpg", "prompt": "Describe the image.", "answer": "A dog.", "target": "dog"}
 
-Fields: `image` and `prompt`, and optionally `answer`, `target`, `target_ids`, `label`, `boxes`,
-`polygons`, `mask`, `category` and `name`; they mean what they mean in `Item`.
+Every entry has the fields `image` and `prompt`. The fields `answer`, `target`, `target_ids`,
+`label`, `category`, `boxes`, `polygons`, `mask` and `name` are optional; `Item` describes them.
 """
 
+import functools
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,35 +37,34 @@ FIELDS = (
 
 
 def read_entry(entry: Entry, place: str, root: Path) -> Draft:
-    """Reads one entry of a list of our own.
+    """Reads one entry.
 
     Args:
-      entry: the object of a line.
-      place: where it stands.
-      root: the folder that its pictures are named from.
+      entry: the JSON object on a line.
+      place: place of the entry, such as "line 12".
+      root: folder that paths of images are relative to.
 
     Raises:
-      InputError: something in it cannot be used.
+      InputError: a field is unknown, missing or not usable.
     """
     for name in entry:
         if name not in FIELDS:
-            raise InputError(f"it has the unknown field {name!r}; known: {', '.join(FIELDS)}")
+            raise InputError(f"unknown field {name!r}; known fields: {', '.join(FIELDS)}")
     given = {name: value for name, value in entry.items() if value is not None}
-    image = entries.picture(given, "image", root)
+    image = entries.image(given, "image", root)
     prompt = entries.text(given, "prompt")
-    answer = _text_or(entries.token_ids, given, "answer")
+    answer = _text_or(given, "answer", entries.token_ids)
     length = len(answer) if isinstance(answer, tuple) else None
-    target = _text_or(lambda e, n: entries.positions(e, n, length), given, "target")
+    target = _text_or(given, "target", functools.partial(entries.positions, length=length))
     target_ids = _target_ids(given)
     if target_ids and isinstance(target, tuple) and len(target) != len(target_ids):
         raise InputError(
             f"'target_ids' has {len(target_ids)} entries for {len(target)} target positions"
         )
     named = "name" in given
+    name = checked_name(entries.text(given, "name")) if named else plain_name(image.stem)
     item = Item(
-        name=checked_name(entries.text(given, "name"))
-        if named
-        else plain_name(Path(given["image"]).stem),
+        name=name,
         place=place,
         image=image,
         prompt=prompt,
@@ -75,22 +75,22 @@ def read_entry(entry: Entry, place: str, root: Path) -> Draft:
         category=entries.text(given, "category") if "category" in given else None,
         boxes=entries.boxes(given, "boxes") if "boxes" in given else (),
         polygons=entries.polygons(given, "polygons") if "polygons" in given else (),
-        mask=entries.picture(given, "mask", root) if "mask" in given else None,
+        mask=entries.image(given, "mask", root) if "mask" in given else None,
     )
     return Draft(item, given["image"], named)
 
 
 def write_list(path: str | os.PathLike, items: Iterable[Item]) -> None:
-    """Writes a list of our own, all or nothing, in place of what was there.
+    """Writes a list of JSON lines, replacing an existing file.
 
-    Pictures in the folder of the list are named from there, others by their full path.
+    Paths of images are relative to the folder of the list if they lie in it, else absolute.
 
     Args:
-      path: of the new list.
-      items: one a line; places and prompt ids are not written.
+      path: path of the list.
+      items: the items, one for each line; `place` and `prompt_ids` are not written.
 
     Raises:
-      InputError: the file system refuses.
+      InputError: the file cannot be written.
     """
     path = Path(path)
     folder = path.resolve().parent
@@ -110,7 +110,7 @@ def _to_entry(item: Item, folder: Path) -> dict[str, Any]:
     return {name: value for name, value in entry.items() if value is not None and value != ()}
 
 
-def _text_or(read: Any, entry: Entry, name: str) -> Any:
+def _text_or(entry: Entry, name: str, read: Callable[[Entry, str], Any]) -> Any:
     if name not in entry:
         return None
     if isinstance(entry[name], str):
@@ -128,11 +128,11 @@ def _target_ids(entry: Entry) -> tuple[int | str, ...] | None:
     value = entry["target_ids"]
     value = [value] if isinstance(value, str) else value
     if not isinstance(value, list) or not value:
-        raise InputError(f"'target_ids' must be ids or words, not {shown(value)}")
-    # Each is checked as a field of its own.
+        raise InputError(f"'target_ids' must be token ids or words, not {shown(value)}")
+    # Each value is checked like a field.
     return tuple(
-        entries.text({"target_ids": one}, "target_ids")
-        if isinstance(one, str)
-        else entries.token_ids({"target_ids": [one]}, "target_ids")[0]
-        for one in value
+        entries.text({"target_ids": word}, "target_ids")
+        if isinstance(word, str)
+        else entries.token_ids({"target_ids": [word]}, "target_ids")[0]
+        for word in value
     )

@@ -1,4 +1,4 @@
-"""Where an object is: pictures and polygons to boolean masks."""
+"""Object masks, from image files and from polygons."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,20 +12,20 @@ from eagle_jax.inputs.images import read_image
 
 
 def read_mask(path: Path, height: int, width: int) -> Bool[np.ndarray, "H W"]:
-    """Reads a picture as a mask, True wherever it is not black.
+    """Reads an image file as an object mask: True where a pixel is not black.
 
     Args:
-      path: of the picture.
-      height: it must have, in pixels.
-      width: it must have, in pixels.
+      path: path of the mask.
+      height: required height, in pixels.
+      width: required width, in pixels.
 
     Raises:
-      InputError: it cannot be read or has another size.
+      InputError: the file cannot be read or has another size.
     """
     mask = np.asarray(read_image(path).any(axis=-1))
     if mask.shape != (height, width):
         raise InputError(
-            f"the mask {path} is {mask.shape[1]} x {mask.shape[0]} pixels, its picture is "
+            f"the mask {path} has {mask.shape[1]} x {mask.shape[0]} pixels, but its image has "
             f"{width} x {height}"
         )
     return mask
@@ -34,13 +34,13 @@ def read_mask(path: Path, height: int, width: int) -> Bool[np.ndarray, "H W"]:
 def fill_polygons(
     polygons: Sequence[Sequence[float]], height: int, width: int
 ) -> Bool[np.ndarray, "H W"]:
-    """Fills outlines, edges included; where they overlap, the mask stays True.
+    """The union of polygons as an object mask, edges included.
 
     Args:
-      polygons: x0, y0, x1, y1, ... of each, in pixels; rounded to whole pixels and clipped to
-        the picture, as published.
-      height: of the picture, in pixels.
-      width: of the picture, in pixels.
+      polygons: corners of each polygon, x0, y0, x1, y1, ... in pixels; they are rounded to
+        whole pixels and clipped to the image, as published.
+      height: height of the image, in pixels.
+      width: width of the image, in pixels.
 
     References:
       EAGLE, arXiv 2509.22496, pointing game on masks.

@@ -1,4 +1,4 @@
-"""Names of items: unique, plain file names that outlive changes elsewhere in the list."""
+"""Names of items: unique, plain file names that do not depend on the rest of the list."""
 
 import dataclasses
 import hashlib
@@ -11,19 +11,19 @@ from typing import NamedTuple
 from eagle_jax.errors import InputError
 from eagle_jax.lists.items import Broken, Item
 
-# In bytes. Folders of results are written beside their final place, under a longer name; and
-# a digest may follow a proposed name.
+# In bytes. Folders of results are first written under a longer name, and a digest may follow
+# a proposed name.
 _LONGEST = 180
 _LONGEST_PROPOSAL = 170
 
 
 class Draft(NamedTuple):
-    """An item whose name is not final.
+    """An item before the names of its list are made unique.
 
     Attributes:
-      item: its `name` is a proposal unless `named`.
-      written: its image as the list writes it.
-      named: whether the list itself gives the name.
+      item: the item; its `name` may still change unless `named`.
+      written: path of the image exactly as it is written in the list.
+      named: True if the list gives the name.
     """
 
     item: Item
@@ -32,10 +32,10 @@ class Draft(NamedTuple):
 
 
 def checked_name(name: str) -> str:
-    """The name itself, if a result can be stored under it.
+    """Returns `name` unchanged if a result can be stored under it.
 
     Raises:
-      InputError: it is no plain file name.
+      InputError: `name` is not a plain file name.
     """
     if _plain(name, _LONGEST) != name:
         raise InputError(
@@ -46,60 +46,50 @@ def checked_name(name: str) -> str:
 
 
 def plain_name(text: str) -> str:
-    """The nearest text that can name a file on any system, as a proposal."""
+    """Proposes a name: the nearest text that can name a file on any system."""
     return _plain(text, _LONGEST_PROPOSAL)
 
 
 def name_items(drafts: Sequence[Draft | Broken]) -> list[Item | Broken]:
     """Makes the names of a list unique.
 
-    An item keeps the proposed name where no other question of the list wants it; else each
-    gets a digest of its own question after it. So no change elsewhere in the list, neither
-    of broken entries nor of order, hands a name over from one question to another.
-    An item that asks what an earlier one asks is broken, and so are all that claim the same
-    name for themselves.
+    An item keeps its proposed name if no other question of the list has the same proposal;
+    otherwise a digest of the item's own question is appended. So a name never passes from one
+    question to another when entries are repaired, reordered or added. An item that repeats an
+    earlier question is broken, and so are all items to which the list gives the same name.
 
     Args:
-      drafts: in the order of the list.
+      drafts: the entries, in the order of the list.
 
     Returns:
-      As many entries, in the same order.
+      The entries with final names, in the same order.
     """
-    claims = Counter(_key(d.item.name) for d in drafts if isinstance(d, Draft) and d.named)
-    wants: dict[str, set[str]] = defaultdict(set)
-    for draft in drafts:
-        if isinstance(draft, Draft) and not draft.named:
-            wants[_key(draft.item.name)].add(_digest(draft))
-    taken: dict[str, str] = {}
-    names: dict[int, str] = {}
-    broken: dict[int, Broken] = {}
-    # Names that the list gives come first, wherever they stand.
-    for number, draft in sorted(
-        ((n, d) for n, d in enumerate(drafts) if isinstance(d, Draft)),
-        key=lambda pair: not pair[1].named,
-    ):
-        item, name = draft.item, draft.item.name
+    valid = [draft for draft in drafts if isinstance(draft, Draft)]
+    given = Counter(_key(draft.item.name) for draft in valid if draft.named)
+    proposed: dict[str, set[str]] = defaultdict(set)
+    for draft in valid:
+        if not draft.named:
+            proposed[_key(draft.item.name)].add(_digest(draft))
+    places: dict[str, str] = {}
+    named: dict[str, Item | Broken] = {}
+    # Names that the list gives come first, wherever they are in the list.
+    for draft in sorted(valid, key=lambda draft: not draft.named):
+        place, name = draft.item.place, draft.item.name
         key = _key(name)
-        if draft.named and claims[key] > 1:
-            reason = f"the name {name!r} is given to {claims[key]} entries; give each its own"
-            broken[number] = Broken(item.place, reason)
+        if draft.named and given[key] > 1:
+            problem = f"the name {name!r} is given to {given[key]} entries; give each its own"
+            named[place] = Broken(place, problem)
             continue
-        if not draft.named and (len(wants[key]) > 1 or key in claims):
+        if not draft.named and (len(proposed[key]) > 1 or key in given):
             name = f"{name}-{_digest(draft)}"
             key = _key(name)
-        if key in taken:
-            reason = f"it repeats {taken[key]}; leave it out, or give it a name of its own"
-            broken[number] = Broken(item.place, reason)
+        if key in places:
+            problem = f"the entry repeats {places[key]}; remove it or give it its own name"
+            named[place] = Broken(place, problem)
             continue
-        taken[key], names[number] = item.place, name
-    return [
-        broken[number]
-        if number in broken
-        else dataclasses.replace(draft.item, name=names[number])
-        if isinstance(draft, Draft)
-        else draft
-        for number, draft in enumerate(drafts)
-    ]
+        places[key] = place
+        named[place] = dataclasses.replace(draft.item, name=name)
+    return [named[draft.item.place] if isinstance(draft, Draft) else draft for draft in drafts]
 
 
 def _plain(text: str, longest: int) -> str:
@@ -110,7 +100,7 @@ def _plain(text: str, longest: int) -> str:
 
 
 def _key(name: str) -> str:
-    # File systems may take names that differ in case or composition for one.
+    # A file system may not distinguish names that differ in case or Unicode composition.
     return unicodedata.normalize("NFC", name).casefold()
 
 

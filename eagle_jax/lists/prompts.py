@@ -1,4 +1,4 @@
-"""The published prompts, and where a recorded prompt departs from ours."""
+"""The published prompts, and where a recorded prompt differs from the prompt built here."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ CAPTION = (
     "Describe the image in one factual English sentence of no more than 20 words. "
     "Do not include information that is not clearly visible."
 )
-"""Asks for a caption; of captions and of objects in them."""
+"""The published prompt for captions, and for objects named in captions."""
 
 # The blanks before the first two line ends are tokens.
 _YES_NO = (
@@ -34,37 +34,36 @@ def yes_no_prompt(question: str) -> str:
 
 
 def prompt_difference(
-    expected_ids: Sequence[int] | Int[np.ndarray, " s"],
-    own_ids: Sequence[int] | Int[np.ndarray, " s"],
+    recorded_ids: Sequence[int] | Int[np.ndarray, " s"],
+    built_ids: Sequence[int] | Int[np.ndarray, " s"],
     tokenizer: Tokenizer,
 ) -> str | None:
-    """Says where a recorded prompt departs from ours.
+    """Describes the first difference between a recorded prompt and the prompt built here.
 
     Args:
-      expected_ids: the expanded prompt as a list recorded it.
-      own_ids: the expanded prompt as we build it.
-      tokenizer: of the model.
+      recorded_ids: token ids of the whole prompt, as a list recorded them.
+      built_ids: token ids of the whole prompt, as this package builds them.
+      tokenizer: the model's tokenizer.
 
     Returns:
-      One line that names the first position at which they differ, with both tokens; None
-      when they are the same.
+      One line with the first position that differs and both tokens; None for equal prompts.
     """
-    expected, own = [int(i) for i in expected_ids], [int(i) for i in own_ids]
-    if expected == own:
+    recorded, built = [int(i) for i in recorded_ids], [int(i) for i in built_ids]
+    if recorded == built:
         return None
-    pairs = zip(expected, own, strict=False)
-    shorter = min(len(expected), len(own))
-    place = next((n for n, (a, b) in enumerate(pairs) if a != b), shorter)
-    theirs, ours = (_token(ids, place, tokenizer) for ids in (expected, own))
+    pairs = zip(recorded, built, strict=False)
+    shorter = min(len(recorded), len(built))
+    position = next((n for n, (a, b) in enumerate(pairs) if a != b), shorter)
+    token, built_token = (_token(ids, position, tokenizer) for ids in (recorded, built))
     return (
-        f"the recorded prompt of {len(expected)} tokens differs from ours of {len(own)} at "
-        f"position {place}: it has {theirs}, ours {ours}"
+        f"the recorded prompt of {len(recorded)} tokens differs from the {len(built)} tokens "
+        f"built here at position {position}: recorded {token}, built {built_token}"
     )
 
 
-def _token(ids: Sequence[int], place: int, tokenizer: Tokenizer) -> str:
-    if place >= len(ids):
-        return "ended"
-    if not 0 <= ids[place] < len(tokenizer):
-        return f"{ids[place]}, which is no token of this model"
-    return f"{ids[place]} {tokenizer.decode([ids[place]])!r}"
+def _token(ids: Sequence[int], position: int, tokenizer: Tokenizer) -> str:
+    if position >= len(ids):
+        return "no token"
+    if not 0 <= ids[position] < len(tokenizer):
+        return f"{ids[position]}, which is not a token of this model"
+    return f"{ids[position]} {tokenizer.decode([ids[position]])!r}"

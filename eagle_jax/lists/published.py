@@ -1,10 +1,10 @@
 """The four lists published with EAGLE: captions, MMVP, RePOPE and COCO objects.
 
-Each entry records the whole sequence that was scored, prompt and answer in one; it is split
-here, and what the entry says elsewhere about its answer is compared with it.
+Each entry records the token ids of prompt and answer as one sequence. They are split here and
+compared with what the other fields of the entry say about the answer.
 
 References:
-  EAGLE, arXiv 2509.22496; the lists stand in `datasets/` of its published code.
+  EAGLE, arXiv 2509.22496; the lists are in the folder `datasets/` of the published code.
 """
 
 from pathlib import Path
@@ -26,14 +26,14 @@ def read_caption(entry: Entry, place: str, root: Path) -> Draft:
 
 
 def read_mmvp(entry: Entry, place: str, root: Path) -> Draft:
-    """Reads an answer to an MMVP question; its options are not shown to the model."""
+    """Reads an answer to an MMVP question; the model was not shown the options."""
     question = entries.text(entry, "question")
     return _read_answer(entry, place, root, "image_filename", question)
 
 
 def read_repope(entry: Entry, place: str, root: Path) -> Draft:
-    """Reads a wrong answer to a RePOPE question; its counter word is what is scored."""
-    image = entries.picture(entry, "image_name", root)
+    """Reads a wrong answer to a RePOPE question; the opposite word is scored."""
+    image = entries.image(entry, "image_name", root)
     prompt = yes_no_prompt(entries.text(entry, "question"))
     prompt_ids, answer = _split(entry, _length(entry))
     target = _checked_target(entry, answer)
@@ -42,9 +42,7 @@ def read_repope(entry: Entry, place: str, root: Path) -> Draft:
         raise InputError(
             f"'counter_word_id' has {len(counter)} entries for {len(target)} target positions"
         )
-    number = entries.required(entry, "id")
-    if type(number) not in (int, str):
-        raise InputError(f"'id' must be a whole number or text, not {shown(number)}")
+    number = entries.number_or_text(entry, "id")
     item = Item(
         name=plain_name(f"{image.stem}_{number}"),
         place=place,
@@ -60,8 +58,8 @@ def read_repope(entry: Entry, place: str, root: Path) -> Draft:
 
 
 def read_object(entry: Entry, place: str, root: Path) -> Draft:
-    """Reads a caption of which the first token of one object's word is explained."""
-    image = entries.picture(entry, "image_path", root)
+    """Reads a caption whose target is the first token of an object's name."""
+    image = entries.image(entry, "image_path", root)
     answer = entries.token_ids(entry, "output_word_id")
     prompt_ids, recorded = _split(entry, len(answer))
     if recorded != answer:
@@ -72,7 +70,7 @@ def read_object(entry: Entry, place: str, root: Path) -> Draft:
     )
     if index >= len(answer):
         raise InputError(
-            f"'target_generated_index' is {index}, the answer has {len(answer)} tokens"
+            f"'target_generated_index' is {index}, but the answer has {len(answer)} tokens"
         )
     if answer[index] != token:
         raise InputError(
@@ -95,7 +93,7 @@ def read_object(entry: Entry, place: str, root: Path) -> Draft:
 
 
 def _read_answer(entry: Entry, place: str, root: Path, name: str, prompt: str) -> Draft:
-    image = entries.picture(entry, name, root)
+    image = entries.image(entry, name, root)
     prompt_ids, answer = _split(entry, _length(entry))
     item = Item(
         name=plain_name(image.stem),
@@ -110,7 +108,7 @@ def _read_answer(entry: Entry, place: str, root: Path, name: str, prompt: str) -
 
 
 def _length(entry: Entry) -> int:
-    # `words` has a text for each token of the answer, "" for the end token.
+    # `words` holds the text of each token of the answer, "" for the end token.
     words = entries.required(entry, "words")
     if not isinstance(words, list) or not words:
         raise InputError(f"'words' must be a list of the answer's tokens, not {shown(words)}")
@@ -118,17 +116,13 @@ def _length(entry: Entry) -> int:
 
 
 def _split(entry: Entry, length: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The expanded prompt and the answer of so many tokens."""
+    """Token ids of the prompt, and of the answer of `length` tokens."""
     ids = entries.required(entry, "generated_ids")
     nested = isinstance(ids, list) and len(ids) == 1 and isinstance(ids[0], list)
-    flat = entries.token_ids(
-        {"generated_ids": ids[0] if nested else ids},
-        "generated_ids",
-    )
+    flat = entries.token_ids({"generated_ids": ids[0] if nested else ids}, "generated_ids")
     if length >= len(flat):
         raise InputError(
-            f"'generated_ids' has {len(flat)} ids, which leaves no prompt before an answer of "
-            f"{length} tokens"
+            f"'generated_ids' has {len(flat)} ids, but the answer alone has {length} tokens"
         )
     return flat[:-length], flat[-length:]
 
@@ -147,6 +141,6 @@ def _checked_target(entry: Entry, answer: tuple[int, ...]) -> tuple[int, ...]:
 def _disagreement(name: str, recorded: tuple[int, ...], ids: tuple[int, ...]) -> str:
     number = next(n for n, (a, b) in enumerate(zip(recorded, ids, strict=True)) if a != b)
     return (
-        f"{name!r} has {ids[number]} at {number}, where the answer in 'generated_ids' has "
-        f"{recorded[number]}"
+        f"{name!r} has {ids[number]} at index {number}, but the answer in 'generated_ids' has "
+        f"{recorded[number]} there"
     )

@@ -1,4 +1,4 @@
-"""Questions as data sets publish them, before any model has answered: MMVP and RePOPE."""
+"""Questions of MMVP, POPE and RePOPE as published, without answers of a model."""
 
 from pathlib import Path
 
@@ -11,28 +11,23 @@ from eagle_jax.lists.prompts import yes_no_prompt
 
 
 def read_mmvp_question(entry: Entry, place: str, root: Path) -> Draft:
-    """Reads a row of MMVP's Questions.csv; the model is not shown the options."""
+    """Reads a row of MMVP's Questions.csv; the options are not shown to the model."""
     number = entries.text(entry, "index").strip()
     if not (number.isascii() and number.isdigit()):
-        raise InputError(f"'Index' must be the number of a picture, not {shown(number)}")
+        raise InputError(f"'Index' must be the number of an image, not {shown(number)}")
     prompt = entries.text(entry, "question")
     written = f"{number}.jpg"
-    image = entries.picture({"image": written}, "image", root)
+    image = entries.image({"image": written}, "image", root)
     return Draft(Item(plain_name(number), place, image, prompt), written)
 
 
 def read_repope_label(entry: Entry, place: str, root: Path) -> Draft:
-    """Reads a question of POPE or RePOPE with its right answer."""
-    image = entries.picture(entry, "image", root)
+    """Reads a question of POPE or RePOPE and its right answer."""
+    image = entries.image(entry, "image", root)
     question = entries.text(entry, "text" if "text" in entry else "question")
     name = image.stem
     if "question_id" in entry:
-        number = entry["question_id"]
-        if type(number) not in (int, str):
-            raise InputError(
-                f"'question_id' must be a whole number or text, not {shown(number)}"
-            )
-        name = f"{name}_{number}"
+        name = f"{name}_{entries.number_or_text(entry, 'question_id')}"
     item = Item(
         name=plain_name(name),
         place=place,

@@ -1,4 +1,4 @@
-"""Words of an answer that a list is built around: the name of an object, Yes or No."""
+"""Words of an answer that become targets: the name of an object, Yes or No."""
 
 import re
 
@@ -8,33 +8,36 @@ from jaxtyping import Int
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.answer import decode_answer, find_target, token_texts
 from eagle_jax.inputs.prompt import Tokenizer
-from eagle_jax.metrics.hallucination import OTHER
+from eagle_jax.metrics.hallucination import OPPOSITE
 
 _PLURALS = {"person": "people", "mouse": "mice", "knife": "knives", "sheep": "sheep"}
-_SPELLINGS = (str, str.lower, str.upper)
-_OTHER = {spell(one): spell(other) for one, other in OTHER.items() for spell in _SPELLINGS}
+_OPPOSITE = {
+    spell(label): spell(opposite)
+    for label, opposite in OPPOSITE.items()
+    for spell in (str, str.lower, str.upper)
+}
 
 
 def find_object(
     tokenizer: Tokenizer, ids: Int[np.ndarray, " a"], name: str, plurals: bool = False
 ) -> int:
-    """The first token of the first place where an answer names an object.
+    """Position of the first token of an object's name in an answer, where it first occurs.
 
     Args:
-      tokenizer: of the model.
-      ids: the answer.
-      name: of the object, one word or more; only whole words count, in any case.
-      plurals: whether its plural counts as well.
+      tokenizer: the model's tokenizer.
+      ids: token ids of the answer.
+      name: name of the object, one or more words; only whole words count, in any case.
+      plurals: True to count the plural of the name as well.
 
     Returns:
-      A position in the answer.
+      The position in the answer.
 
     Raises:
-      InputError: the answer does not name it, or no token begins with its word.
+      InputError: the answer does not name the object, or no token begins with the name.
 
     References:
-      EAGLE, arXiv 2509.22496, word level; some of the published targets are tokens of other
-      words, which this refuses.
+      EAGLE, arXiv 2509.22496, word level. Some of the published targets are tokens of other
+      words; such tokens are refused here.
     """
     words = name.split()
     endings = [words[-1], plural(words[-1])] if plurals else [words[-1]]
@@ -46,14 +49,14 @@ def find_object(
         raise InputError(f"the answer does not name the {name}")
     position = int(find_target(tokenizer, ids, match[0])[0])
     token = token_texts(tokenizer, ids)[position].strip().casefold()
-    found = match[0].casefold()
-    if not token or not (found.startswith(token) or token.startswith(found)):
+    spelling = match[0].casefold()
+    if not token or not (spelling.startswith(token) or token.startswith(spelling)):
         raise InputError(f"the token {token!r} of the answer does not begin with {match[0]!r}")
     return position
 
 
 def plural(word: str) -> str:
-    """The English plural of the name of an object."""
+    """The English plural of a noun."""
     lower = word.lower()
     if lower in _PLURALS:
         return _PLURALS[lower]
@@ -65,12 +68,12 @@ def plural(word: str) -> str:
 
 
 def said_yes_or_no(tokenizer: Tokenizer, ids: Int[np.ndarray, " a"]) -> tuple[str, str]:
-    """The Yes or No that an answer begins with, and the opposite in the same spelling.
+    """The first word of an answer, Yes or No, and its opposite in the same spelling.
 
     Raises:
-      InputError: its first token is neither.
+      InputError: the first token is neither Yes nor No.
     """
     said = token_texts(tokenizer, ids)[0].strip()
-    if said not in _OTHER:
+    if said not in _OPPOSITE:
         raise InputError(f"the answer begins with {said!r}, which is neither Yes nor No")
-    return said, _OTHER[said]
+    return said, _OPPOSITE[said]

@@ -1,8 +1,9 @@
-"""Numbers that say how good an attribution is; functions of arrays, without files or models.
+"""Measures of how good an attribution is, as functions of arrays, without files or models.
 
-For every room. Read `faithfulness` first: areas under the curves. `localisation` holds maps
-against boxes and masks, `hallucination` is about wrong answers and the regions behind them,
-`reliance` and `word_classes` about picture and language, `statistics` about many pictures.
+For every room. Read `faithfulness` first: areas under the insertion and deletion curves.
+`localisation` compares a map with boxes and object masks, `hallucination` measures corrections
+of wrong answers, `reliance` and `word_classes` compare the image with the language prior, and
+`statistics` averages over many images.
 """
 
 from eagle_jax.metrics.faithfulness import deletion_auc as deletion_auc

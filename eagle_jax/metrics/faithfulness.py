@@ -1,36 +1,35 @@
-"""Insertion and deletion AUC, highest confidence and their kin, on plain arrays.
+"""Insertion and deletion AUC, highest confidence and related measures, on plain arrays.
 
-Every function takes NumPy or JAX arrays, batches over leading axes and returns the kind it
-was given. The last axis of a curve runs over its `k = n + 1` points, so curves stored as
-`(n+1, t)` are transposed, or averaged over their tokens, first. Curves of different lengths
-can share a batch: pad the area with ones and the curve with its last value, which adds
-nothing to any of the numbers here.
+Every function takes NumPy or JAX arrays, batches over leading axes and returns an array of the
+same kind. The last axis of a curve holds its n + 1 points, so transpose curves stored as
+(n + 1, t), or average them over tokens first. Curves of different lengths can share a batch:
+pad the area with ones and the curve with its last value, which changes no result.
 """
 
 import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-# The published threshold on p(full image) - p(blank image) of a sensitive token.
+# Published threshold on p(full image) - p(blank image) of a sensitive token.
 SENSITIVITY = 0.2
-# Probabilities below it are as good as none: their logarithms would swamp those of the rest.
+# Smaller probabilities count as this; their logarithms would dominate every mean.
 FLOOR = 1e-6
 # Smallest |p(full image) - p(blank image)| that an AUC is divided by.
 LEAST_RANGE = 0.05
 
 
 def insertion_auc(
-    area: Float[np.ndarray | jax.Array, "*#b k"],
-    curve: Float[np.ndarray | jax.Array, "*#b k"],
+    area: Float[np.ndarray | jax.Array, "*#b points"],
+    curve: Float[np.ndarray | jax.Array, "*#b points"],
 ) -> Float[np.ndarray | jax.Array | np.floating, "*b"]:
     """Area under the insertion curve, by the trapezoid rule; higher is better.
 
     Args:
-      area: share of the image that is visible at each point, rising from 0 to 1.
-      curve: target probability at each point; point 0 is the blank image.
+      area: visible fraction of the image at each point, rising from 0 to 1.
+      curve: target probability at each point, from the blank to the full image.
 
     Returns:
-      One number in [0, 1] per curve, not normalised by the blank or full level.
+      A number in [0, 1] for each curve, not normalised.
 
     References:
       EAGLE, arXiv 2509.22496, section 4 (faithfulness metrics).
@@ -40,42 +39,39 @@ def insertion_auc(
 
 
 def deletion_auc(
-    area: Float[np.ndarray | jax.Array, "*#b k"],
-    curve: Float[np.ndarray | jax.Array, "*#b k"],
+    area: Float[np.ndarray | jax.Array, "*#b points"],
+    curve: Float[np.ndarray | jax.Array, "*#b points"],
 ) -> Float[np.ndarray | jax.Array | np.floating, "*b"]:
     """Area under the deletion curve, by the trapezoid rule; lower is better.
 
-    The published curve is drawn over the area that is left, `1 - area`, from 1 down to 0.
-    Only the sign of the steps differs from integrating over the area removed, so early
-    removals weigh by their area, as early insertions do.
-
     Args:
-      area: share of the image that is removed at each point, rising from 0 to 1.
-      curve: target probability at each point; point 0 is the full image.
+      area: removed fraction of the image at each point, rising from 0 to 1.
+      curve: target probability at each point, from the full to the blank image.
 
     Returns:
-      One number in [0, 1] per curve.
+      A number in [0, 1] for each curve.
 
     References:
-      EAGLE, arXiv 2509.22496, section 4 (faithfulness metrics).
+      EAGLE, arXiv 2509.22496, section 4 (faithfulness metrics). The published curve is drawn
+      over the remaining area, 1 - area, which gives the same number.
     """
-    left = 1 - area
-    width = left[..., :-1] - left[..., 1:]
+    remaining = 1 - area
+    width = remaining[..., :-1] - remaining[..., 1:]
     return (width * (curve[..., 1:] + curve[..., :-1]) / 2).sum(-1)
 
 
 def highest_confidence(
-    insertion: Float[np.ndarray | jax.Array, "*b k"],
+    insertion: Float[np.ndarray | jax.Array, "*b points"],
 ) -> Float[np.ndarray | jax.Array | np.floating, "*b"]:
-    """Largest probability an insertion curve reaches, the blank image included.
+    """Largest probability on an insertion curve, the blank image included.
 
-    The published "average highest confidence" is the mean of this over samples.
+    The published "average highest confidence" is its mean over samples.
 
     Args:
-      insertion: target probability with more and more regions visible.
+      insertion: target probability at each point of the curve.
 
     Returns:
-      One number in [0, 1] per curve.
+      A number in [0, 1] for each curve.
     """
     return insertion.max(-1)
 
@@ -85,12 +81,12 @@ def sensitive_tokens(
     blank: Float[np.ndarray | jax.Array, "*b t"],
     threshold: float = SENSITIVITY,
 ) -> Bool[np.ndarray | jax.Array, "*b t"]:
-    """Which tokens the image raises by more than `threshold`.
+    """Tokens whose probability rises by more than `threshold` when the image is shown.
 
     Args:
-      full: probability of each token with the full image, the last insertion row.
-      blank: probability of each token with the blank image, insertion row 0.
-      threshold: strict lower bound on `full - blank`.
+      full: probability of each token with the full image (last row of the insertion curves).
+      blank: probability of each token with the blank image (first row).
+      threshold: lower bound on full - blank, excluded.
 
     Returns:
       True for the sensitive tokens.
@@ -99,20 +95,18 @@ def sensitive_tokens(
 
 
 def mean_over_tokens(
-    curves: Float[np.ndarray | jax.Array, "*b k t"],
+    curves: Float[np.ndarray | jax.Array, "*b points t"],
     tokens: Bool[np.ndarray | jax.Array, "*b t"],
-) -> Float[np.ndarray | jax.Array, "*b k"]:
-    """Average the curves of the chosen tokens, for the sensitive-token metrics.
-
-    A sample with no chosen token gives NaN. The published averages leave such samples out,
-    so average the metrics of these curves with `nanmean`.
+) -> Float[np.ndarray | jax.Array, "*b points"]:
+    """Averages the curves of chosen tokens, for the measures on sensitive tokens.
 
     Args:
-      curves: one curve per token.
-      tokens: the tokens to average, for example from `sensitive_tokens`.
+      curves: one curve for each token.
+      tokens: True for the tokens to average, for example from `sensitive_tokens`.
 
     Returns:
-      One curve per sample.
+      One curve for each sample; NaN for a sample without chosen tokens. The published
+      averages omit such samples, so average over samples with `nanmean`.
     """
     xp = curves.__array_namespace__()
     chosen = tokens[..., None, :]
@@ -124,14 +118,14 @@ def mean_over_tokens(
 def log_probability(
     curves: Float[np.ndarray | jax.Array, "*b"], floor: float = FLOOR
 ) -> Float[np.ndarray | jax.Array, "*b"]:
-    """Natural logarithm of probabilities, for curves that easy tokens do not dilute.
+    """Natural logarithm of probabilities.
 
-    Take it per token and average over the tokens afterwards: a mean of probabilities hides
-    the one token that the image decides behind the many that it does not.
+    Take logarithms of each token first and then the mean over tokens: a mean of probabilities
+    hides the few tokens that the image decides among the many that it does not.
 
     Args:
       curves: probabilities.
-      floor: what smaller ones count as.
+      floor: smaller probabilities count as this.
 
     Returns:
       Values from log(floor) to 0.
@@ -146,20 +140,21 @@ def normalised_auc(
     blank: Float[np.ndarray | jax.Array, "*#b"],
     least: float = LEAST_RANGE,
 ) -> Float[np.ndarray | jax.Array, "*b"]:
-    """An AUC on the scale where the blank image is 0 and the full image 1.
+    """An AUC on a scale where the blank image is 0 and the full image is 1.
 
-    It takes the language prior out of an AUC: a curve that is flat at the blank level gives
-    0 at any level. It may leave [0, 1], as a few regions may say more than all of them.
+    The scale removes the language prior: a curve that stays at the blank image's probability
+    gives 0. Values outside [0, 1] are possible, because a few regions may raise the
+    probability more than the full image does.
 
     Args:
-      auc: of insertion or deletion curves.
-      full: level of the full image.
-      blank: level of the blank image.
-      least: where `|full - blank|` is not larger the image hardly matters, the division
-        would blow up noise, and the result is NaN.
+      auc: AUC of insertion or deletion curves.
+      full: target probability with the full image.
+      blank: target probability with the blank image.
+      least: if |full - blank| does not exceed this, the result is NaN, because the division
+        would amplify noise.
 
     Returns:
-      `(auc - blank) / (full - blank)`, or NaN.
+      (auc - blank) / (full - blank), or NaN.
     """
     xp = auc.__array_namespace__()
     span = full - blank

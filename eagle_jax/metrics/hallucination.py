@@ -1,7 +1,7 @@
-"""Minimal correction regions: how little of an image must go before a wrong answer turns right.
+"""Minimal correction region: how little of an image to remove until a wrong answer turns right.
 
-The search ranks the regions by their support for the *other* answer, so the last ones carry
-the mistake. They are removed first, and the model is asked again with each prefix that is left.
+The search orders the regions by their support for the opposite answer, so the last regions
+cause the mistake. They are removed first, and the model answers again after each removal.
 """
 
 import re
@@ -13,38 +13,38 @@ from jaxtyping import Bool, Float
 
 Label = Literal["Yes", "No"]
 LABELS: tuple[Label, ...] = ("Yes", "No")
-"""What an answer to a question of presence can say."""
-OTHER: dict[Label, Label] = {"Yes": "No", "No": "Yes"}
+"""Possible answers to a question about presence."""
+OPPOSITE: dict[Label, Label] = {"Yes": "No", "No": "Yes"}
 
-# The published share of the image that a correction may cost.
+# Published limit on the fraction of the image that a correction may remove.
 BUDGET = 0.10
-# Areas are float32: a correction of exactly the budget may come out this much above it.
+# Areas are float32: a correction of exactly the budget may exceed it by this much.
 _ROUNDING = 1e-6
 
-# The word ends there: "No," and "No-" do, "Not", "No-one" and "Nobody" do not.
+# The word must end there: "No," and "No-" match; "Not", "No-one" and "Nobody" do not.
 _FIRST_WORD = re.compile(r"[\W_]*(yes|no)(?!['\u2019-]?[^\W_])", re.IGNORECASE)
 
 
 def yes_or_no(text: str) -> Label | None:
-    """What an answer says, by its first word in any case.
+    """The label that an answer begins with, in any case.
 
-    Blanks, quotes, asterisks and other marks before the word do not matter; the word must end
-    where "yes" or "no" does, so "Not at all", "None" and "Yesterday" say neither.
+    Blanks and marks before the first word are ignored. "Not at all", "None" and "Yesterday"
+    are neither Yes nor No.
 
     Args:
       text: an answer of the model.
 
     Returns:
-      "Yes", "No", or None when the first word is neither.
+      "Yes", "No", or None if the first word is neither.
     """
-    found = _FIRST_WORD.match(text)
-    if found is None:
+    match = _FIRST_WORD.match(text)
+    if match is None:
         return None
-    return "Yes" if found[1].lower() == "yes" else "No"
+    return "Yes" if match[1].lower() == "yes" else "No"
 
 
 def published_yes_or_no(text: str) -> Label | None:
-    """What an answer says by the published rule: its first letters, with their case.
+    """The label of an answer by the published rule: its first letters, with their case.
 
     "Not", "None" and "Nobody" count as No; "yes", " No" and "**Yes**" count as neither.
 
@@ -52,7 +52,7 @@ def published_yes_or_no(text: str) -> Label | None:
       text: an answer of the model.
 
     Returns:
-      "Yes", "No" or None.
+      "Yes", "No", or None if the answer begins with neither.
 
     References:
       EAGLE, arXiv 2509.22496, evaluation on RePOPE.
@@ -65,36 +65,36 @@ def published_yes_or_no(text: str) -> Label | None:
 def right_answers(
     answers: Sequence[str | None], label: Label, published: bool = False
 ) -> Bool[np.ndarray, "_"]:
-    """Which answers say what is right; one that was not asked for is not right.
+    """Tells which answers are right.
 
     Args:
-      answers: text of each answer, None where there is none.
-      label: the right one.
-      published: parse by `published_yes_or_no` in place of `yes_or_no`.
+      answers: texts of the answers; None for an answer that was not asked for.
+      label: the right answer.
+      published: True to read answers by `published_yes_or_no` instead of `yes_or_no`.
 
     Returns:
-      One truth value per answer.
+      True for each right answer; False where there is no answer.
     """
-    says = published_yes_or_no if published else yes_or_no
-    return np.array([text is not None and says(text) == label for text in answers], bool)
+    label_of = published_yes_or_no if published else yes_or_no
+    return np.array([text is not None and label_of(text) == label for text in answers], bool)
 
 
 def minimal_correction(
-    area: Float[np.ndarray, "k"], right: Bool[np.ndarray, "k"], blank: bool = True
+    area: Float[np.ndarray, "points"], right: Bool[np.ndarray, "points"], blank: bool = True
 ) -> float:
-    """Smallest share of the image whose removal makes the answer right.
+    """Smallest fraction of the image whose removal makes the answer right.
 
-    Regions go in the reverse of their order, starting from the full image, and the first
-    right answer ends the scan: what happens further down does not matter.
+    Regions are removed from the full image in reverse order until the answer is right for the
+    first time; later answers do not count.
 
     Args:
-      area: share of the image in the first k regions, k = 0 to n.
-      right: whether the answer is right with the first k regions visible.
-      blank: also try the blank image, k = 0; the published scan stops at one region.
+      area: fraction of the image in the first i regions of the order, i = 0 to n.
+      right: True where the answer is right with only these regions visible.
+      blank: True to try the blank image (i = 0) too; the published scan ends at i = 1.
 
     Returns:
-      A share of the image: 0 where the full image already gives the right answer, NaN where
-      no prefix does.
+      A fraction of the image: 0 if the answer to the full image is right, NaN if no removal
+      makes it right.
 
     References:
       EAGLE, arXiv 2509.22496, minimal correction region.
@@ -106,13 +106,13 @@ def minimal_correction(
 
 
 def average_minimal_correction(corrections: Float[np.ndarray, "items"]) -> float:
-    """AMCR: mean minimal correction, an item that is never corrected counting 1.
+    """AMCR: mean minimal correction, where an item that is never corrected counts as 1.
 
     Args:
-      corrections: of `minimal_correction`, NaN for the items that are never corrected.
+      corrections: results of `minimal_correction`, NaN for items that are never corrected.
 
     Returns:
-      A share of the image, lower is better; NaN without items.
+      A fraction of the image, lower is better; NaN without items.
 
     References:
       EAGLE, arXiv 2509.22496, average minimal correction region.
@@ -125,16 +125,16 @@ def average_minimal_correction(corrections: Float[np.ndarray, "items"]) -> float
 def correction_success_rate(
     corrections: Float[np.ndarray, "items"], budget: float = BUDGET, published: bool = False
 ) -> float:
-    """CSR: share of the items that are corrected by removing at most `budget` of the image.
+    """CSR: fraction of the items that are corrected within a budget.
 
     Args:
-      corrections: of `minimal_correction`, NaN for the items that are never corrected.
-      budget: largest share of the image that counts as success.
-      published: leave items that are never corrected out of the denominator, which raises
-        the rate; they count as failures otherwise.
+      corrections: results of `minimal_correction`, NaN for items that are never corrected.
+      budget: largest fraction of the image that may be removed.
+      published: True to omit items that are never corrected, which raises the rate;
+        otherwise they count as failures.
 
     Returns:
-      A rate, higher is better; NaN without items in the denominator.
+      A rate in [0, 1], higher is better; NaN if no item counts.
 
     References:
       EAGLE, arXiv 2509.22496, correction success rate at 10 %.

@@ -1,7 +1,7 @@
-"""Pointing game, relevance mass, IoU and average precision: does the map lie on the object?
+"""Pointing game, relevance mass, IoU and average precision: does a map lie on the object?
 
-The object is a boolean mask of the picture's size; a box becomes one by `box_mask`. An object
-without pixels is missed by everything.
+An object mask is boolean and has the size of the image; `box_mask` makes object masks of boxes.
+Every map misses an object without pixels.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from jaxtyping import Bool, Float, Float16, Int32
 def box_mask(
     boxes: Sequence[tuple[int, int, int, int]], height: int, width: int
 ) -> Bool[np.ndarray, "H W"]:
-    """The pixels in any of some boxes.
+    """The union of boxes as an object mask.
 
     Args:
-      boxes: x0, y0, x1, y1 of each in pixels, ends excluded; clipped to the picture.
-      height: of the picture, in pixels.
-      width: of the picture, in pixels.
+      boxes: x0, y0, x1, y1 of each box in pixels, ends excluded; clipped to the image.
+      height: height of the image, in pixels.
+      width: width of the image, in pixels.
     """
     mask = np.zeros((height, width), bool)
     for x0, y0, x1, y1 in boxes:
@@ -27,24 +27,25 @@ def box_mask(
 
 
 def region_point(region: Bool[np.ndarray, "H W"]) -> tuple[int, int]:
-    """The one pixel that a region points at: the one deepest inside it.
+    """The pixel that a region points at: the pixel deepest inside the region.
 
-    Unlike the centroid it never lies outside. Among equally deep pixels the nearest to the
-    centroid counts, then the first in reading order; the picture's edge is an outline too.
+    Unlike the centroid, this pixel always lies in the region. Among equally deep pixels the
+    nearest to the centroid is taken, then the first in reading order. The edge of the image
+    counts as an outline of the region.
 
     Args:
-      region: at least one pixel.
+      region: True for the region's pixels, at least one.
 
     Returns:
-      Row and column.
+      Row and column of the pixel.
     """
     from scipy.ndimage import distance_transform_edt
 
     rows, columns = np.nonzero(region)
     top, left = rows.min(), columns.min()
-    # The region alone, in a frame of one pixel that is outside it.
-    own = np.pad(region[top : rows.max() + 1, left : columns.max() + 1], 1)
-    depth = np.asarray(distance_transform_edt(own))[rows - top + 1, columns - left + 1]
+    # The bounding box of the region, in a frame of one pixel outside the region.
+    padded = np.pad(region[top : rows.max() + 1, left : columns.max() + 1], 1)
+    depth = np.asarray(distance_transform_edt(padded))[rows - top + 1, columns - left + 1]
     off_centre = (rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2
     deepest = np.flatnonzero(depth == depth.max())
     best = deepest[np.argmin(off_centre[deepest])]
@@ -56,15 +57,15 @@ def pointing_game(
     order: Int32[np.ndarray, "k"],
     mask: Bool[np.ndarray, "H W"],
 ) -> bool:
-    """Whether the first region points into the object, by the one pixel of `region_point`.
+    """Whether the most important region points at the object, by its `region_point`.
 
-    A map over regions has no single largest pixel, so the region answers for itself with its
-    own middle; one that only grazes the object does not hit it.
+    A map over regions has no single largest pixel, so the middle of the first region stands
+    for it; a region that only touches the object is a miss.
 
     Args:
       labels: region number of every pixel.
-      order: regions, most important first.
-      mask: where the object is.
+      order: the k leading regions, most important first.
+      mask: object mask.
     """
     return bool(mask[region_point(labels == order[0])])
 
@@ -72,14 +73,15 @@ def pointing_game(
 def published_pointing_game(
     saliency: Float[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]
 ) -> bool:
-    """Whether any pixel of the map's largest value lies in the object.
+    """Whether any pixel with the largest value of a map lies in the object.
 
-    On a map over regions the whole first region has that value, so a hit only says that it
-    touches the object. A map with NaN, as `published_map` gives where nothing changes, misses.
+    On a map over regions all pixels of the first region have that value, so a hit only means
+    that the region touches the object.
 
     Args:
-      saliency: importance of every pixel, for parity from `published_map`.
-      mask: where the object is.
+      saliency: importance of every pixel; use `published_map` to reproduce published results.
+        A map with NaN is a miss.
+      mask: object mask.
 
     References:
       EAGLE, arXiv 2509.22496, pointing game.
@@ -94,16 +96,17 @@ def published_map(
     objective: Float[np.ndarray, "k"],
     start: float,
 ) -> Float16[np.ndarray, "H W"]:
-    """The heat map as the published code computes it, in float16.
+    """The saliency map as the published code computes it, in float16.
 
-    Late regions collapse to equal values, and where no value is left to tell regions apart
-    the division by zero gives NaN.
+    Rounding makes the values of late regions equal. If all values are equal, the division by
+    zero gives NaN.
 
     Args:
       labels: region number of every pixel.
-      order: regions, most important first.
-      objective: F of each chosen prefix, from one region to all.
-      start: F of the empty prefix; published as 1 - p(full) + p(blank) for any weights.
+      order: the k leading regions, most important first.
+      objective: objective F of the first i regions, i = 1 to k.
+      start: objective F of no regions; the published code takes 1 - p(full) + p(blank),
+        whatever the weights are.
 
     References:
       EAGLE, arXiv 2509.22496, section 3.
@@ -118,24 +121,21 @@ def published_map(
 
 
 def expected_hit(saliency: Float[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) -> float:
-    """Chance that a random one of the map's largest pixels lies in the object.
+    """Probability that a random pixel among those with the largest value lies in the object.
 
     Args:
       saliency: importance of every pixel.
-      mask: where the object is.
-
-    Returns:
-      Share of the pixels with the largest value, whole regions as a rule, that are inside.
+      mask: object mask.
     """
     return float(mask[saliency == saliency.max()].mean())
 
 
 def relevance_mass(saliency: Float[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) -> float:
-    """Share of the map's sum that lies in the object.
+    """Fraction of the map's sum that lies in the object.
 
     Args:
-      saliency: importance of every pixel, not negative and not all zero.
-      mask: where the object is.
+      saliency: importance of every pixel, not negative and not zero everywhere.
+      mask: object mask.
     """
     return float(saliency[mask].sum(dtype=np.float64) / saliency.sum(dtype=np.float64))
 
@@ -149,11 +149,11 @@ def best_iou(
 
     Args:
       labels: region number of every pixel.
-      order: regions, most important first.
-      mask: where the object is.
+      order: the k leading regions, most important first.
+      mask: object mask.
 
     Returns:
-      The IoU and the smallest i that reaches it.
+      The largest IoU, and the smallest i that reaches it.
     """
     inside, area = _overlaps(labels, order, mask)
     iou = inside / (area + mask.sum() - inside)
@@ -166,16 +166,16 @@ def average_precision(
     order: Int32[np.ndarray, "k"],
     mask: Bool[np.ndarray, "H W"],
 ) -> float:
-    """Average precision of the pixels as a ranking of the object against the rest.
+    """Average precision of the order as a ranking of pixels, object against background.
 
-    The pixels of a region are tied, so each region is one step: its precision counts by the
-    share of the object that it adds. A random order gives about the object's share of the
-    picture.
+    The pixels of a region are tied, so each region is one step, whose precision is weighted by
+    the fraction of the object in the region. A random order gives about the fraction of the
+    image that the object covers.
 
     Args:
       labels: region number of every pixel.
-      order: regions, most important first.
-      mask: where the object is.
+      order: the k leading regions, most important first.
+      mask: object mask.
     """
     inside, area = _overlaps(labels, order, mask)
     if not mask.any():
@@ -185,14 +185,14 @@ def average_precision(
 
 
 def _overlaps(labels, order, mask) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels of the first i regions: those inside the object, and all.
+    """Number of pixels of the first i regions: inside the object, and in total.
 
-    Regions that a search cut short did not come to are one last step together.
+    All regions that are missing from the order form one last step.
     """
     area = np.bincount(labels.ravel())
     inside = np.bincount(labels[mask], minlength=area.size)
-    found = []
-    for all_of, chosen in ((inside.sum(), inside[order]), (area.sum(), area[order])):
-        steps = np.cumsum(chosen)
-        found.append(steps if order.size == area.size else np.append(steps, all_of))
-    return found[0], found[1]
+    sums = []
+    for pixels in (inside, area):
+        steps = np.cumsum(pixels[order])
+        sums.append(steps if order.size == area.size else np.append(steps, pixels.sum()))
+    return sums[0], sums[1]

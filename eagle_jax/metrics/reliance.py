@@ -1,4 +1,4 @@
-"""Language prior against perceptual evidence, token by token and word by word."""
+"""Reliance: how far each token and word depends on the image, not on the language prior."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,19 +12,19 @@ from eagle_jax.metrics.word_classes import PERCEPTION, PRIOR, WordClass, words
 
 
 class WordReliance(NamedTuple):
-    """How much the image raises a word.
+    """How much the image raises the probability of a word.
 
     Attributes:
       text: the word.
-      kind: its class.
-      highest: largest raw value of its tokens. A word's later pieces follow from the first
-        with or without the image, so this is what the image did for the word.
-      mean: mean raw value of its tokens, which such pieces dilute.
-      scaled: `highest` on the scale of its answer, 0 to 1.
+      word_class: class of the word.
+      highest: largest reliance of the word's tokens. Later tokens of a word follow from the
+        first with or without the image, so the largest value represents the word.
+      mean: mean reliance of the word's tokens, which later tokens lower.
+      scaled: `highest` on the scale of the answer, from 0 to 1 (`sentence_scale`).
     """
 
     text: str
-    kind: WordClass
+    word_class: WordClass
     highest: float
     mean: float
     scaled: float
@@ -33,21 +33,21 @@ class WordReliance(NamedTuple):
 def token_reliance(
     area: Float[np.ndarray, "k"], insertion: Float[np.ndarray, "k t"]
 ) -> Float32[np.ndarray, "t"]:
-    """How much the image raises each token: I_t = AUC of its insertion curve - its minimum.
+    """Reliance of each token on the image: AUC of its insertion curve minus its minimum.
 
-    Near 0 the token is as likely without the image as with it, so the language prior
-    carries it; a token that a small part of the image makes certain comes close to 1.
+    Near 0 the token is as likely without the image as with it, so the language prior decides
+    it. Near 1 a small fraction of the image makes the token certain.
 
     Args:
-      area: share of the image that is visible at each of the k = n + 1 points, from 0 to 1.
+      area: visible fraction of the image at each point, rising from 0 to 1.
       insertion: probability of each token at each point; row 0 is the blank image.
 
     Returns:
-      One raw value in [0, 1) per token, comparable between answers.
+      A value in [0, 1) for each token, comparable between answers.
 
     References:
-      EAGLE, arXiv 2509.22496, section 3 (modality-aware analysis): the published code takes
-      the lift above the minimum as an area-weighted mean, and so does this.
+      EAGLE, arXiv 2509.22496, section 3 (modality-aware analysis); computed as in the
+      published code, as the area-weighted mean rise above the minimum.
     """
     auc = insertion_auc(area.astype(np.float64), insertion.T.astype(np.float64))
     # A flat curve may come out a rounding error below zero.
@@ -55,30 +55,29 @@ def token_reliance(
 
 
 def sentence_range(reliance: Float[np.ndarray, "t"]) -> tuple[float, float]:
-    """The raw values that are drawn as all prior and all perception within one answer.
+    """The values of reliance that an answer's scale draws as 0 and 1.
 
     Args:
-      reliance: raw values of `token_reliance`.
+      reliance: values from `token_reliance`.
 
     Returns:
-      The smallest and the largest value; 0 and 1 where all are equal, because nothing is
-      relative then and the raw value speaks for itself.
+      The smallest and the largest value; 0 and 1 if all values are equal.
     """
     low, high = float(reliance.min()), float(reliance.max())
     return (low, high) if high > low else (0.0, 1.0)
 
 
 def sentence_scale(reliance: Float[np.ndarray, "t"]) -> Float32[np.ndarray, "t"]:
-    """Stretch the reliance of one answer to [0, 1] for display.
+    """Stretches the reliance of one answer to [0, 1] for display.
 
-    The scale is relative: an answer that is all language prior still shows a token at 1.
-    Compare answers by the raw values.
+    The scale is relative: even if no token of an answer relies on the image, one token is
+    at 1. Compare answers by the values of `token_reliance` instead.
 
     Args:
-      reliance: raw values of `token_reliance`.
+      reliance: values from `token_reliance`.
 
     Returns:
-      0 for the least, 1 for the most image-driven token; the raw values when all are equal.
+      0 for the smallest and 1 for the largest value; equal values stay unchanged.
     """
     low, high = sentence_range(reliance)
     return ((reliance - low) / (high - low)).astype(np.float32)
@@ -86,48 +85,52 @@ def sentence_scale(reliance: Float[np.ndarray, "t"]) -> Float32[np.ndarray, "t"]
 
 def word_reliance(
     answer_tokens: tuple[str, ...],
-    target: Int32[np.ndarray, "t"],
+    positions: Int32[np.ndarray, "t"],
     reliance: Float[np.ndarray, "t"],
 ) -> list[WordReliance]:
-    """Reliance of the words of an answer, as far as their tokens were scored.
+    """Reliance of each word of an answer, from the tokens that were scored.
 
     Args:
       answer_tokens: texts of all tokens of the answer.
-      target: positions of the scored ones, each its own token and not one in its place.
-      reliance: raw values of `token_reliance`.
+      positions: positions that were scored with the answer's own token.
+      reliance: values from `token_reliance`, in the same order.
 
     Returns:
-      One record for each word, mark or end of answer that has a scored token.
+      An entry for each word, mark or end of answer that has a scored token.
     """
-    if not target.size:
+    if not positions.size:
         return []
     scaled = sentence_scale(reliance)
-    index = {int(position): i for i, position in enumerate(target)}
-    found = []
+    index = {int(position): i for i, position in enumerate(positions)}
+    records = []
     for word in words(answer_tokens):
         scored = [index[position] for position in word.tokens if position in index]
         if scored:
-            raw = reliance[scored].astype(np.float64)
-            top = float(scaled[scored].max())
-            record = WordReliance(
-                word.text, word.kind, float(raw.max()), float(raw.mean()), top
+            values = reliance[scored].astype(np.float64)
+            records.append(
+                WordReliance(
+                    text=word.text,
+                    word_class=word.word_class,
+                    highest=float(values.max()),
+                    mean=float(values.mean()),
+                    scaled=float(scaled[scored].max()),
+                )
             )
-            found.append(record)
-    return found
+    return records
 
 
-def perception_auroc(found: Sequence[WordReliance]) -> float:
-    """How well raw reliance separates words that name what is seen from function words.
+def perception_auroc(answer_words: Sequence[WordReliance]) -> float:
+    """How well reliance separates words about the image from function words.
 
     Args:
-      found: words of one or many answers.
+      answer_words: words of one or more answers.
 
     Returns:
       AUROC of content words, colours and numbers against closed-class words and marks, by
-      their highest values; NaN when one of the groups is missing.
+      their `highest`; NaN if one of the two groups is empty.
     """
     perception, prior = (
-        np.array([word.highest for word in found if word.kind in side], np.float64)
-        for side in (PERCEPTION, PRIOR)
+        np.array([word.highest for word in answer_words if word.word_class in group])
+        for group in (PERCEPTION, PRIOR)
     )
     return auroc(perception, prior)

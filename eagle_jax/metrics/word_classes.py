@@ -1,10 +1,9 @@
-"""Words of an English answer and their classes, from lists of closed-class words.
+"""Words of an English answer and their classes, from lists of words.
 
-There is no tagger here. Determiners, pronouns, prepositions, conjunctions and auxiliaries are
-closed classes, so a list finds nearly all of them, and colours and numbers are short lists too;
-every other word is "content". A word that belongs to several classes gets one of them wherever
-it stands: "that" is always a determiner, "like" always a preposition, "orange" always a colour.
-In another language every word is content.
+Determiners, pronouns, prepositions, conjunctions and auxiliaries are closed classes, so lists
+cover nearly all of them; colours and numbers are short lists too. Every other word is
+"content", and so is every word of another language. A word has the same class everywhere:
+"that" is always a determiner, "like" always a preposition, "orange" always a colour.
 """
 
 import re
@@ -24,8 +23,8 @@ WordClass = Literal[
     "end",
 ]
 CLASSES: tuple[WordClass, ...] = get_args(WordClass)
-# Yes, No and not are claims about the picture in some answers and figures of speech in others,
-# so "polarity" is on neither side.
+# "yes", "no" and "not" may be claims about the image or figures of speech, so "polarity" is in
+# neither group.
 PERCEPTION: tuple[WordClass, ...] = ("content", "colour", "number")
 PRIOR: tuple[WordClass, ...] = CLASSES[CLASSES.index("determiner") :]
 
@@ -67,9 +66,9 @@ _WORDS: dict[WordClass, str] = {
     """,
 }
 _CLASS_OF: dict[str, WordClass] = {
-    word: kind for kind, words in _WORDS.items() for word in words.split()
+    word: word_class for word_class, words in _WORDS.items() for word in words.split()
 }
-# The end of the answer by name, a number, a word with its inner marks, or a mark.
+# The end of the answer by its name, a number, a word with marks inside it, or a mark.
 _PIECES = re.compile(
     r"<\|[^|>]+\|>|</s>|<(?:eos|end_of_turn)>"
     r"|\d+(?:[.,]\d+)*(?![^\W_])"
@@ -82,49 +81,49 @@ class Word(NamedTuple):
     """A word, mark or end-of-answer token.
 
     Attributes:
-      text: as it stands in the answer.
-      kind: its class.
-      tokens: positions of the tokens that spell it.
+      text: text of the word in the answer.
+      word_class: class of the word.
+      tokens: positions of the tokens that spell the word.
     """
 
     text: str
-    kind: WordClass
+    word_class: WordClass
     tokens: tuple[int, ...]
 
 
 def words(tokens: tuple[str, ...]) -> list[Word]:
-    """Cuts an answer into words and classes them.
+    """Cuts an answer into words and classifies each word.
 
-    "don't" and "half-open" are one word each; a token that spells parts of two words belongs
-    to both, and one of nothing but blanks to none.
+    "don't" and "half-open" are one word each. A token that spells parts of two words belongs
+    to both; a token of blanks belongs to no word.
 
     Args:
-      tokens: texts of the answer's tokens; joined they are the answer.
+      tokens: texts of the answer's tokens, which joined give the answer.
 
     Returns:
-      The words in their order.
+      The words in the order of the answer.
     """
     ends = [0]
     for token in tokens:
         ends.append(ends[-1] + len(token))
-    found, first = [], 0
+    answer_words, first = [], 0
     for piece in _PIECES.finditer("".join(tokens)):
         while ends[first + 1] <= piece.start():
             first += 1
         last = first
         while ends[last + 1] < piece.end():
             last += 1
-        # A token of an empty text spells nothing.
+        # A token whose text is empty belongs to no word.
         spelt = [i for i in range(first, last + 1) if ends[i] < ends[i + 1]]
-        found.append(Word(piece[0], word_class(piece[0]), tuple(spelt)))
-    return found
+        answer_words.append(Word(piece[0], word_class(piece[0]), tuple(spelt)))
+    return answer_words
 
 
 def word_class(word: str) -> WordClass:
     """The class of a word, a mark or an end-of-answer token.
 
     Args:
-      word: one piece of `words`, in any case.
+      word: text of a `Word`, in any case.
     """
     plain = word.lower().replace("\u2019", "'")
     if len(word) > 1 and not word[0].isalnum():
@@ -136,5 +135,5 @@ def word_class(word: str) -> WordClass:
     if plain.endswith("n't"):
         return "auxiliary"
     stem = plain.split("'")[0]
-    # "it's" is classed as "it", "dog's" as "dog".
+    # "it's" has the class of "it", "dog's" that of "dog".
     return _CLASS_OF.get(plain) or _CLASS_OF.get(stem, "content")

@@ -203,7 +203,7 @@ def draw_corrections(axes: Axes, group: Group, baseline: Group | None = None) ->
 
 
 def _raw(group: Group, kind: str) -> np.ndarray:
-    found = [word.highest for row in group.rows for word in row.words if word.kind == kind]
+    found = [w.highest for row in group.rows for w in row.words if w.word_class == kind]
     return np.array(found, np.float64)
 
 

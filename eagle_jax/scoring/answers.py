@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int32
 from tqdm import tqdm
 
 from eagle_jax.errors import InputError
-from eagle_jax.inputs.answer import decode_answer
+from eagle_jax.inputs.answer import decode_answer, require_max_new_tokens
 from eagle_jax.inputs.fill import Fill, fill_pixels, read_fill
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.patches import ImagePlan, masked_patches, plan_image
@@ -149,8 +149,7 @@ def _answers(
 ) -> list[np.ndarray]:
     network = model.network
     context = network.config.decoder.context
-    if max_new_tokens < 1:
-        raise InputError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
+    require_max_new_tokens(max_new_tokens)
     require_context(len(prompt_ids) + 1, plan.tokens, context)
     max_new_tokens = min(max_new_tokens, context - len(prompt_ids))
 

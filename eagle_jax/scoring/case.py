@@ -6,18 +6,18 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from eagle_jax.errors import InputError
 from eagle_jax.inputs.answer import (
     decode_answer,
     encode_answer,
     find_target,
     find_target_ids,
+    require_max_new_tokens,
     token_texts,
 )
 from eagle_jax.inputs.fill import Fill, fill_pixels, read_fill
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.patches import plan_image
-from eagle_jax.inputs.regions import Regions, segment
+from eagle_jax.inputs.regions import DEFAULT_REGIONS, Regions, segment
 from eagle_jax.scoring.answers import whole_answer
 from eagle_jax.scoring.model import Model, prompt_about
 from eagle_jax.scoring.question import Question, lay_out, on_devices
@@ -83,7 +83,7 @@ def ask(
     answer: Answer | None = None,
     target: Target | None = None,
     target_ids: TargetIds | None = None,
-    regions: Regions = 64,
+    regions: Regions = DEFAULT_REGIONS,
     fill: Fill = "black",
     max_new_tokens: int = 128,
     batch_size: int | None = None,
@@ -119,8 +119,7 @@ def ask(
     References:
       EAGLE, arXiv 2509.22496, section 3.1.
     """
-    if max_new_tokens < 1:
-        raise InputError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
+    require_max_new_tokens(max_new_tokens)
     tokenizer, network = model.tokenizer, model.network
     pixels = read_image(image)
     labels = segment(pixels, regions)

@@ -101,7 +101,7 @@ def test_explain_writes_a_folder_and_replaces_it(place, untied, capsys):
     # The figure is drawn by now; what is left to see is the second result.
     assert cli.main([*arguments, "--target", "Yes", "--target-id", "a"]) == 0
     second = Attribution.load("a/b")
-    assert second.target.tolist() == [0] and second.tokens == ("a",)
+    assert second.positions.tolist() == [0] and second.tokens == ("a",)
     assert everything(place) == sorted(["a", "a/b", "cat.png", *(f"a/b/{f}" for f in FILES)])
 
 
@@ -126,7 +126,11 @@ def test_help_shows_an_example(arguments, capsys):
         ("folder.png", "folder", "is a folder"),
         ("empty.png", b"", "the image file is empty"),
         ("text.png", b"This is not a picture.", "not an image file"),
-        ("big.png", png_header(10_001, 10_000), "10001 x 10000, more than 100 megapixels"),
+        (
+            "big.png",
+            png_header(10_001, 10_000),
+            "10001 x 10000 pixels are more than 100 megapixels",
+        ),
         ("bomb.png", png_header(60_000, 60_000), "more than 100 megapixels"),
         ("two\nlines.png", None, "two lines.png: no such image file"),
     ],
@@ -154,7 +158,7 @@ def test_nonsense_regions(regions, unloaded, capsys):
     said = refused(
         unloaded, capsys, "explain", "cat.png", "--prompt", "x", f"--regions={regions}"
     )
-    assert "expected a number, 'slico:64', 'grid:8x8'" in said
+    assert "it must be a number, 'slico:64', 'grid:8x8'" in said
 
 
 @pytest.mark.parametrize("regions", ["3137", "grid:57x1", "grid:1x57", "slico:99999999999"])
@@ -168,7 +172,7 @@ def test_more_regions_than_pixels(regions, unloaded, capsys):
 def test_default_regions_of_one_pixel(unloaded, capsys):
     Image.new("RGB", (1, 1)).save("dot.png")
     said = refused(unloaded, capsys, "explain", "dot.png", "--prompt", "x")
-    assert "64 regions asked of an image of 1 x 1 pixels" in said
+    assert "64 regions requested, but the image has only 1 x 1 pixels" in said
 
 
 @pytest.mark.parametrize(
@@ -219,10 +223,10 @@ def test_wrong_arguments(arguments, said, unloaded, capsys):
             "the answer's tokens are 0 'Yes', 1 ','",
         ),
         (("--prompt", "x", *ANSWER, "--target", ""), "the answer's tokens are 0 'Yes', 1 ','"),
-        (("--prompt", "x", *ANSWER, "--target-id", "No"), "give one id or word for each"),
+        (("--prompt", "x", *ANSWER, "--target-id", "No"), "give one token id or word for each"),
         (
             ("--prompt", "x", *ANSWER, "--target", "Yes", "--target-id", "quickly"),
-            "'quickly' is not one token in the place of 'Yes'",
+            "'quickly' is not a single token in place of 'Yes'",
         ),
     ],
 )

@@ -96,7 +96,7 @@ def test_float_and_grey_arrays():
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((3, 20, 30), np.uint8), r"shape \(3, 20, 30\): expected \(H, W\)"),
+        (np.zeros((3, 20, 30), np.uint8), r"shape \(3, 20, 30\): it must be \(H, W\)"),
         (np.zeros(5, np.uint8), r"shape \(5,\)"),
         (np.zeros((0, 4, 3), np.uint8), "no pixels"),
         (np.full((2, 2), 200.0), "0 to 1"),

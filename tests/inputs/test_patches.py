@@ -57,10 +57,10 @@ def published(image, config):
     return out["pixel_values"], tuple(out["image_grid_thw"][0])
 
 
-def repeat_frame(patches, settings):
+def repeat_frame(patches, config):
     *rest, e = patches.shape
     frames = np.asarray(patches).reshape(*rest, 3, 1, e // 3)
-    return np.repeat(frames, settings.temporal_patch_size, axis=-2).reshape(*rest, -1)
+    return np.repeat(frames, config.get("temporal_patch_size", 2), axis=-2).reshape(*rest, -1)
 
 
 def check_against_published(size, config, masks=3):
@@ -72,7 +72,7 @@ def check_against_published(size, config, masks=3):
     plan = plan_image(image, labels, settings)
     visible = np.random.default_rng(1).random((masks, 23)) < 0.5
     visible[0] = True
-    patches = repeat_frame(jax.jit(masked_patches)(plan, jnp.asarray(visible)), settings)
+    patches = repeat_frame(jax.jit(masked_patches)(plan, jnp.asarray(visible)), config)
     for mask, ours in zip(visible, patches, strict=True):
         expected, grid = published(image * mask[labels][:, :, None], config)
         assert grid == (1, *plan.grid)
@@ -146,7 +146,7 @@ def test_hub_settings_in_every_spelling():
     assert read_settings({}) == PixelBudget()
 
 
-def test_kinds_and_their_defaults():
+def test_processors_and_their_defaults():
     clip = read_settings({"image_processor_type": "CLIPImageProcessorFast"})
     assert clip == CentreCrop(merge_size=1, shortest_edge=224, side=224)
     tiles = read_settings({"image_processor_type": "GotOcr2ImageProcessor", **TILES})

@@ -100,7 +100,7 @@ def test_the_chat_template_may_lie_with_the_processor(folder):
 
 
 def test_an_image_token_beyond_the_vocabulary_is_refused(folder):
-    with pytest.raises(InputError, match="image_token_id 151655 is not among them"):
+    with pytest.raises(InputError, match="image_token_id 151655 in config.json is not a token"):
         load_tokenizer(folder, 151655)
 
 
@@ -116,7 +116,7 @@ def test_a_length_that_is_no_number_is_refused(value, folder):
         load_tokenizer(with_length(folder, value), 0)
 
 
-def test_the_tokenizers_own_limit_is_no_ones_business(folder, caplog, monkeypatch):
+def test_the_length_limit_of_the_tokenizer_is_ignored(folder, caplog, monkeypatch):
     logger = logging.getLogger("transformers.tokenization_utils_base")
     monkeypatch.setattr(logger, "handlers", [caplog.handler])
     tokenizer = load_tokenizer(with_length(folder, 5), 0)

@@ -54,7 +54,7 @@ def test_slico_follows_edges():
 def test_slico_of_one_colour_and_few_pixels(shape, count):
     image = np.full((*shape, 3), 77, np.uint8)
     if count > shape[0] * shape[1]:
-        with pytest.raises(InputError, match="4 regions asked of an image of 1 x 1 pixels"):
+        with pytest.raises(InputError, match="4 regions requested, but .* 1 x 1 pixels"):
             segment(image, count)
     else:
         check_labels(segment(image, count), image)
@@ -77,15 +77,15 @@ def test_grid_cells_are_equal_and_in_reading_order():
     assert set(np.bincount(uneven.ravel())) <= {4, 6, 9}
 
 
-def test_own_map_is_made_contiguous_in_order_of_label():
+def test_a_label_map_is_made_contiguous_in_order_of_label():
     image = scene(2, 3)
     own = np.array([[70, -5, 9], [9, 70, 70]], np.int64)
     np.testing.assert_array_equal(segment(image, own), [[2, 0, 1], [1, 2, 2]])
 
 
-def test_own_map_of_wrong_shape_or_type():
+def test_a_label_map_of_wrong_shape_or_type():
     image = scene(20, 30)
-    with pytest.raises(InputError, match=r"shape \(30, 20\), the image \(20, 30\)"):
+    with pytest.raises(InputError, match=r"shape \(30, 20\), but the image has \(20, 30\)"):
         segment(image, np.zeros((30, 20), np.int32))
     with pytest.raises(InputError, match="integers, not float64"):
         segment(image, np.zeros((20, 30)))
@@ -108,13 +108,13 @@ def test_own_map_of_wrong_shape_or_type():
     ],
 )
 def test_unknown_forms_are_refused(regions):
-    with pytest.raises(InputError, match="expected a number"):
+    with pytest.raises(InputError, match="it must be a number"):
         segment(scene(40, 40), regions)
 
 
 @pytest.mark.parametrize("regions", [101, "grid:101", "slico:101", "opencv:101"])
 def test_more_regions_than_pixels(regions):
-    with pytest.raises(InputError, match="101 regions asked of an image of 10 x 10 pixels"):
+    with pytest.raises(InputError, match="101 regions requested, but .* 10 x 10 pixels"):
         segment(scene(10, 10), regions)
     with pytest.raises(InputError, match="11 rows"):
         segment(scene(10, 10), "grid:11x2")
@@ -136,7 +136,7 @@ def test_opencv_reproduces_the_published_counts(shape, count):
     assert check_labels(segment(image, "opencv:64"), image) == count
 
 
-def test_a_large_picture_is_divided_on_a_thinned_copy():
+def test_a_large_image_is_divided_on_a_subsampled_copy():
     rng = np.random.default_rng(0)
     tiles = rng.integers(0, 256, (25, 35, 3), np.uint8)
     image = np.kron(tiles, np.ones((100, 100, 1), np.uint8))

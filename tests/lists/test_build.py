@@ -17,7 +17,7 @@ from eagle_jax.demo.questions import CAPTION_PROMPT, presence_question
 from eagle_jax.demo.scenes import draw_scene
 from eagle_jax.inputs.answer import encode_answer, token_texts
 from eagle_jax.lists import Broken, build, read_list
-from eagle_jax.lists.build import LeftOut, build_items, build_list
+from eagle_jax.lists.build import LeftOut, build_list
 from eagle_jax.lists.words import find_object, plural, said_yes_or_no
 
 MISTAKE = json.loads(MISTAKES.read_text())["wrong_yes"][0]
@@ -70,24 +70,27 @@ def texts(model, item):
     return [token_texts(model.tokenizer, ids)[position].strip() for position in item.target]
 
 
-def test_what_is_made_of_each_answer(model, questions, scene):
-    right, wrong, seen, absent, caption, phrase, no_phrase, damaged, bad = build_items(
-        model, read_list(questions)
-    )
-    assert right == LeftOut("line 1", "the answer is right")
+def test_what_is_made_of_each_answer(model, questions, scene, tmp_path):
+    built = build_list(model, read_list(questions), tmp_path / "new.jsonl")
+    wrong, seen, caption, phrase = built.items
+    assert [item.place for item in built.items] == ["line 2", "line 3", "line 5", "line 6"]
     assert (wrong.name, wrong.label, wrong.target) == ("wrong", "No", (0,))
     assert texts(model, wrong) == ["Yes"]
     assert model.tokenizer.decode(wrong.target_ids[0]).strip() == "No"
     assert texts(model, seen) == [scene.objects[0].kind]
     assert (seen.category, seen.boxes) == (scene.objects[0].kind, (scene.objects[0].box,))
-    assert absent == LeftOut("line 4", "the answer does not name the zebra")
     assert caption.target is None and caption.answer[-1] in model.end_ids
     assert texts(model, phrase) == ["image", "shows"]
-    assert no_phrase == LeftOut("line 7", "the answer does not have 'zebra'")
-    assert damaged == Broken(
-        "line 8", f"{questions.parent / 'damaged.png'}: not an image file that Pillow can read"
-    )
-    assert bad == Broken("line 9", "it has no 'prompt'")
+    assert built.left_out == [
+        LeftOut("line 1", "the answer is right"),
+        LeftOut("line 4", "the answer does not name the zebra"),
+        LeftOut("line 7", "the answer does not contain 'zebra'"),
+    ]
+    damaged = questions.parent / "damaged.png"
+    assert built.failures == [
+        Broken("line 8", f"{damaged}: not an image file that Pillow can read"),
+        Broken("line 9", "the field 'prompt' is missing"),
+    ]
 
 
 def test_an_answer_is_the_one_that_would_be_explained(model, scene):
@@ -117,15 +120,15 @@ def test_a_built_list_reads_back_and_is_the_same_again(model, questions, tmp_pat
     assert (tmp_path / "new.jsonl").read_bytes() == (tmp_path / "second.jsonl").read_bytes()
 
 
-def test_nothing_of_a_recorded_answer_stays(model, questions):
+def test_nothing_of_a_recorded_answer_stays(model, questions, tmp_path):
     item = read_list(questions)[4]
     recorded = dataclasses.replace(item, prompt_ids=(1, 2), target_ids=(3,))
-    (built,) = build_items(model, [recorded])
+    (built,) = build_list(model, [recorded], tmp_path / "new.jsonl").items
     assert (built.prompt_ids, built.target, built.target_ids) == (None, None, None)
     assert built.answer != item.answer
 
 
-def test_a_picture_is_asked_the_same_once(model, questions, monkeypatch):
+def test_an_image_is_asked_the_same_once(model, questions, tmp_path, monkeypatch):
     asked = []
 
     def generate(model, image, prompt, **limits):
@@ -133,7 +136,7 @@ def test_a_picture_is_asked_the_same_once(model, questions, monkeypatch):
         return eagle_jax.generate(model, image, prompt, **limits)
 
     monkeypatch.setattr(build, "generate", generate)
-    list(build_items(model, read_list(questions)))
+    build_list(model, read_list(questions), tmp_path / "new.jsonl")
     assert len(asked) == len(set(asked)) == 4
 
 
@@ -182,7 +185,7 @@ def test_the_command(model, questions, tmp_path, monkeypatch, capsys):
     out = tmp_path / "new.jsonl"
     assert run(questions, "--out", out) == 1
     printed, errors = capsys.readouterr()
-    assert errors.splitlines()[1] == "line 9: it has no 'prompt'"
+    assert errors.splitlines()[1] == "line 9: the field 'prompt' is missing"
     assert f"written     {out}: 4 of 9 items" in printed
     assert "left out    1: the answer is right" in printed
     assert "failed      2, named above" in printed
@@ -199,7 +202,7 @@ def test_the_command(model, questions, tmp_path, monkeypatch, capsys):
     questions.write_text(lines[-1])
     assert run(questions, "--out", tmp_path / "bad.jsonl") == 2
     told = capsys.readouterr().err
-    assert "none of the 1 entries" in told and "line 1: it has no 'prompt'" in told
+    assert "none of the 1 entries" in told and "line 1: the field 'prompt' is missing" in told
     assert not (tmp_path / "bad.jsonl").exists() and not (tmp_path / "empty.jsonl").exists()
 
 

@@ -47,11 +47,11 @@ def test_captions(folder, indent):
     assert found == [
         Broken("annotations entry 5", "'image_id' is 99, which the file does not list"),
         Broken("annotations entry 6", "'caption' must be text, not 3"),
-        Broken("annotations entry 7", "it must be a JSON object, not 5"),
+        Broken("annotations entry 7", "the entry must be a JSON object, not 5"),
         Item("1", "images entry 1", folder / "1.jpg", CAPTION),
         Item("2", "images entry 2", folder / "2.jpg", CAPTION),
         Broken("images entry 3", f"{folder / '3.jpg'}: no such image file"),
-        Broken("images entry 5", """it has no number as 'id': {"id": "x"}"""),
+        Broken("images entry 5", """'id' must be a number: {"id": "x"}"""),
     ]
 
 
@@ -108,12 +108,12 @@ def test_an_object_of_no_size_has_a_box_of_one_pixel(folder):
     [
         ({"image_id": 9}, "'image_id' is 9, which the file does not list"),
         ({"image_id": [1]}, "'image_id' is [1], which the file does not list"),
-        ({"category_id": None}, "it has no 'category_id'"),
+        ({"category_id": None}, "the field 'category_id' is missing"),
         ({"image_id": 3}, "3.jpg: no such image file"),
         ({"segmentation": {"counts": "x"}}, "'segmentation' is run-length encoded"),
         ({"segmentation": [[1, 2]]}, "'segmentation' holds a polygon of 2 numbers"),
         ({"segmentation": [], "bbox": [1, 2, -3, 4]}, "'bbox' must hold x, y, width, height"),
-        ({"segmentation": None, "bbox": None}, "it has no 'bbox'"),
+        ({"segmentation": None, "bbox": None}, "the field 'bbox' is missing"),
     ],
 )
 def test_what_is_wrong_with_an_object(folder, change, reason):

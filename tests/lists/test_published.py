@@ -139,13 +139,13 @@ def test_published_objects(folder):
     "kind, change, reason",
     [
         ("caption", {"image_path": "9.jpg"}, "9.jpg: no such image file"),
-        ("caption", {"generated_ids": None}, "it has no 'generated_ids'"),
+        ("caption", {"generated_ids": None}, "the field 'generated_ids' is missing"),
         ("caption", {"generated_ids": [PROMPT, ANSWER]}, "must be a list of whole numbers"),
-        ("caption", {"generated_ids": ANSWER}, "leaves no prompt before an answer of 4 tokens"),
+        ("caption", {"generated_ids": ANSWER}, "has 4 ids, but the answer alone has 4 tokens"),
         (
             "caption",
             {"generated_ids": [PROMPT + ANSWER[:-1] + [13]]},
-            "'selected_interpretation_token_word_id' has 151645 at 3, where the answer in "
+            "'selected_interpretation_token_word_id' has 151645 at index 3, but the answer in "
             "'generated_ids' has 13",
         ),
         ("caption", {"words": "The cat"}, "'words' must be a list of the answer's tokens"),
@@ -154,11 +154,15 @@ def test_published_objects(folder):
         ("mmvp", {"question": ""}, "'question' is empty"),
         ("repope", {"label": "unsure"}, """'label' must be "Yes" or "No", not "unsure\""""),
         ("repope", {"counter_word_id": [1, 2]}, "has 2 entries for 1 target positions"),
-        ("repope", {"id": None}, "it has no 'id'"),
+        ("repope", {"id": None}, "the field 'id' is missing"),
         ("repope", {"id": [1]}, "'id' must be a whole number or text, not [1]"),
         ("object", {"target_generated_id": 9}, "is 9, but token 1 of the answer is 8251"),
-        ("object", {"target_generated_index": 4}, "is 4, the answer has 4 tokens"),
-        ("object", {"output_word_id": ANSWER[1:] + [7]}, "'output_word_id' has 8251 at 0"),
+        ("object", {"target_generated_index": 4}, "is 4, but the answer has 4 tokens"),
+        (
+            "object",
+            {"output_word_id": ANSWER[1:] + [7]},
+            "'output_word_id' has 8251 at index 0",
+        ),
         ("object", {"location": [5, 3, 0, 9]}, "its corners are swapped"),
         ("object", {"segmentation": {"counts": "x"}}, "must be a list of polygons"),
         ("object", {"select_category": 3}, "'select_category' must be text, not 3"),
@@ -171,7 +175,7 @@ def test_what_is_wrong_with_a_published_entry(folder, kind, change, reason):
     broken, text, item = read_list(path)
     assert isinstance(broken, Broken) and broken.place == "entry 1"
     assert reason in broken.reason and "\n" not in broken.reason
-    assert text == Broken("entry 2", 'it must be a JSON object, not "?"')
+    assert text == Broken("entry 2", 'the entry must be a JSON object, not "?"')
     assert isinstance(item, Item) and item.image == folder / "2.jpg"
 
 
@@ -191,17 +195,17 @@ def test_mmvp_questions(folder):
     assert [entry.place for entry in found] == [f"line {n}" for n in (2, 4, 5, 7, 8)]
     assert [isinstance(entry, Broken) for entry in found] == [False, True, True, True, False]
     assert found[1].reason.endswith("9.jpg: no such image file")
-    assert found[2].reason == """'Index' must be the number of a picture, not "x\""""
-    assert found[3].reason == "it has 2 columns, the first line has 4"
+    assert found[2].reason == """'Index' must be the number of an image, not "x\""""
+    assert found[3].reason == "the row has 2 columns, but the first line has 4"
     path.write_bytes(path.read_bytes().replace(b"Where", b"\xff"))
     found = read_list(path, images=folder)
-    assert "'question' is no valid Unicode text" in found[-1].reason
+    assert "'question' is not valid Unicode text" in found[-1].reason
 
 
 def test_a_field_too_large_for_a_table(folder):
     path = write(folder, f"index,question\n1,{'x' * 200_000}\n2,Where?\n")
     broken, item = read_list(path)
-    assert "it is no valid row" in broken.reason
+    assert "not a valid row" in broken.reason
     assert item == Item("2", "line 3", folder / "2.jpg", "Where?")
 
 
@@ -226,7 +230,7 @@ def test_repope_labels(folder, lines):
 def test_a_damaged_published_list(folder):
     path = write(folder, [CAPTIONED])
     path.write_text(path.read_text()[:-40])
-    with pytest.raises(InputError, match="is no list of questions: it is no valid JSON"):
+    with pytest.raises(InputError, match="is not a list of questions: not valid JSON"):
         read_list(path)
 
 
@@ -246,13 +250,14 @@ class Tokens:
         (
             [1, 2],
             [1, 3],
-            "of 2 tokens differs from ours of 2 at position 1: it has 2 'c', ours",
+            "of 2 tokens differs from the 2 tokens built here at position 1: "
+            "recorded 2 'c', built 3 'd'",
         ),
-        ([1, 2], [1, 2, 3], "of 2 tokens differs from ours of 3 at position 2: it has ended"),
-        ([1, 2], [1], "at position 1: it has 2 'c', ours ended"),
-        ([99], [1], "it has 99, which is no token of this model, ours 1 'b'"),
+        ([1, 2], [1, 2, 3], "3 tokens built here at position 2: recorded no token, built 3"),
+        ([1, 2], [1], "at position 1: recorded 2 'c', built no token"),
+        ([99], [1], "recorded 99, which is not a token of this model, built 1 'b'"),
     ],
 )
-def test_where_a_prompt_departs(expected, own, where):
+def test_where_a_prompt_differs(expected, own, where):
     assert where in prompt_difference(expected, own, Tokens())
     assert prompt_difference(own, own, Tokens()) is None

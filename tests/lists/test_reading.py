@@ -1,4 +1,4 @@
-"""Lists of questions about pictures: our own format, names, and what is wrong with entries."""
+"""Lists of questions about images: the format of this package, names, and broken entries."""
 
 import json
 import random
@@ -46,7 +46,7 @@ def names(found):
     return [entry.name if isinstance(entry, Item) else None for entry in found]
 
 
-def test_a_list_of_our_own(folder):
+def test_a_list_of_json_lines(folder):
     path = write(folder, "# cats", "", GOOD, "   ", WHOLE, GOOD | {"answer": "Yes."})
     plain, whole, answered = read_list(path)
     assert plain == Item(plain.name, "line 3", folder / "cat.jpg", GOOD["prompt"])
@@ -67,7 +67,7 @@ def test_a_list_of_our_own(folder):
     assert (answered.place, answered.answer) == ("line 6", "Yes.")
 
 
-def test_pictures_are_named_from_a_folder_or_from_the_list(folder):
+def test_images_are_relative_to_a_folder_or_to_the_list(folder):
     (folder / "lists").mkdir()
     path = write(folder / "lists", GOOD, {**GOOD, "image": str(folder / "dog.jpg")})
     missing, absolute = read_list(path)
@@ -82,8 +82,8 @@ def test_pictures_are_named_from_a_folder_or_from_the_list(folder):
 @pytest.mark.parametrize(
     "change, reason",
     [
-        ({"prmopt": "x"}, "it has the unknown field 'prmopt'; known: image, prompt, answer"),
-        ({"image": None}, "it has no 'image'"),
+        ({"prmopt": "x"}, "unknown field 'prmopt'; known fields: image, prompt, answer"),
+        ({"image": None}, "the field 'image' is missing"),
         ({"image": 3}, "'image' must be text, not 3"),
         ({"image": "bird.jpg"}, "bird.jpg: no such image file"),
         ({"image": "more"}, "more: no such image file"),
@@ -91,7 +91,7 @@ def test_pictures_are_named_from_a_folder_or_from_the_list(folder):
         ({"image": "x" * 5000}, "no such image file"),
         ({"prompt": " \n"}, "'prompt' is empty"),
         ({"prompt": ["a"]}, """'prompt' must be text, not ["a"]"""),
-        ({"prompt": "\ud800"}, "'prompt' is no valid Unicode text"),
+        ({"prompt": "\ud800"}, "'prompt' is not valid Unicode text"),
         ({"answer": ""}, "'answer' is empty"),
         ({"answer": []}, "'answer' is empty"),
         ({"answer": [1, True]}, "'answer' must be a list of whole numbers, not [1, true]"),
@@ -101,11 +101,11 @@ def test_pictures_are_named_from_a_folder_or_from_the_list(folder):
         ({"target": [1, 1]}, "'target' repeats a position"),
         (
             {"answer": [5, 6], "target": [2]},
-            "'target' has the position 2, the answer has 2 tokens",
+            "'target' has the position 2, but the answer has 2 tokens",
         ),
         ({"target": {}}, "'target' must be text or a list of whole numbers, not {}"),
         ({"target_ids": [1.5]}, "'target_ids' must be a list of whole numbers, not [1.5]"),
-        ({"target_ids": 3}, "'target_ids' must be ids or words, not 3"),
+        ({"target_ids": 3}, "'target_ids' must be token ids or words, not 3"),
         (
             {"target": [0, 1], "target_ids": "No"},
             "'target_ids' has 1 entries for 2 target positions",
@@ -135,13 +135,13 @@ def test_what_is_wrong_with_an_entry(folder, change, reason):
 @pytest.mark.parametrize(
     "line, reason",
     [
-        (b'{"image": "cat.jpg", "prompt"}', "it is no valid JSON: Expecting ':' delimiter at"),
-        (b'{"image": "cat.jpg", "prompt": "\xff"}', "it is no UTF-8 text"),
-        (b"[1, 2]", "it must be a JSON object, not [1, 2]"),
-        (b"[" * 100_000, "its brackets are nested too deep"),
-        (b'{"prompt": ' + b"1" * 5000 + b"}", "it is no valid entry"),
-        (b'{"image": "cat.jpg", "image": "dog.jpg"}', "it has the field 'image' twice"),
-        (b"[", "it is no valid JSON"),
+        (b'{"image": "cat.jpg", "prompt"}', "not valid JSON: Expecting ':' delimiter at"),
+        (b'{"image": "cat.jpg", "prompt": "\xff"}', "not UTF-8 text"),
+        (b"[1, 2]", "the entry must be a JSON object, not [1, 2]"),
+        (b"[" * 100_000, "brackets are nested too deep"),
+        (b'{"prompt": ' + b"1" * 5000 + b"}", "not valid JSON"),
+        (b'{"image": "cat.jpg", "image": "dog.jpg"}', "the field 'image' appears twice"),
+        (b"[", "not valid JSON"),
     ],
 )
 def test_lines_that_are_no_entry(folder, line, reason):
@@ -162,14 +162,14 @@ def test_lines_that_are_no_entry(folder, line, reason):
         (b"", "holds no entries"),
         (b"\n# nothing\n", "holds no entries"),
         (b"[]", "holds no entries"),
-        (b"hello", "is no list of questions: none of its lines is a JSON object"),
-        (b"\x89PNG\r\n\x1a\n\0\0", "is no list of questions"),
+        (b"hello", "is not a list of questions: none of its lines is a JSON object"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "is not a list of questions"),
         (
             b'[{"image_path": "a.jpg",\n  "ids": [1,\n',
-            "is no valid JSON: Expecting value at line",
+            "not valid JSON: Expecting value at line",
         ),
-        (b"[1, 2]", "is no list that is known: it has no objects"),
-        (b'{"a": 1, "b": 2}', "is no list that is known: it has the fields a, b"),
+        (b"[1, 2]", "is not in a known format: its entries have no JSON objects"),
+        (b'{"a": 1, "b": 2}', "is not in a known format: its entries have the fields a, b"),
     ],
 )
 def test_files_that_are_no_list(folder, content, reason):
@@ -190,12 +190,12 @@ def test_files_that_are_not_there(folder):
 
 def test_a_field_that_every_entry_misspells_is_named(folder):
     (bad,) = read_list(write(folder, {"image": "cat.jpg", "promt": "x"}))
-    assert bad.reason.startswith("it has the unknown field 'promt'")
+    assert bad.reason.startswith("unknown field 'promt'")
 
 
 def test_a_kind_can_be_forced(folder):
     (bad,) = read_list(write(folder, GOOD), kind="caption")
-    assert bad == Broken("line 1", "it has no 'image_path'")
+    assert bad == Broken("line 1", "the field 'image_path' is missing")
 
 
 def test_names_are_unique_and_outlive_changes_elsewhere(folder):
@@ -239,7 +239,7 @@ def test_names_that_the_list_gives(folder):
 def test_a_repeated_question_is_refused_once(folder):
     found = read_list(write(folder, GOOD, GOOD, GOOD | {"name": "again"}))
     assert names(found) == ["cat", None, "again"]
-    assert found[1].reason.startswith("it repeats line 1")
+    assert found[1].reason.startswith("the entry repeats line 1")
 
 
 @pytest.mark.parametrize("image", [".hidden.jpg", "a:b.jpg", "x" * 200 + ".jpg", "é" * 110])
@@ -250,7 +250,7 @@ def test_stems_that_are_no_names(folder, image):
     assert names(read_list(again)) == [item.name]
 
 
-def test_a_list_with_a_tenth_of_it_broken(folder):
+def test_a_list_with_a_tenth_of_its_entries_broken(folder):
     draw = random.Random(0)
     bad = ["{", '{"image": 1}', json.dumps(GOOD | {"image": "x.jpg"}), "[]", '"', "\\", "null"]
     good = [json.dumps(GOOD | {"prompt": f"Question {n}?"}) for n in range(90)]

@@ -23,7 +23,7 @@ def test_insertion_auc_by_hand():
     assert insertion_auc(AREA, curve) == pytest.approx(by_hand, rel=1e-12)
 
 
-def test_deletion_auc_is_the_area_under_the_curve_over_what_is_left():
+def test_deletion_auc_is_the_area_under_the_curve_over_the_remaining_area():
     curve = np.array([0.9, 0.3, 0.2, 0.0])
     left = 1 - AREA
     published = abs(np.trapezoid(curve, left))

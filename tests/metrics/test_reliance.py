@@ -56,7 +56,7 @@ def test_a_word_has_the_evidence_of_its_strongest_token():
     target = np.arange(8, dtype=np.int32)
     reliance = np.array([0.0, 0.8, 0.2, 0.1, 0.3, 0.4, 0.05, 0.0], np.float32)
     found = word_reliance(tokens, target, reliance)
-    assert [(word.text, word.kind) for word in found] == [
+    assert [(word.text, word.word_class) for word in found] == [
         ("A", "determiner"),
         ("pelican", "content"),
         ("can't", "auxiliary"),
@@ -77,8 +77,8 @@ def test_words_without_a_scored_token_are_left_out():
 
 
 def test_perception_against_prior_by_hand():
-    def word(kind, highest):
-        return WordReliance("x", kind, highest, 0.0, 0.0)
+    def word(word_class, highest):
+        return WordReliance("x", word_class, highest, 0.0, 0.0)
 
     found = [word("content", 0.9), word("colour", 0.4), word("number", 0.3)]
     found += [word("determiner", 0.1), word("end", 0.3), word("polarity", 0.0)]

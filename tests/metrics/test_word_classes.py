@@ -8,7 +8,7 @@ from eagle_jax.metrics.word_classes import CLASSES, PERCEPTION, PRIOR, word_clas
 
 
 @pytest.mark.parametrize(
-    "text, kind",
+    "text, expected",
     [
         ("giraffe", "content"),
         ("Red", "colour"),
@@ -37,9 +37,9 @@ from eagle_jax.metrics.word_classes import CLASSES, PERCEPTION, PRIOR, word_clas
         ("\u732b", "content"),
     ],
 )
-def test_class_of_a_word(text, kind):
-    assert word_class(text) == kind
-    assert [word.kind for word in words((text,))] == [kind]
+def test_class_of_a_word(text, expected):
+    assert word_class(text) == expected
+    assert [word.word_class for word in words((text,))] == [expected]
 
 
 def test_every_class_but_polarity_is_on_one_side():
@@ -73,7 +73,7 @@ def test_words_of_any_text(tokens):
     found = words(tokens)
     for word in found:
         spelt = "".join(tokens[i] for i in word.tokens)
-        assert word.text in spelt and word.kind in CLASSES
+        assert word.text in spelt and word.word_class in CLASSES
     covered = {i for word in found for i in word.tokens}
     for i, token in enumerate(tokens):
         if token.strip() and not any(c.isspace() or c in "\x1c\x1d\x1e\x1f" for c in token):

@@ -30,7 +30,7 @@ def test_an_image_beyond_the_context_is_refused(name, cases, make_image, tmp_pat
     folder = edit(cases(name).folder, tmp_path / "model", change)
     model = eagle_jax.load(folder)
     image, labels = make_image(1, 160, 160), np.zeros((160, 160), np.int32)
-    message = r"sequence has \d+ tokens, \d+ of them the image's, .* reads at most 20 "
+    message = r"sequence has \d+ tokens, \d+ of them for the image, .* reads at most 20 "
     for answer in ("Yes", None):
         with pytest.raises(InputError, match=message):
             eagle_jax.ask(model, image, families.PROMPT, answer=answer, regions=labels)
