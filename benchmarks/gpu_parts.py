@@ -27,9 +27,9 @@ from measurement import (
 
 from eagle_jax.planning.flops import search_batches
 from eagle_jax.planning.step import Step, size_step
+from eagle_jax.scoring.batches import score_sets
 from eagle_jax.scoring.question import on_devices
 from eagle_jax.scoring.scorer import MaskedImageScorer, padded_regions
-from eagle_jax.scoring.set_function import score_sets
 from eagle_jax.search import find_orders
 from eagle_jax.search.limits import Limits
 

@@ -13,6 +13,7 @@ from jaxtyping import Bool
 from stage_profile import Stage
 
 from eagle_jax.inputs.patches import masked_patches
+from eagle_jax.models.families.network import Network
 from eagle_jax.models.layers.precision import full_precision
 from eagle_jax.planning.utilisation.hlo import parse, walk
 from eagle_jax.scoring.question import Question
@@ -76,7 +77,7 @@ def matmul_rate(dtype: Any) -> float:
 
 
 def measured_stages(
-    network: Any, question: Question, visible: Bool[np.ndarray, "b n"]
+    network: Network, question: Question, visible: Bool[np.ndarray, "b n"]
 ) -> tuple[Stage, ...]:
     """The parts of a batch, each compiled and run apart: pixels, vision, decoder, head.
 
@@ -109,7 +110,7 @@ def measured_stages(
     return tuple(stages)
 
 
-def whole_step(network: Any, question: Question, visible: Bool[np.ndarray, "b n"]) -> Stage:
+def whole_step(network: Network, question: Question, visible: Bool[np.ndarray, "b n"]) -> Stage:
     """A batch in one program; the arguments are those of `measured_stages`."""
 
     def whole(network, visible):
@@ -118,7 +119,9 @@ def whole_step(network: Any, question: Question, visible: Bool[np.ndarray, "b n"
     return _timed("whole", whole, network, jnp.asarray(visible))[0]
 
 
-def _timed(name: str, part: Callable, network: Any, argument: jax.Array) -> tuple[Stage, Any]:
+def _timed(
+    name: str, part: Callable, network: Network, argument: jax.Array
+) -> tuple[Stage, Any]:
     with full_precision(network):
         lowered = jax.jit(part).lower(network, argument)
     program = parse(lowered.as_text("hlo"))

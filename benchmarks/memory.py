@@ -22,7 +22,7 @@ import numpy as np
 from compile import QUICK
 from jax.sharding import NamedSharding, PartitionSpec
 
-from eagle_jax.baselines.igos import SIDE, Composition, optimised_masks
+from eagle_jax.baselines.igos import SIDE, Composition, Settings, optimised_masks
 from eagle_jax.baselines.llava_cam import smooth_cam, tapped_layer
 from eagle_jax.baselines.tam import activations
 from eagle_jax.inputs.patches import plan_image
@@ -124,11 +124,13 @@ def lower(method: str) -> tuple[Any, int]:
     lowered = optimised_masks.lower(
         network,
         *placed((question, composition, noise, key)),
-        frames=frames,
-        published=False,
-        iterations=5,
-        steps=10,
-        batch_size=max(1, batch_size // GRADIENT_SHARE),
+        settings=Settings(
+            frames=frames,
+            published=False,
+            iterations=5,
+            steps=10,
+            batch_size=max(1, batch_size // GRADIENT_SHARE),
+        ),
     )
     return lowered, weights
 

@@ -31,10 +31,10 @@ from eagle_jax.models.families.internvl import InternVL, InternVLConfig
 from eagle_jax.planning.flops import chained_flops, forward_flops
 from eagle_jax.planning.published import published_models
 from eagle_jax.planning.step import PROMPT_TOKENS
+from eagle_jax.scoring.batches import score_sets
 from eagle_jax.scoring.model import abstract_network
 from eagle_jax.scoring.question import lay_out
 from eagle_jax.scoring.scorer import padded_regions
-from eagle_jax.scoring.set_function import score_sets
 from eagle_jax.search import find_orders
 
 _MODEL = "OpenGVLab/InternVL3_5-4B-HF"

@@ -134,7 +134,7 @@ def test_no_function_takes_more_than_six_arguments_by_position():
         if not isinstance(value, type)
     }
     # Compiled functions and those of the other two folders are among them.
-    assert "eagle_jax.scoring.set_function.score_sets" in counts
+    assert "eagle_jax.scoring.batches.score_sets" in counts
     assert "eagle_jax.models.layers.int8.int8_matmul" in counts
     assert {name: count for name, count in counts.items() if count > 6} == {}
 

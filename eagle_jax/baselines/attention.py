@@ -1,9 +1,10 @@
-"""What the decoder's attention says: rolled out, or weighed by its gradient."""
+"""Maps of the decoder's attention: attention rollout, and gradient-weighted relevance."""
 
 import jax
 import numpy as np
 
 from eagle_jax.baselines.maps import Heat, frames_of, grids, painted
+from eagle_jax.models.families.network import Network
 from eagle_jax.scoring.case import Case
 from eagle_jax.scoring.gradients import (
     attention_relevance,
@@ -11,13 +12,14 @@ from eagle_jax.scoring.gradients import (
     rolled_out_attention,
     whole_patches,
 )
+from eagle_jax.scoring.question import Question
 
 
 def rollout(case: Case) -> Heat:
-    """Attention rollout through the decoder, from the targets' rows to the visual tokens.
+    """Attention rollout through the decoder, from the rows of the targets to the visual tokens.
 
     Args:
-      case: what is explained.
+      case: the case to explain.
 
     References:
       Abnar and Zuidema, arXiv 2005.00928.
@@ -27,10 +29,10 @@ def rollout(case: Case) -> Heat:
 
 
 def relevance(case: Case) -> Heat:
-    """Gradient-weighted attention relevance through the decoder; one backward per target.
+    """Gradient-weighted attention relevance through the decoder; one backward pass per target.
 
     Args:
-      case: what is explained.
+      case: the case to explain.
 
     Raises:
       InputError: the weights are int8.
@@ -49,10 +51,10 @@ def _painted(case: Case, tokens: jax.Array) -> np.ndarray:
 
 
 @jax.jit
-def _rollout(network, question):
+def _rollout(network: Network, question: Question) -> jax.Array:
     return rolled_out_attention(network, question, whole_patches(question))
 
 
 @jax.jit
-def _relevance(network, question):
+def _relevance(network: Network, question: Question) -> jax.Array:
     return attention_relevance(network, question, whole_patches(question))

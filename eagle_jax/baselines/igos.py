@@ -1,4 +1,4 @@
-"""IGOS++: two masks, one whose removal and one whose return changes the answer most."""
+"""IGOS++: two soft masks, for deletion from the image and for insertion into a baseline."""
 
 import dataclasses
 import functools
@@ -7,7 +7,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Float32, Key
 
 from eagle_jax.baselines.maps import (
     Heat,
@@ -22,12 +23,16 @@ from eagle_jax.inputs.fill import blurred
 from eagle_jax.inputs.image_settings import Frame
 from eagle_jax.inputs.patches import plan_image
 from eagle_jax.inputs.pixel_budget import PixelBudget
+from eagle_jax.models.checkpoints.sharding import mesh_of
+from eagle_jax.models.families.network import Network
 from eagle_jax.scoring.case import Case
 from eagle_jax.scoring.gradients import (
     gradient_batch_size,
     require_gradients,
+    spread,
     whole_patches,
 )
+from eagle_jax.scoring.question import Question
 from eagle_jax.scoring.set_function import log_score_patches
 
 # Values of the authors' code for multimodal models.
@@ -36,27 +41,50 @@ _RATE = 10.0
 _MOMENTUM = 5.0
 _SPARSITY, _CONVEXITY, _SMOOTHNESS = 1.0, 0.1, 10.0
 _EDGE = 0.01
-# A token counts as visual if the image makes it so much more probable, in nats.
+# A target counts if image and baseline differ by this much in its log-probability, in nats.
 _VISUAL = 1.0
+# Terms of the energy, see `_blended`.
+_TERMS = 4
 
 
 class Composition(NamedTuple):
-    """What masks are laid over: patches of the image and of its baseline, and the way there.
+    """Image and baseline that soft masks blend, and how a soft mask is scaled to their size.
 
     Attributes:
-      image: normalised patches.
-      baseline: likewise.
-      rows: for each frame, the share of each row of a mask in each row of pixels.
-      columns: likewise.
-      edges: of the first frame, how much a change of the mask costs from each row of pixels
-        to the next, and from each column to the next.
+      image: normalised patches of the image.
+      baseline: normalised patches of the baseline.
+      rows: for each frame, the weight of each row of a soft mask in each row of pixels.
+      columns: for each frame, the weight of each column in each column of pixels.
+      edges: for the first frame, the cost of a difference of the soft mask between
+        neighbouring rows of pixels, and between neighbouring columns.
     """
 
-    image: Float[Array, "p e"]
-    baseline: Float[Array, "p e"]
+    image: Float[Array, "p c"]
+    baseline: Float[Array, "p c"]
     rows: tuple[np.ndarray | Array, ...]
     columns: tuple[np.ndarray | Array, ...]
     edges: tuple[np.ndarray | Array, np.ndarray | Array]
+
+
+class Settings(NamedTuple):
+    """What `optimised_masks` is compiled for.
+
+    Attributes:
+      frames: the resized copies of the image that the model reads.
+      published: True for the variant "published".
+      iterations: number of Nesterov steps.
+      steps: number of points of each integrated gradient.
+      batch_size: number of images whose gradient is computed at once, see
+        `eagle_jax.scoring.gradients.gradient_batch_size`.
+      mesh: mesh of the weights.
+    """
+
+    frames: tuple[Frame, ...]
+    published: bool
+    iterations: int
+    steps: int
+    batch_size: int
+    mesh: Mesh | None = None
 
 
 def igos(
@@ -68,25 +96,26 @@ def igos(
     noise: float = 0.2,
     seed: int = 0,
 ) -> Heat:
-    """Optimises a deletion and an insertion mask by integrated gradients.
+    """Optimises a deletion and an insertion mask, both soft, by integrated gradients.
 
-    Where the deletion mask is low the baseline, a blurred image, takes the image's place; where
-    the insertion mask is low the image takes the baseline's. Low masks are to lower the score
-    in the first case and to raise it in the second, alone and as a product, which is the
-    result. The score is the sum of the log-probabilities of those targets that the image makes
-    more probable by one nat than the baseline.
+    Where the deletion mask is low, the baseline, a blurred image, replaces the image; where
+    the insertion mask is low, the image replaces the baseline. The optimisation looks for
+    masks that are low in few places, but lower the score by deletion and raise it by
+    insertion, each alone and as their product, which is the result. The score is the sum of
+    the log-probabilities of the targets that are more probable with the image than with the
+    baseline by at least one nat.
 
     Args:
-      case: what is explained.
+      case: the case to explain.
       variant: "paper"; "published" for the port in the EAGLE repository: image and baseline
-        are not swapped for the insertion mask, the baseline of models other than Qwen's is
-        zero, the answer's own tokens are targets whatever the case asks for, and the weight
-        of the convex term falls faster. Other than there, the image is not squashed to a
-        square for these models.
-      iterations: Nesterov steps.
-      steps: points of the integrated gradient.
-      noise: standard deviation of what is added to normalised pixels.
-      seed: equal seeds give equal noise.
+        are not swapped for the insertion mask, the baseline of models other than Qwen is
+        zero, the tokens of the answer are the targets even if the case scores other tokens,
+        and the weight of the convex term decreases faster. Unlike that port, the image of
+        these models is not squashed to a square.
+      iterations: number of Nesterov steps.
+      steps: number of points of each integrated gradient.
+      noise: standard deviation of the noise added to normalised pixels.
+      seed: seed of the noise.
 
     Returns:
       One minus the product of the masks, stretched over the image.
@@ -108,24 +137,33 @@ def igos(
     masks = optimised_masks(
         network,
         question,
-        _composition(case, published),
+        composed(case, published),
         np.float32(noise),
         jax.random.key(seed),
-        frames=frames_of(case),
-        published=published,
-        iterations=iterations,
-        steps=steps,
-        batch_size=gradient_batch_size(case.scorer),
+        settings=Settings(
+            frames=frames_of(case),
+            published=published,
+            iterations=iterations,
+            steps=steps,
+            batch_size=gradient_batch_size(case.scorer, _TERMS * steps),
+            mesh=mesh_of(network),
+        ),
     )
     heat = stretched(1 - np.prod(np.asarray(masks), axis=0), *case.image.shape[:2])
-    passes = 4 * iterations * steps
+    passes = _TERMS * iterations * steps
     return Heat(heat, passes + 2, passes)
 
 
 _whole_patches = jax.jit(whole_patches)
 
 
-def _composition(case: Case, published: bool) -> Composition:
+def composed(case: Case, published: bool) -> Composition:
+    """The image of a case and its baseline, ready to be blended.
+
+    Args:
+      case: the case to explain.
+      published: True for the variant "published".
+    """
     frames, question = frames_of(case), case.question
     image = _whole_patches(question)[0]
     if published and not isinstance(case.model.image_settings, PixelBudget):
@@ -153,93 +191,97 @@ def _composition(case: Case, published: bool) -> Composition:
 
 
 def _edges(
-    frame: Frame, image: Float32[np.ndarray, "p e"]
+    frame: Frame, image: Float32[np.ndarray, "p c"]
 ) -> tuple[Float32[np.ndarray, "_ x"], Float32[np.ndarray, "y _"]]:
     """How alike neighbouring pixels are: exp(-difference**2 / sigma) of their brightness."""
-    own = image[: np.prod(frame.blocks) * frame.block**2]
-    grey = from_patches(frame, own.reshape(len(own), 3, -1).mean(axis=1))
+    patches = image[: np.prod(frame.blocks) * frame.block**2]
+    grey = from_patches(frame, patches.reshape(len(patches), 3, -1).mean(axis=1))
     down, right = (np.diff(grey, axis=axis) for axis in (0, 1))
     return np.exp(-(down**2) / _EDGE), np.exp(-(right**2) / _EDGE)
 
 
-@functools.partial(
-    jax.jit, static_argnames=("frames", "published", "iterations", "steps", "batch_size")
-)
+@functools.partial(jax.jit, static_argnames="settings")
 def optimised_masks(
-    network,
-    question,
-    composition,
-    noise,
-    key,
+    network: Network,
+    question: Question,
+    composition: Composition,
+    noise: Float32[Array, ""],
+    key: Key[Array, ""],
     *,
-    frames,
-    published,
-    iterations,
-    steps,
-    batch_size,
-):
-    """The deletion and the insertion mask, float32 (2, side, side).
+    settings: Settings,
+) -> Float32[Array, "2 side side"]:
+    """The deletion and the insertion mask.
 
     Args:
       network: the model's modules.
-      question: a `Question.padded` one.
-      composition: what the masks are laid over.
-      noise: see `igos`, as are the other arguments without a word.
-      key: of the noise.
-      frames: of the image.
-      published: whether the variant is "published".
-      iterations: Nesterov steps.
-      steps: points of the integrated gradient.
-      batch_size: images whose gradient is taken together.
+      question: a `Question.padded`.
+      composition: image and baseline that the masks blend.
+      noise: standard deviation of the noise added to normalised pixels.
+      key: random key of the noise.
+      settings: settings that are fixed when the program is compiled.
     """
     counted = _visual_targets(network, question, composition)
+    points = _TERMS * settings.steps
+    batches = -(-points // settings.batch_size)
 
-    count = 4 * steps
-    batches = -(-count // batch_size)
-
-    def energy(masks, numbers, step):
-        """What the masks are to lower: the part of some of the terms, at their points."""
-        deletion, insertion = masks
-        both = deletion * insertion
-        term, place = numbers % 4, (numbers // 4 + 1) / steps
-        laid = place[:, None, None] * jnp.stack([both, deletion, both, insertion])[term]
-        kept = jax.vmap(lambda mask: over_patches(frames, composition, mask))(laid)
-        swapped = (term >= 2)[:, None, None] & (not published)
-        first = jnp.where(swapped, composition.baseline, composition.image)
-        second = jnp.where(swapped, composition.image, composition.baseline)
+    def energy(masks, numbers, iteration):
+        """The part of the energy, which the masks should lower, at some of its points."""
+        patches, sign = _blended(masks, numbers, composition, settings)
         change = jax.vmap(
             lambda number: jax.random.normal(
-                jax.random.fold_in(key, step * count + number), composition.image.shape
+                jax.random.fold_in(key, iteration * points + number), composition.image.shape
             )
         )(numbers)
-        patches = first * kept + second * (1 - kept) + noise * change
-        sign = jnp.where(term < 2, 0.5, -0.5) * (numbers < count)
+        patches = spread(patches + noise * change, settings.mesh)
         return sign @ (log_score_patches(network, question, patches) @ counted)
 
     def iterate(carried, i):
         masks, before = carried
 
         def add(total, numbers):
-            # The graph of one batch is alive at a time.
+            # One batch at a time: its activations are freed before the next batch.
             return total + jax.grad(energy)(masks, numbers, i), None
 
-        numbers = jnp.arange(batches * batch_size).reshape(batches, -1)
+        numbers = jnp.arange(batches * settings.batch_size).reshape(batches, -1)
         slope, _ = jax.lax.scan(add, jnp.zeros_like(masks), numbers)
-        decay = i * (i + 1) / 2 if published else i
+        decay = i * (i + 1) / 2 if settings.published else i
         convexity = _CONVEXITY * jnp.exp(-1.0 * decay)
-        slope = slope / steps + jax.grad(_penalty)(masks, convexity, composition)
-        # Nesterov's step with a momentum that grows, as in the authors' code.
+        slope = slope / settings.steps + jax.grad(_penalty)(masks, convexity, composition)
+        # Nesterov's step with a growing momentum, as in the authors' code.
         after = masks - _RATE * slope
         masks = after + i / (i + _MOMENTUM) * (after - before)
         return (jnp.clip(masks, 0, 1), after), None
 
     ones = jnp.ones((2, SIDE, SIDE))
-    (masks, _), _ = jax.lax.scan(iterate, (ones, ones), jnp.arange(iterations))
+    (masks, _), _ = jax.lax.scan(iterate, (ones, ones), jnp.arange(settings.iterations))
     return masks
 
 
-def _visual_targets(network, question, composition: Composition) -> Array:
-    """1 for each target that the image makes more probable, 0 for the others."""
+def _blended(masks, numbers, composition: Composition, settings: Settings):
+    """Image and baseline blended at some points of the energy, and the sign of each point.
+
+    The four terms take turns: the score after deletion, by the product of the masks and by the
+    deletion mask alone; then, with the other sign, the score after insertion, by the product
+    and by the insertion mask alone.
+    """
+    deletion, insertion = masks
+    both = deletion * insertion
+    term, step = numbers % _TERMS, numbers // _TERMS
+    inserts = term >= 2
+    laid = ((step + 1) / settings.steps)[:, None, None] * jnp.stack(
+        [both, deletion, both, insertion]
+    )[term]
+    kept = jax.vmap(lambda mask: over_patches(settings.frames, composition, mask))(laid)
+    swapped = inserts[:, None, None] & (not settings.published)
+    first = jnp.where(swapped, composition.baseline, composition.image)
+    second = jnp.where(swapped, composition.image, composition.baseline)
+    # Numbers beyond the last point fill up the last batch.
+    sign = jnp.where(inserts, -0.5, 0.5) * (step < settings.steps)
+    return first * kept + second * (1 - kept), sign
+
+
+def _visual_targets(network: Network, question: Question, composition: Composition) -> Array:
+    """1 for each target that counts, 0 for every other target and for padding."""
     both = jnp.stack([composition.image, composition.baseline])
     seen, blind = log_score_patches(network, question, both)
     real = question.weights > 0
@@ -251,20 +293,20 @@ def _visual_targets(network, question, composition: Composition) -> Array:
 
 def over_patches(
     frames: tuple[Frame, ...], composition: Composition, mask: Float[Array, "side side"]
-) -> Float[Array, "p e"]:
-    """A mask over the whole image, as large as the patches it is laid over."""
+) -> Float[Array, "p c"]:
+    """A soft mask over the whole image, scaled to the shape of the image's patches."""
     sides = zip(frames, composition.rows, composition.columns, strict=True)
-    one = jnp.concatenate(
-        [in_patches(f, rows @ mask @ columns.T) for f, rows, columns in sides]
+    channel = jnp.concatenate(
+        [in_patches(frame, rows @ mask @ columns.T) for frame, rows, columns in sides]
     )
-    return jnp.tile(one, composition.image.shape[-1] // one.shape[-1])
+    return jnp.tile(channel, composition.image.shape[-1] // channel.shape[-1])
 
 
 def _penalty(masks: Array, convexity: Array, composition: Composition) -> Array:
-    """The product of the masks is to be one almost everywhere, or zero, and smooth."""
+    """Penalises a product of the masks that is low in many places, soft, or rough."""
     mask = masks[0] * masks[1]
     large = composition.rows[0] @ mask @ composition.columns[0].T
-    # Of the slopes that it may have where a mask is 1, the sparsity takes 0.
+    # The slope of the sparsity is 0 where the mask is 1; any slope up to 1 would be valid.
     off = jnp.where(mask < 1, 1 - mask, 0)
     smoothness = _variation(mask, (1.0, 1.0)) + _variation(large, composition.edges)
     return (

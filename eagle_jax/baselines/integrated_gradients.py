@@ -5,27 +5,34 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float32
 
 from eagle_jax.baselines.maps import Heat, frames_of, grids, painted
+from eagle_jax.models.checkpoints.sharding import mesh_of
+from eagle_jax.models.families.network import Network
 from eagle_jax.scoring.case import Case
 from eagle_jax.scoring.gradients import (
     gradient_batch_size,
     patch_gradient,
     require_gradients,
+    spread,
     whole_patches,
 )
+from eagle_jax.scoring.question import Question
 
 
 def integrated_gradients(case: Case, *, steps: int = 50) -> Heat:
-    """What each patch adds to the mean target log-probability between fill and image.
+    """Contribution of each patch to the mean target log-probability, from fill to image.
 
     Args:
-      case: what is explained.
-      steps: points at which the gradient is taken, in the middle of as many equal parts.
+      case: the case to explain.
+      steps: number of points at which the gradient is computed, each in the middle of one of
+        as many equal parts of the line.
 
     Returns:
-      The map, whose patches' values add up to the difference that the image makes, but for
-      the error of the finite sum; negative where a patch speaks against the targets.
+      The map. The values of the patches sum to the difference of the scores of image and fill,
+      except for the error of the finite sum; a patch that lowers the score has a negative one.
 
     Raises:
       InputError: the weights are int8.
@@ -38,15 +45,31 @@ def integrated_gradients(case: Case, *, steps: int = 50) -> Heat:
         case.model.network,
         case.question.padded,
         steps=steps,
-        batch_size=min(steps, gradient_batch_size(case.scorer)),
+        batch_size=gradient_batch_size(case.scorer, steps),
+        mesh=mesh_of(case.model.network),
     )
     heat = painted(case, grids(frames_of(case), np.asarray(values), 1))
     return Heat(heat, steps, steps)
 
 
-@functools.partial(jax.jit, static_argnames=("steps", "batch_size"))
-def patch_values(network, question, *, steps: int, batch_size: int):
-    """The attribution of each patch, float32 (p,); one batch's gradient at a time."""
+@functools.partial(jax.jit, static_argnames=("steps", "batch_size", "mesh"))
+def patch_values(
+    network: Network,
+    question: Question,
+    *,
+    steps: int,
+    batch_size: int,
+    mesh: Mesh | None = None,
+) -> Float32[Array, " p"]:
+    """The attribution of each patch.
+
+    Args:
+      network: the model's modules.
+      question: a `Question.padded`.
+      steps: number of points at which the gradient is computed.
+      batch_size: number of points computed at once, see `gradient_batch_size`.
+      mesh: mesh of the weights.
+    """
     plan = question.plan
     blank = whole_patches(question, jnp.broadcast_to(plan.fill, plan.image.shape))
     change = whole_patches(question) - blank
@@ -54,7 +77,8 @@ def patch_values(network, question, *, steps: int, batch_size: int):
     places = (jnp.arange(batches * batch_size) + 0.5) / steps
 
     def add(total, places):
-        gradient = patch_gradient(network, question, blank + places[:, None, None] * change)
+        patches = spread(blank + places[:, None, None] * change, mesh)
+        gradient = patch_gradient(network, question, patches)
         # The last batch may reach beyond the image.
         return total + jnp.where((places < 1)[:, None, None], gradient, 0).sum(axis=0), None
 

@@ -1,4 +1,4 @@
-"""LLaVA-CAM: the activation of one decoder layer, weighed by its gradient, under noise."""
+"""LLaVA-CAM: the activation of a decoder layer, weighted by its gradient, with noise."""
 
 import functools
 import math
@@ -6,15 +6,26 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Float32, Key
 
 from eagle_jax.baselines.maps import Heat, as_published, frames_of, grids, painted, stretched
 from eagle_jax.errors import InputError
+from eagle_jax.models.checkpoints.sharding import mesh_of
+from eagle_jax.models.families.network import Network
 from eagle_jax.scoring.case import Case
-from eagle_jax.scoring.gradients import Tapped, require_gradients, tapped, whole_patches
+from eagle_jax.scoring.gradients import (
+    Tapped,
+    gradient_batch_size,
+    require_gradients,
+    spread,
+    tapped,
+    whole_patches,
+)
+from eagle_jax.scoring.question import Question
 
 _DEPTH = 0.9
-# Of the published scripts: number of decoder layers, and the one that is tapped.
+# In the published scripts: number of decoder layers, and number of the layer that is used.
 _PUBLISHED_LAYERS = {28: 26, 32: 13, 36: 32}
 
 
@@ -29,18 +40,19 @@ def llava_cam(
 ) -> Heat:
     """Grad-CAM of the sum of the target logits, at the visual tokens of one decoder layer.
 
-    Each channel of what the layer's MLP reads weighs as much as the mean over the visual
-    tokens of its gradient's positive part. The map is the mean over noisy copies of the image.
+    The activation is the input of the layer's MLP. The weight of a channel is the mean over
+    the visual tokens of the positive part of its gradient. The map is the mean over noisy
+    copies of the image.
 
     Args:
-      case: what is explained.
-      variant: "paper" has the true grid of visual tokens; "published" the layers of the EAGLE
-        repository's scripts and its grids, see `eagle_jax.baselines.maps.as_published`.
-      depth: which layer, from 0, the first, up to 1, the last, which itself is out of reach;
-        None for 0.9, or for the published layer.
-      samples: noisy copies.
-      noise: their standard deviation, as a share of the largest pixel value.
-      seed: equal seeds give equal copies.
+      case: the case to explain.
+      variant: "paper" for the true grid of visual tokens; "published" for the layers and grids
+        of the EAGLE repository's scripts, see `eagle_jax.baselines.maps.as_published`.
+      depth: depth of the layer as a fraction of the decoder, from 0, the first layer, to less
+        than 1, the last; None for 0.9, or for the published layer.
+      samples: number of noisy copies.
+      noise: standard deviation of the noise, as a fraction of the largest pixel value.
+      seed: seed of the noise.
 
     Returns:
       The map.
@@ -64,7 +76,9 @@ def llava_cam(
             jax.random.key(seed),
             samples=samples,
             layer=layer,
-            batch_size=min(samples, case.scorer.batch_size),
+            # Only the layers behind the chosen one keep anything for the gradient.
+            batch_size=gradient_batch_size(case.scorer, samples, forwards=1),
+            mesh=mesh_of(case.model.network),
         )
     )
     if variant == "published":
@@ -75,12 +89,12 @@ def llava_cam(
 
 
 def tapped_layer(layers: int, depth: float | None = None, published: bool = False) -> int:
-    """The number of the layer that is tapped, from 0.
+    """Number of the decoder layer whose activation is used, from 0.
 
     Args:
-      layers: of the decoder.
-      depth: see `llava_cam`.
-      published: whether the variant is "published".
+      layers: number of layers of the decoder.
+      depth: depth of the layer as a fraction of the decoder, as in `llava_cam`.
+      published: True for the variant "published".
 
     Raises:
       InputError: the depth is outside the model.
@@ -88,40 +102,54 @@ def tapped_layer(layers: int, depth: float | None = None, published: bool = Fals
     if depth is None and published:
         if layers not in _PUBLISHED_LAYERS:
             raise InputError(
-                f"the published layers are of decoders with {sorted(_PUBLISHED_LAYERS)} "
-                f"layers, this one has {layers}: give a depth"
+                f"published layers exist for decoders with {sorted(_PUBLISHED_LAYERS)} "
+                f"layers, this decoder has {layers}; set depth"
             )
         return _PUBLISHED_LAYERS[layers]
     depth = _DEPTH if depth is None else depth
     if not 0 <= depth < 1:
         raise InputError(
             f"depth is {depth}; it must be from 0, the first layer, to less than 1, the last, "
-            "where visual tokens act on nothing any more"
+            "after which visual tokens no longer affect the output"
         )
     if layers < 2:
-        raise InputError("the decoder has one layer, and that is the last")
+        raise InputError(
+            "the decoder has a single layer, after which visual tokens no longer affect the "
+            "output; choose another method"
+        )
     return math.floor(depth * (layers - 1))
 
 
-def cam(found: Tapped) -> Float32[Array, "b v"]:
+def cam(layer: Tapped) -> Float32[Array, "b v"]:
     """The map over the visual tokens of each image, from 0 to 1."""
-    weight = jax.nn.relu(found.gradient.astype(jnp.float32)).mean(axis=1, keepdims=True)
-    heat = jax.nn.relu((found.activation.astype(jnp.float32) * weight).mean(axis=-1))
+    weight = jax.nn.relu(layer.gradient.astype(jnp.float32)).mean(axis=1, keepdims=True)
+    heat = jax.nn.relu((layer.activation.astype(jnp.float32) * weight).mean(axis=-1))
     return _by_largest(heat)
 
 
-@functools.partial(jax.jit, static_argnames=("samples", "layer", "batch_size"))
-def smooth_cam(network, question, noise, key, *, samples, layer, batch_size):
-    """The mean of `cam` over noisy copies of the image, float32 (v,), from 0 to 1.
+@functools.partial(jax.jit, static_argnames=("samples", "layer", "batch_size", "mesh"))
+def smooth_cam(
+    network: Network,
+    question: Question,
+    noise: Float32[Array, ""],
+    key: Key[Array, ""],
+    *,
+    samples: int,
+    layer: int,
+    batch_size: int,
+    mesh: Mesh | None = None,
+) -> Float32[Array, " v"]:
+    """The mean of `cam` over noisy copies of the image, from 0 to 1.
 
     Args:
       network: the model's modules.
-      question: a `Question.padded` one.
-      noise: standard deviation, in pixel values.
-      key: of the noise.
-      samples: noisy copies.
-      layer: that is tapped.
-      batch_size: copies of a forward.
+      question: a `Question.padded`.
+      noise: standard deviation of the noise, in pixel values.
+      key: random key of the noise.
+      samples: number of noisy copies.
+      layer: number of the decoder layer, see `tapped_layer`.
+      batch_size: number of copies computed at once, see `gradient_batch_size`.
+      mesh: mesh of the weights.
     """
 
     def noisy_patches(number):
@@ -131,7 +159,8 @@ def smooth_cam(network, question, noise, key, *, samples, layer, batch_size):
         return whole_patches(question, pixels)[0]
 
     def batch(numbers):
-        return cam(tapped(network, question, jax.vmap(noisy_patches)(numbers), layer))
+        patches = spread(jax.vmap(noisy_patches)(numbers), mesh)
+        return cam(tapped(network, question, patches, layer))
 
     batches = -(-samples // batch_size)
     maps = jax.lax.map(batch, jnp.arange(batches * batch_size).reshape(batches, -1))

@@ -1,4 +1,4 @@
-"""Between visual tokens or patches and the pixels of the picture they come from."""
+"""Maps over visual tokens or patches as maps over the pixels of the image, and back."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,17 +13,17 @@ from eagle_jax.inputs.pixel_budget import PixelBudget
 from eagle_jax.scoring.case import Case
 
 Array = np.ndarray | jax.Array
-# Side of the square that the published code folds the last visual tokens into.
-_FOLDED = 16
+# Side of the square grid that the published code makes of the last visual tokens.
+_SQUARE = 16
 
 
 class Heat(NamedTuple):
-    """What a method that looks into the network found.
+    """The result of a method that needs the network.
 
     Attributes:
-      heat: over the pixels; higher where the answer depends more on the image.
-      forwards: passes of an image through the model.
-      backwards: of these, how many the gradient was taken of.
+      heat: map over the pixels; higher where the answer depends more on the image.
+      forwards: number of forward passes of one image each.
+      backwards: number of backward passes of one image each.
     """
 
     heat: Float32[np.ndarray, "H W"]
@@ -32,7 +32,7 @@ class Heat(NamedTuple):
 
 
 def frames_of(case: Case) -> tuple[Frame, ...]:
-    """The resized copies of its image that the model of a case sees."""
+    """The resized copies of a case's image that the model reads."""
     return case.model.image_settings.frames(*case.image.shape[:2])
 
 
@@ -40,12 +40,12 @@ def shares(places: Float[np.ndarray, "k"], cells: int) -> Float64[np.ndarray, "k
     """Bilinear interpolation along a row of cells, as a matrix.
 
     Args:
-      places: from 0, where the first cell begins, to 1, where the last one ends.
-      cells: their number.
+      places: places from 0, where the first cell begins, to 1, where the last cell ends.
+      cells: number of cells.
 
     Returns:
-      The share of each cell's value at each place; beyond the centre of the outer cells the
-      outer cell's alone, and nothing outside.
+      The weight of each cell at each place. Beyond the centre of the first or last cell the
+      weight of this cell is 1; outside the row all weights are 0.
     """
     centred = np.clip(places * cells - 0.5, 0, cells - 1)
     near = 1 - np.abs(centred[:, None] - np.arange(cells))
@@ -54,14 +54,14 @@ def shares(places: Float[np.ndarray, "k"], cells: int) -> Float64[np.ndarray, "k
 
 
 def centres(size: int) -> Float64[np.ndarray, "size"]:
-    """Where the pixels of a side of an image are, from 0 to 1."""
+    """Places of the pixel centres along one side of an image, from 0 to 1."""
     return (np.arange(size) + 0.5) / size
 
 
 def stretched(
     values: Float[np.ndarray, "rows columns"], height: int, width: int
 ) -> Float32[np.ndarray, "_ _"]:
-    """A coarse map of a whole image at the image's own size."""
+    """A coarse map of a whole image, interpolated to the size of the image."""
     rows = shares(centres(height), values.shape[0])
     columns = shares(centres(width), values.shape[1])
     return (rows @ values @ columns.T).astype(np.float32)
@@ -70,35 +70,35 @@ def stretched(
 def grids(
     frames: tuple[Frame, ...], values: Float[np.ndarray, " v"], cell: int
 ) -> list[Float[np.ndarray, "_ _"]]:
-    """Values of patches or visual tokens as they lie in each frame.
+    """Values of patches or visual tokens, as a grid for each frame.
 
     Args:
-      frames: of the image.
-      values: one per cell, in the model's order.
-      cell: patches on one side of a cell: 1, or those of a visual token.
+      frames: resized copies of the image.
+      values: one value per cell, in the model's order.
+      cell: number of patches on each side of a cell: 1, or that of a visual token.
     """
-    found = []
+    by_frame = []
     for frame in frames:
         side = frame.block // cell
         rows, columns = (count * side for count in frame.blocks)
-        own, values = np.split(values, [rows * columns])
-        grid = own.reshape(*frame.blocks, side, side).swapaxes(1, 2)
-        found.append(grid.reshape(rows, columns))
-    return found
+        here, values = np.split(values, [rows * columns])
+        grid = here.reshape(*frame.blocks, side, side).swapaxes(1, 2)
+        by_frame.append(grid.reshape(rows, columns))
+    return by_frame
 
 
 def painted(
     case: Case, values: Sequence[Float[np.ndarray, "_ _"]]
 ) -> Float32[np.ndarray, "H W"]:
-    """Maps of a case's frames as one map over the pixels they were made of.
+    """Maps of a case's frames as one map over the pixels of its image.
 
     Args:
-      case: whose image they are of.
-      values: of `grids`.
+      case: the case to explain.
+      values: a grid for each frame, see `grids`.
 
     Returns:
-      The values at the cells' centres and bilinear between; the mean of an image that is seen
-      twice, as tiles and as a thumbnail; 0 where a crop cuts off.
+      The values at the centres of the cells, bilinear between. For an image that is read twice,
+      as tiles and as a thumbnail, the mean of both maps; 0 where the image is cropped.
     """
     height, width = case.image.shape[:2]
     heat = np.zeros((height, width))
@@ -109,7 +109,7 @@ def painted(
 
 
 def _seen(frame: Frame, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the image's rows and columns are in a frame, from 0 to 1 within it."""
+    """Places of the image's rows and columns in a frame, from 0 to 1 inside it."""
     rows, columns = (
         (centres(size) * resized - origin) / shape
         for size, resized, origin, shape in zip(
@@ -122,28 +122,28 @@ def _seen(frame: Frame, height: int, width: int) -> tuple[np.ndarray, np.ndarray
 def as_published(
     case: Case, tokens: Float[np.ndarray, " v"]
 ) -> Float[np.ndarray, "rows columns"]:
-    """Visual tokens in the grid that the published code takes them for.
+    """Visual tokens in the grid that the published code assumes.
 
     Args:
-      case: whose image they are of.
-      tokens: one value each.
+      case: the case to explain.
+      tokens: one value per visual token.
 
     Returns:
-      The true grid of a Qwen model; for the others the last 256 tokens as 16 x 16: the
-      thumbnail of InternVL, and the lower part of LLaVA's image.
+      The true grid for Qwen models; for other models the last 256 tokens as 16 x 16, which are
+      the thumbnail of InternVL and the lower part of LLaVA's image.
 
     Raises:
-      InputError: there are fewer than 256.
+      InputError: there are fewer than 256 visual tokens.
     """
     settings = case.model.image_settings
     if isinstance(settings, PixelBudget):
         return grids(frames_of(case), tokens, settings.merge_size)[0]
-    if tokens.size < _FOLDED**2:
+    if tokens.size < _SQUARE**2:
         raise InputError(
-            f"the published code folds the last {_FOLDED**2} visual tokens, and this model "
-            f'makes {tokens.size} of the image: take the variant "paper"'
+            f"the published code uses the last {_SQUARE**2} visual tokens, and this model "
+            f'makes {tokens.size} of the image; set variant to "paper"'
         )
-    return tokens[-(_FOLDED**2) :].reshape(_FOLDED, _FOLDED)
+    return tokens[-(_SQUARE**2) :].reshape(_SQUARE, _SQUARE)
 
 
 def in_patches(frame: Frame, values: Float[Array, "y x"]) -> Float[Array, "p area"]:
@@ -154,7 +154,7 @@ def in_patches(frame: Frame, values: Float[Array, "y x"]) -> Float[Array, "p are
 
 
 def from_patches(frame: Frame, patches: Float[Array, "p area"]) -> Float[Array, "y x"]:
-    """The map that `in_patches` takes apart."""
+    """The inverse of `in_patches`."""
     (down, across), block, patch = frame.blocks, frame.block, frame.patch_size
     values = patches.reshape(down, across, block, block, patch, patch)
     return values.transpose(0, 2, 4, 1, 3, 5).reshape(frame.shape)

@@ -1,4 +1,4 @@
-"""RISE: how well the model does, on average, when a region happens to be visible."""
+"""RISE: mean score over random sets that contain a region."""
 
 import numpy as np
 
@@ -9,16 +9,16 @@ _VISIBLE = 0.5
 
 
 def rise(scorer: Scorer, *, samples: int = 4000, seed: int = 0) -> Estimate:
-    """Randomized input sampling, with regions in the place of a coarse grid of cells.
+    """Randomized input sampling, with regions in place of a coarse grid of cells.
 
     Args:
-      scorer: whose regions are ranked.
-      samples: random sets, each region visible in half of them.
-      seed: equal seeds give equal sets.
+      scorer: set function whose regions are ranked.
+      samples: number of random sets; each region is visible in half of them on average.
+      seed: seed of the sets.
 
     Returns:
-      The mean of ``p(S) [r in S]`` over the sets S, divided by the share of visible regions,
-      for each region r.
+      For each region r, the mean of ``p(S) [r in S]`` over the sets S, divided by the expected
+      fraction of visible regions.
 
     References:
       Petsiuk et al., RISE, arXiv 1806.07421, equation 6.

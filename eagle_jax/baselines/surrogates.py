@@ -15,19 +15,20 @@ _RIDGE = 1.0
 
 
 def lime(scorer: Scorer, *, samples: int = 1000, seed: int = 0) -> Estimate:
-    """A ridge regression on random sets, those like the whole image counting most.
+    """Ridge regression on random sets, weighted by their similarity to the full image.
 
     Args:
-      scorer: whose regions are ranked.
-      samples: sets, the whole image and others in which each region is visible by a half.
-      seed: equal seeds give equal sets.
+      scorer: set function whose regions are ranked.
+      samples: number of sets: the full image, and random sets in which each region is visible
+        with probability 1/2.
+      seed: seed of the sets.
 
     Returns:
       The coefficient of each region.
 
     References:
-      Ribeiro et al., LIME, arXiv 1602.04938, section 3; the distance is one minus the cosine
-      to the whole image, as in the authors' image explainer.
+      Ribeiro et al., LIME, arXiv 1602.04938, section 3. The distance is one minus the cosine
+      similarity to the full image, as in the authors' image explainer.
     """
     n = scorer.regions
     sets = np.random.default_rng(seed).random((samples, n)) < 0.5
@@ -36,7 +37,7 @@ def lime(scorer: Scorer, *, samples: int = 1000, seed: int = 0) -> Estimate:
     distance = 1 - np.sqrt(sets.mean(axis=1))
     weight = np.sqrt(np.exp(-((distance / _WIDTH) ** 2)))
     value = scores.mean(axis=1, dtype=np.float64)
-    # Both centred, so that the intercept is free of the ridge.
+    # Inputs and outputs are centred, so that the ridge does not shrink the intercept.
     inputs = sets - np.average(sets, axis=0, weights=weight)
     outputs = value - np.average(value, weights=weight)
     normal = (inputs.T * weight) @ inputs + _RIDGE * np.eye(n)
@@ -47,14 +48,14 @@ def kernelshap(scorer: Scorer, *, samples: int = 2048, seed: int = 0) -> Estimat
     """Shapley values by weighted least squares.
 
     Args:
-      scorer: whose regions are ranked.
-      samples: sets besides the blank and the whole image. Where there are no more sets than
-        that, all are asked for and the values are exact; else each set is drawn together with
-        its complement.
-      seed: equal seeds give equal sets.
+      scorer: set function whose regions are ranked.
+      samples: maximum number of sets besides the blank and the full image. If so many sets
+        do not exist, all sets are scored and the values are exact; otherwise each set is drawn
+        together with its complement.
+      seed: seed of the sets.
 
     Returns:
-      The value of each region; together they are ``p(V) - p()``.
+      The value of each region; the sum of the values is ``p(V) - p()``.
 
     References:
       Lundberg and Lee, SHAP, arXiv 1705.07874, theorem 2; paired sampling: Covert and Lee,
@@ -67,7 +68,7 @@ def kernelshap(scorer: Scorer, *, samples: int = 2048, seed: int = 0) -> Estimat
         count = np.array([math.comb(n, k) for k in range(n + 1)], np.float64)
         weight = (n - 1) / (count[size] * size * (n - size))
     else:
-        # Drawn as often as the kernel weighs them, the sets count alike.
+        # The sets are drawn in proportion to the kernel's weights, so all weights are equal.
         sets = _paired_sets(n, samples, np.random.default_rng(seed))
         weight = np.ones(len(sets))
     ends = np.array([[False], [True]]).repeat(n, axis=1)
@@ -93,8 +94,8 @@ def _efficient_fit(
     total: float,
     weight: Float64[np.ndarray, "b"],
 ) -> Float64[np.ndarray, "n"]:
-    """Coefficients that fit values of sets best among those that add up to a total."""
-    # The last coefficient is what the others leave of the total.
+    """Least-squares coefficients under the constraint that their sum is a given total."""
+    # The last coefficient is the total minus the sum of the others.
     last = sets[:, -1].astype(np.float64)
     inputs = sets[:, :-1] - last[:, None]
     root = np.sqrt(weight)

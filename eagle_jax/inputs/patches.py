@@ -6,7 +6,7 @@ inside the scoring program.
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -21,30 +21,36 @@ from eagle_jax.inputs.resize import resize_last_axis, resize_weights
 _CHUNK_VALUES = 2**24
 _BLACK = np.zeros((1, 1, 3), np.uint8)
 
+AnyArray = jax.Array | np.ndarray
+"""An array on a device or on the host."""
 
+
+# No run-time check of the fields, here and in `ImagePlan`: JAX builds the same classes with
+# placeholders, shardings or axis numbers in place of arrays.
 @jax.tree_util.register_dataclass
+@no_type_check
 @dataclass(frozen=True)
 class View:
     """One resized and cropped copy of the image; `ImagePlan` holds one or two.
 
     Attributes:
-      horizontal: float32 (2, width of the view, W), weights of the resize from
-        `eagle_jax.inputs.resize.resize_weights`; None where the width does not change.
-      vertical: float32 (2, height of the view, H); None where the height does not change.
+      horizontal: weights of the resize, see `eagle_jax.inputs.resize.resize_weights`; None
+        where the width does not change.
+      vertical: weights of the resize; None where the height does not change.
       blocks: number of blocks of patches down and across. Patches are ordered block by block,
         and row by row within a block.
       block: number of patches on each side of a block. A block is a merged token (Qwen), the
         crop (LLaVA) or a tile (InternVL).
     """
 
-    # Any: JAX also rebuilds plans that hold placeholders, shardings or axis numbers.
-    horizontal: Any
-    vertical: Any
+    horizontal: Float32[AnyArray, "2 x W"] | None
+    vertical: Float32[AnyArray, "2 y H"] | None
     blocks: tuple[int, int] = field(metadata={"static": True})
     block: int = field(metadata={"static": True})
 
 
 @jax.tree_util.register_dataclass
+@no_type_check
 @dataclass(frozen=True)
 class ImagePlan:
     """An image with its regions, its fill and the weights of its resize; a pytree.
@@ -53,22 +59,22 @@ class ImagePlan:
     that one compiled program serves all images of a bucket. Other sides are not padded.
 
     Attributes:
-      image: uint8 (3, H, W), source pixels, padded.
-      fill: uint8 (3, H, W), pixels shown where regions are hidden; (3, 1, 1) for one colour.
-      labels: int32 (H, W), region of each source pixel; 0 in the padding.
+      image: source pixels, padded.
+      fill: pixels shown where regions are hidden; (3, 1, 1) for one colour.
+      labels: region of each source pixel; 0 in the padding.
       views: views of the image, in the order of their patches.
-      table: float32 (3, 256), normalised value of each uint8 value of each channel.
+      table: normalised value of each uint8 value of each channel.
       grid: number of patches down and across. Tiles of InternVL are stacked from top to
         bottom, the thumbnail last.
       patch_size: width and height of a patch, in pixels.
       merge_size: number of patches on each side of a merged visual token.
     """
 
-    image: Any
-    fill: Any
-    labels: Any
+    image: UInt8[AnyArray, "3 H W"]
+    fill: UInt8[AnyArray, "3 H W"] | UInt8[AnyArray, "3 1 1"]
+    labels: Int32[AnyArray, "H W"]
     views: tuple[View, ...]
-    table: Any
+    table: Float32[AnyArray, "3 256"]
     grid: tuple[int, int] = field(metadata={"static": True})
     patch_size: int = field(metadata={"static": True})
     merge_size: int = field(metadata={"static": True})

@@ -14,9 +14,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from eagle_jax.inputs.patches import ImagePlan
 from eagle_jax.models.checkpoints.sharding import place_skeleton
+from eagle_jax.models.families.network import Network
+from eagle_jax.scoring.batches import score_sets
 from eagle_jax.scoring.question import Question, lay_out
 from eagle_jax.scoring.scorer import padded_regions
-from eagle_jax.scoring.set_function import score_sets
 
 # libtpu describes whole hosts; a program for fewer devices takes those of the smallest host.
 _SMALLEST = "2x2"
@@ -88,7 +89,7 @@ def _environment() -> Iterator[None]:
 
 
 def step_question(
-    network: Any, image_plan: ImagePlan, prompt_tokens: int, targets: int
+    network: Network, image_plan: ImagePlan, prompt_tokens: int, targets: int
 ) -> Question:
     """A question of the given shape, with arbitrary tokens.
 

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from eagle_jax.inputs.patches import ImagePlan
+from eagle_jax.models.families.network import Network
 from eagle_jax.models.layers.decoder import DecoderConfig
 from eagle_jax.scoring.reuse import beginning, in_chains, reuses
-from eagle_jax.scoring.scorer import padded_regions
+from eagle_jax.scoring.scorer import padded_regions, padded_sets
 from eagle_jax.search.sets import both_ways
 
 # Number of steps of a search that are counted where images reuse what they share; for the other
@@ -63,8 +64,7 @@ def chained_flops(
       The number of operations.
     """
     count, n = sets.shape
-    width = padded_regions(n)
-    sets = np.pad(sets, ((0, 2 * width - count), (0, width - n)))
+    sets = padded_sets(sets, 2 * padded_regions(n))
     turns = _turns(image_plan, sets, count, batch_size, shards)
     tiles, begins = (np.asarray(each)[: -(-count // batch_size)] for each in turns)
     per_tile = image_plan.tokens // tiles.shape[-1]
@@ -98,7 +98,7 @@ def search_batches(regions: int, batch_size: int) -> int:
 
 
 def search_flops(
-    network: Any,
+    network: Network,
     image_plan: ImagePlan,
     rows: Int[np.ndarray, " t"],
     regions: int,

@@ -10,6 +10,7 @@ from jaxtyping import Int, Int32
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.patches import ImagePlan, plan_image
 from eagle_jax.inputs.prompt import require_context
+from eagle_jax.models.families.network import Network
 from eagle_jax.models.layers.building_blocks import in_int8
 from eagle_jax.planning.chips import CHIPS, Chip, parse_topology
 from eagle_jax.planning.compilation import (
@@ -53,7 +54,7 @@ class Step(NamedTuple):
     """
 
     model: str
-    network: Any
+    network: Network
     image_size: tuple[int, int]
     image_plan: ImagePlan
     regions: int

@@ -26,7 +26,7 @@ from eagle_jax.scoring.model import Model, prompt_about
 from eagle_jax.scoring.question import lay_out, on_devices
 from eagle_jax.scoring.scorer import (
     filling_batch_size,
-    padded_regions,
+    padded_sets,
     require_batch_size,
 )
 
@@ -177,14 +177,13 @@ def _answers(
     end_ids = np.array(model.end_ids, np.int32)
     settling = settling_tokens(model.tokenizer, settle) if settle else None
     spread = None if mesh is None else NamedSharding(mesh, PartitionSpec("data"))
-    width = padded_regions(visible.shape[1])
 
     answers = []
     for start in range(0, len(visible), batch_size):
         part = visible[start : start + batch_size]
         # A repeated row is settled when the row itself is.
         sets = np.pad(part, ((0, batch_size - len(part)), (0, 0)), mode="edge")
-        sets = jax.device_put(np.pad(sets, ((0, 0), (0, width - sets.shape[1]))), spread)
+        sets = jax.device_put(padded_sets(sets), spread)
         new = np.asarray(
             _decode(network, question, sets, end_ids, settling, max_new_tokens=max_new_tokens)
         )

@@ -5,18 +5,20 @@ differentiated with respect to the weights.
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Float32, UInt8
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.patches import masked_patches
+from eagle_jax.models.families.network import Network
 from eagle_jax.models.layers.inspection import layer_inputs, layer_with_attention, tap
 from eagle_jax.models.layers.precision import full_precision
 from eagle_jax.scoring.question import Question
-from eagle_jax.scoring.scorer import MaskedImageScorer
+from eagle_jax.scoring.scorer import MaskedImageScorer, data_devices
 from eagle_jax.scoring.set_function import log_score_patches
 
 # A gradient takes about as much memory as this number of forwards.
@@ -35,7 +37,7 @@ class Tapped(NamedTuple):
     gradient: Float[Array, "b v e"]
 
 
-def require_gradients(network: Any) -> None:
+def require_gradients(network: Network) -> None:
     """Raises unless the weights of a network are floating-point numbers.
 
     Raises:
@@ -48,15 +50,38 @@ def require_gradients(network: Any) -> None:
         )
 
 
-def gradient_batch_size(scorer: MaskedImageScorer) -> int:
-    """Images whose gradient is taken together, down to the pixels.
+def gradient_batch_size(
+    scorer: MaskedImageScorer, images: int, forwards: int = GRADIENT_SHARE
+) -> int:
+    """Number of images whose gradient is computed at once, over all devices.
 
-    Every layer's activations are alive at once, where a forward has those of one.
+    A gradient down to the pixels holds the activations of every layer, a forward those of one.
 
     Args:
-      scorer: whose batches fill the devices.
+      scorer: scorer of the case, whose batches fill the devices.
+      images: number of images in total.
+      forwards: number of forwards that take as much memory as one gradient.
+
+    Returns:
+      A multiple of the number of devices along the mesh's "data" axis, for `spread`.
     """
-    return max(1, scorer.batch_size // GRADIENT_SHARE)
+    devices = data_devices(scorer.network)
+    fitting = max(1, scorer.batch_size // devices // forwards)
+    return devices * min(fitting, -(-images // devices))
+
+
+def spread(images: Float[Array, "b *rest"], mesh: Mesh | None) -> Float[Array, "b *rest"]:
+    """Splits a batch over the "data" axis of a mesh, inside a compiled program.
+
+    Without it every device of the mesh would compute the whole batch.
+
+    Args:
+      images: a batch of images, of `gradient_batch_size`.
+      mesh: mesh of the weights; None leaves the batch as it is.
+    """
+    if mesh is None:
+        return images
+    return jax.lax.with_sharding_constraint(images, NamedSharding(mesh, PartitionSpec("data")))
 
 
 def whole_patches(
@@ -78,7 +103,7 @@ def whole_patches(
 
 
 def patch_gradient(
-    network: Any, question: Question, patches: Float[Array, "b p c"]
+    network: Network, question: Question, patches: Float[Array, "b p c"]
 ) -> Float32[Array, "b p c"]:
     """Gradient of the mean target log-probability with respect to patches.
 
@@ -95,7 +120,7 @@ def patch_gradient(
 
 
 def final_states(
-    network: Any, question: Question, patches: Float[Array, "b p c"]
+    network: Network, question: Question, patches: Float[Array, "b p c"]
 ) -> Float[Array, "b s e"]:
     """Final normalised hidden states of the whole sequence, the input of the head."""
     with full_precision(network):
@@ -103,7 +128,7 @@ def final_states(
 
 
 def tapped(
-    network: Any, question: Question, patches: Float[Array, "b p c"], layer: int
+    network: Network, question: Question, patches: Float[Array, "b p c"], layer: int
 ) -> Tapped:
     """Activation of one decoder layer, with the gradient of the target logits.
 
@@ -131,7 +156,7 @@ def tapped(
 
 
 def rolled_out_attention(
-    network: Any, question: Question, patches: Float[Array, "1 p c"]
+    network: Network, question: Question, patches: Float[Array, "1 p c"]
 ) -> Float32[Array, " v"]:
     """Attention rollout from the rows of the targets to the visual tokens.
 
@@ -166,7 +191,7 @@ def rolled_out_attention(
 
 
 def attention_relevance(
-    network: Any, question: Question, patches: Float[Array, "1 p c"]
+    network: Network, question: Question, patches: Float[Array, "1 p c"]
 ) -> Float32[Array, " v"]:
     """Relevance of the visual tokens: attention weighted by its gradient.
 
@@ -223,7 +248,7 @@ def attention_relevance(
     return _visual(question, total[None, :, None])[0, :, 0]
 
 
-def _embed(network: Any, question: Question, patches: Array) -> Array:
+def _embed(network: Network, question: Question, patches: Array) -> Array:
     visual = network.visual_tokens(patches, question.layout)
     return network.embed(question.ids, visual, question.start)
 

@@ -26,6 +26,7 @@ from eagle_jax.models.checkpoints.converted import is_converted, quantization, r
 from eagle_jax.models.checkpoints.sharding import checked_mesh, place_skeleton
 from eagle_jax.models.checkpoints.tensor_files import read_json
 from eagle_jax.models.checkpoints.weights import KeyMap, load_weights, read_config
+from eagle_jax.models.families.network import Network
 from eagle_jax.models.families.table import FAMILIES
 from eagle_jax.models.layers.building_blocks import in_int8
 
@@ -54,7 +55,7 @@ class Model:
     """
 
     name: str
-    network: Any
+    network: Network
     tokenizer: Any
     image_settings: ImageSettings
     end_ids: tuple[int, ...]

@@ -1,20 +1,21 @@
-"""A question about one image, as arrays: all that stays while regions are hidden."""
+"""A question about one image as arrays: all that stays the same while regions are hidden."""
 
 import dataclasses
 import functools
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, no_type_check
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
-from jaxtyping import Int
+from jaxtyping import Float32, Int, Int32
 
 from eagle_jax.errors import InputError
-from eagle_jax.inputs.patches import ImagePlan
+from eagle_jax.inputs.patches import AnyArray, ImagePlan
 from eagle_jax.inputs.prompt import require_context
 from eagle_jax.models.checkpoints.sharding import mesh_of
+from eagle_jax.models.families.network import Network
 from eagle_jax.models.layers.rope import image_start
 
 # Programs are compiled per bucket, not per length: a sequence or a number of targets is padded
@@ -23,50 +24,54 @@ _SEQUENCE_BUCKET = 8
 _TARGET_BUCKET = 8
 
 
+# No run-time check of the fields: JAX builds the same class with placeholders, shardings or
+# axis numbers in place of arrays.
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["plan", "layout", "ids", "positions", "start", "rows", "token_ids", "weights"],
     meta_fields=["count", "published_rounding"],
 )
+@no_type_check
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """All that stays the same while regions are hidden; a pytree of arrays.
+    """Everything that stays the same while regions are hidden; a pytree of arrays.
+
+    Sequence and targets are padded, so that questions of one bucket share a program.
 
     Attributes:
-      plan: `ImagePlan`, the image and its regions.
-      layout: the vision tower's plan for the image's grid.
-      ids: int (s,), the sequence up to the token before the last target, padded.
-      positions: int (3, s), rotary positions of the sequence.
-      start: int, position of the first image token.
-      rows: int (t,), sequence position whose output predicts each target.
-      token_ids: int (t,), token id scored at each row.
-      weights: float (t,), share of each target in the mean; 0 for padding.
-      count: number of targets in front of the padding, which results then leave out; None
-        keeps it, so that questions of one bucket share a program.
-      published_rounding: whether pixels and probabilities are rounded as the published code
-        does, see `lay_out`.
+      plan: the image and its regions.
+      layout: what the vision tower precomputes for the image's grid, `Network.layout`.
+      ids: token ids of the sequence up to the token before the last target.
+      positions: rotary positions of the sequence.
+      start: position of the first image token.
+      rows: sequence position whose output predicts each target.
+      token_ids: token id scored at each row.
+      weights: weight of each target in the mean; 0 for padding.
+      count: number of targets without padding, which results then leave out; None keeps the
+        padding in the results, so that questions of one bucket share a program.
+      published_rounding: whether pixels and probabilities are rounded as in the published
+        code, see `lay_out`.
     """
 
-    # Any: JAX also rebuilds questions that hold placeholders, shardings or axis numbers.
-    plan: Any
+    plan: ImagePlan
     layout: Any
-    ids: Any
-    positions: Any
-    start: Any
-    rows: Any
-    token_ids: Any
-    weights: Any
+    ids: Int32[AnyArray, " s"]
+    positions: Int[AnyArray, "3 s"]
+    start: Int32[AnyArray, ""]
+    rows: Int32[AnyArray, " t"]
+    token_ids: Int32[AnyArray, " t"]
+    weights: Float32[AnyArray, " t"]
     count: int | None = None
     published_rounding: bool = False
 
     @property
     def padded(self) -> "Question":
-        """The question whose results hold the padding targets as well."""
+        """The same question with the padding targets in its results."""
         return dataclasses.replace(self, count=None)
 
 
 def lay_out(
-    network: Any,
+    network: Network,
     plan: ImagePlan,
     prompt_ids: Int[np.ndarray, " s"],
     answer_ids: Int[np.ndarray, " a"],
@@ -75,21 +80,21 @@ def lay_out(
     *,
     published_rounding: bool = False,
 ) -> Question:
-    """Lays out prompt and answer around an image, and says which outputs are wanted.
+    """Lays out prompt and answer around an image, and the outputs that are scored.
 
     Answer token ``i`` is predicted at position ``P + i - 1``, where ``P`` is the length of
-    the expanded prompt; nothing behind the last such row is kept.
+    the expanded prompt; the sequence ends with the last such position.
 
     Args:
-      network: the model's modules; shapes instead of weights will do.
+      network: the network, or its shapes.
       plan: the image and its regions.
-      prompt_ids: the expanded prompt.
-      answer_ids: the whole answer, teacher-forced.
-      positions: in the answer, at least one.
-      token_ids: the id scored at each position.
+      prompt_ids: token ids of the expanded prompt.
+      answer_ids: token ids of the whole answer, teacher-forced.
+      positions: positions in the answer that are scored, at least one.
+      token_ids: token id scored at each position.
       published_rounding: round as the published code does: pixels to bfloat16 whatever the
-        model's own precision, logits and probabilities to that of the model. Near
-        probabilities of 1 many candidates of a step then are equal.
+        precision of the weights, logits and probabilities to the precision of the weights.
+        Near probabilities of 1 many candidates of a step are then equal.
 
     Returns:
       The question, its arrays on the host; see `on_devices`.
@@ -102,18 +107,20 @@ def lay_out(
     """
     image_token = network.config.image_token_id
     if image_token in answer_ids:
-        raise InputError(f"the answer holds the image token (id {image_token})")
+        raise InputError(
+            f"the answer contains the image token (id {image_token}); remove it from the answer"
+        )
     rows = len(prompt_ids) + positions - 1
-    real = np.concatenate([prompt_ids, answer_ids])[: rows.max() + 1]
-    require_context(len(real), plan.tokens, network.config.decoder.context)
-    ids = np.pad(real, (0, -len(real) % _SEQUENCE_BUCKET), mode="edge")
+    sequence = np.concatenate([prompt_ids, answer_ids])[: rows.max() + 1]
+    require_context(len(sequence), plan.tokens, network.config.decoder.context)
+    ids = np.pad(sequence, (0, -len(sequence) % _SEQUENCE_BUCKET), mode="edge")
     spare = (0, -len(positions) % _TARGET_BUCKET)
     return Question(
         plan=plan,
         layout=network.layout(plan.grid),
         ids=ids.astype(np.int32),
         positions=network.positions(ids, plan.grid),
-        start=np.int32(image_start(ids, image_token)),
+        start=np.array(image_start(ids, image_token), np.int32),
         rows=np.pad(rows, spare).astype(np.int32),
         token_ids=np.pad(token_ids, spare).astype(np.int32),
         weights=np.pad(np.full(len(positions), 1 / len(positions), np.float32), spare),
@@ -122,8 +129,8 @@ def lay_out(
     )
 
 
-def on_devices(network: Any, question: Question) -> Question:
-    """The question with its arrays where the weights are: on the device, or all of a mesh."""
+def on_devices(network: Network, question: Question) -> Question:
+    """The question with its arrays where the weights are: on one device, or all of a mesh."""
     mesh = mesh_of(network)
     everywhere = None if mesh is None else NamedSharding(mesh, PartitionSpec())
     return jax.device_put(question, everywhere)
@@ -136,30 +143,30 @@ def kind_of(question: Question) -> Hashable:
 
 
 def stack_questions(questions: Sequence[Question]) -> Question:
-    """Several questions to one model as one, whose own arrays have a leading image axis.
+    """Stacks several questions for one model: most arrays get a leading image axis.
 
     Args:
-      questions: of one kind, see `kind_of`. What depends on the model and the grid alone, the
-        layout and the normalisation, is taken from the first.
+      questions: questions of one kind, see `kind_of`. Layout and normalisation table depend
+        on the model and the grid alone; the stack holds those of the first question.
 
     Returns:
-      The stack; `pick` takes questions out of it again.
+      The stack, for `pick`.
     """
-    own = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(_own, questions))
-    return _with_shared(own, questions[0])
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(_without_shared, questions))
+    return _with_shared(stacked, questions[0])
 
 
 def pick(questions: Question, which: Int[jax.Array, "*b"]) -> Question:
-    """The questions with the numbers ``which`` of a stack."""
-    own = jax.tree.map(lambda leaf: leaf[which], _own(questions))
-    return _with_shared(own, questions)
+    """Takes the questions with the numbers ``which`` from a stack."""
+    picked = jax.tree.map(lambda leaf: leaf[which], _without_shared(questions))
+    return _with_shared(picked, questions)
 
 
-def _own(question: Question) -> Question:
+def _without_shared(question: Question) -> Question:
     plan = dataclasses.replace(question.plan, table=None)
     return dataclasses.replace(question, plan=plan, layout=None)
 
 
-def _with_shared(own: Question, shared: Question) -> Question:
-    plan = dataclasses.replace(own.plan, table=shared.plan.table)
-    return dataclasses.replace(own, plan=plan, layout=shared.layout)
+def _with_shared(question: Question, shared: Question) -> Question:
+    plan = dataclasses.replace(question.plan, table=shared.plan.table)
+    return dataclasses.replace(question, plan=plan, layout=shared.layout)

@@ -1,46 +1,47 @@
-"""Exact reuse between masked images that a model reads tile after tile.
+"""Exact reuse between masked images in models that read an image tile by tile.
 
-Hiding one region changes a few tiles. Where tiles become visual tokens each by itself and enter
-a causal decoder in their order, every tile that is as it was in the image before keeps its
-tokens, and everything in front of the first tile that is not keeps its keys and values. So
-masked images are scored as a chain, each from what the one before left behind. Nothing is
-approximated: only work whose result is known is left out. A batch of b images is b chains side
-by side.
+Hiding a region changes a few tiles. In a network with `tiles_apart`, each tile becomes visual
+tokens independently, and a causal decoder reads the tiles in their order. A tile that is the
+same as in the previous masked image keeps its visual tokens, and all tokens before the first
+changed tile keep their keys and values. So masked images are scored as a chain, where each
+image starts from the results of the previous image. Nothing is approximated: only work whose
+result is known is left out. A batch of b masked images is b chains side by side.
 
-The order decides how much neighbours share. The best is that of a dictionary whose letters are
-the regions, those of the first tile first: each beginning that several images have in common is
-then decoded once. It takes no knowledge of what a search is after.
+The order of the sets decides how much neighbours share. The best is the order of a dictionary
+whose letters are the regions, those in the first tile first: each prefix that several masked
+images have in common is then decoded once. The order does not depend on the search.
 """
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from eagle_jax.inputs.patches import ImagePlan, blocks_reached
+from eagle_jax.models.families.network import Network
 from eagle_jax.models.layers.caching import SequenceCache, empty_cache, resume
 from eagle_jax.scoring.question import Question
 
-# For each place that the decoder can begin at it is compiled once more.
+# The decoder is compiled once for each tile at which it can begin.
 _MOST_BEGINNINGS = 6
 
 
 class Chain(NamedTuple):
-    """What a batch of masked images leaves behind for the next one."""
+    """Visual tokens, keys and values of a batch of masked images, for the next batch."""
 
     visual: Float[Array, "b v e"]
     kept: SequenceCache
 
 
-def reuses(network: Any, plan: ImagePlan) -> bool:
-    """Whether masked images of a plan are scored as a chain; decided before compilation.
+def reuses(network: Network, plan: ImagePlan) -> bool:
+    """Whether masked images are scored as chains; decided before compilation.
 
     Args:
       network: the model's modules.
-      plan: the image.
+      plan: the image and its regions.
     """
     return network.tiles_apart and _tiles(plan) > 1
 
@@ -52,46 +53,57 @@ def in_chains(
     batch_size: int,
     shards: int,
 ) -> tuple[Int[Array, " c"], Bool[Array, "m b n"], Bool[Array, "m b i"]]:
-    """Sorts sets so that they share much with those before, and says what they do not.
+    """Sorts sets into batches so that each shares much with the same row of the batch before.
+
+    The sets are ranked by `dictionary_order`, and each shard scores a run of consecutive ranks.
+    The rows of a shard hold neighbouring ranks, so that all of them begin to differ from the
+    batch before at about the same tile. Nine sets, a batch size of 4 and 2 shards make these
+    batches of ranks:
+
+                 shard 0   shard 1
+        batch 0   0   1  |  6   7
+        batch 1   2   3  |  8   8
+        batch 2   4   5  |  8   8
+
+    Each shard has 2 rows of a batch, so its run has 3 * 2 ranks. Rank 7 is in shard 7 // 6 = 1,
+    in batch 7 % 6 // 2 = 0 and there in the shard's row 7 % 2 = 1, which is place
+    0 * 4 + 1 * 2 + 1 = 3 of all rows. Spare rows repeat the last set, which changes no tile.
 
     Args:
-      plan: the image.
+      plan: the image and its regions.
       sets: one row per masked image, True for a visible region.
-      count: how many of the rows matter.
-      batch_size: images side by side.
-      shards: parts of a batch that do not wait for each other. Each goes through a run of
-        neighbours of its own; within a part neighbours are side by side, so that the decoder
-        begins where they begin to differ from those before.
+      count: number of rows to score; the other rows are ignored.
+      batch_size: number of masked images in a batch.
+      shards: number of equal parts of a batch that do not wait for each other.
 
     Returns:
-      Of each row that matters its place among the rows of all batches; the batches of sets; and
-      the tiles of each that differ from the batch before.
+      For each of the first ``count`` sets its place among the rows of all batches; the batches
+      of sets; and for each row the tiles that differ from the batch before.
     """
     reached = blocks_reached(plan, sets.shape[1])
     order = dictionary_order(sets, count, reached)
-    batches, own = -(-len(sets) // batch_size), batch_size // shards
-    run = jnp.maximum(-(-count // batch_size), 1) * own
-    turn, part, place = jnp.ix_(jnp.arange(batches), jnp.arange(shards), jnp.arange(own))
-    # What fills up the last ones is the last set again, which changes the least.
-    ranks = jnp.minimum(part * run + turn * own + place, count - 1)
+    batches, rows = -(-len(sets) // batch_size), batch_size // shards
+    run = jnp.maximum(-(-count // batch_size), 1) * rows
+    batch, shard, row = jnp.ix_(jnp.arange(batches), jnp.arange(shards), jnp.arange(rows))
+    ranks = jnp.minimum(shard * run + batch * rows + row, count - 1)
     batched = sets[order[ranks]].reshape(batches, batch_size, -1)
     rank = jnp.argsort(order)
-    places = rank % run // own * batch_size + rank // run * own + rank % own
+    places = rank % run // rows * batch_size + rank // run * rows + rank % rows
     return places, batched, changed_tiles(batched, reached)
 
 
 def dictionary_order(
     sets: Bool[Array, "m n"], count: Int[Array, ""], reached: Bool[Array, "i n"]
 ) -> Int[Array, " m"]:
-    """The order in which sets share the most with the set before.
+    """The order in which each set shares most with the set before.
 
     Args:
       sets: one row per masked image, True for a visible region.
-      count: how many of the rows matter; the others come last.
-      reached: the tiles that each region reaches, `eagle_jax.inputs.patches.blocks_reached`.
+      count: number of rows to score; the other rows come last.
+      reached: tiles that each region reaches, `eagle_jax.inputs.patches.blocks_reached`.
 
     Returns:
-      Numbers of rows.
+      Row numbers, in order.
     """
     letters = jnp.argsort(jnp.argmax(reached, axis=0), stable=True)
     ignored = jnp.arange(len(sets)) >= count
@@ -107,11 +119,11 @@ def dictionary_order(
 def changed_tiles(
     sets: Bool[Array, "m b n"], reached: Bool[Array, "i n"]
 ) -> Bool[Array, "m b i"]:
-    """Which tiles of each image differ from those of the one before in its chain.
+    """Tiles of each masked image that differ from the previous image of its chain.
 
     Args:
-      sets: batches of masked images, in the order in which they are scored.
-      reached: the tiles that each region reaches.
+      sets: batches of sets, in the order in which they are scored.
+      reached: tiles that each region reaches.
     """
     differ = (sets[1:] ^ sets[:-1]).astype(jnp.float32)
     changed = jnp.einsum("mbn,in->mbi", differ, reached.astype(jnp.float32)) > 0
@@ -119,11 +131,11 @@ def changed_tiles(
 
 
 def beginning(plan: ImagePlan, changed: Bool[Array, "b i"]) -> Int[Array, ""]:
-    """The tile at which the decoder begins: none in front of it has changed.
+    """The tile at which the decoder begins: no tile before it has changed.
 
     Args:
-      plan: the image.
-      changed: tiles of a batch that differ from those of the batch before.
+      plan: the image and its regions.
+      changed: tiles of a batch that differ from the batch before.
     """
     tiles = _beginnings(plan)
     # The last tile, the thumbnail, shows every region.
@@ -131,13 +143,13 @@ def beginning(plan: ImagePlan, changed: Bool[Array, "b i"]) -> Int[Array, ""]:
     return jnp.minimum(first // tiles.step * tiles.step, tiles[-1])
 
 
-def first_chain(network: Any, question: Question, batch: int) -> Chain:
-    """An empty chain, for a first batch of which all tiles are said to have changed.
+def first_chain(network: Network, question: Question, batch: int) -> Chain:
+    """An empty chain, for a first batch in which all tiles count as changed.
 
     Args:
       network: the model's modules.
-      question: what is asked about the image.
-      batch: number of images side by side.
+      question: the question about the image.
+      batch: number of masked images in a batch.
     """
     kept = empty_cache(network.decoder, batch, len(question.ids))
     shape = batch, question.plan.tokens, network.config.decoder.embed
@@ -145,23 +157,23 @@ def first_chain(network: Any, question: Question, batch: int) -> Chain:
 
 
 def follow(
-    network: Any,
+    network: Network,
     question: Question,
     patches: Float[Array, "b p c"],
     changed: Bool[Array, "b i"],
     chain: Chain,
 ) -> tuple[Float[Array, "b t e"], Chain]:
-    """Reads the next batch of masked images, and of these only what is new.
+    """Computes what is new in the next batch of masked images.
 
     Args:
       network: the model's modules.
-      question: what is asked about the image.
-      patches: normalised pixels.
-      changed: tiles that differ from those of the last batch.
-      chain: what this left.
+      question: the question about the image.
+      patches: normalised pixels of each masked image.
+      changed: tiles that differ from the batch before.
+      chain: chain after the batch before.
 
     Returns:
-      Hidden states at the question's rows, as without reuse, and what the next batch needs.
+      Hidden states at the question's rows, the same as without reuse, and the next chain.
     """
     with jax.named_scope("vision"):
         visual = _see(network, question, patches, changed, chain.visual)
@@ -172,7 +184,7 @@ def follow(
 
 
 def _see(network, question: Question, patches, changed, visual) -> Array:
-    """The visual tokens, those of changed tiles anew, one tile after the other."""
+    """The visual tokens; those of changed tiles are computed, one tile after the other."""
     changed = changed.reshape(-1)
     tiles = patches.reshape(len(changed), -1, patches.shape[-1])
     tokens = visual.reshape(len(changed), -1, visual.shape[-1])
@@ -189,12 +201,12 @@ def _see(network, question: Question, patches, changed, visual) -> Array:
 def _read(
     network, question: Question, embeddings, changed, kept
 ) -> tuple[Array, SequenceCache]:
-    """The decoder, from where it can begin with what is kept."""
+    """Runs the decoder from the first tile at which it has to begin."""
     tokens = question.plan.tokens // _tiles(question.plan)
     begin = beginning(question.plan, changed)
 
     def read_from(tile, _, state):
-        # The tile's own tokens stand a little later, behind the text in front of the image.
+        # The tile's tokens stand a little later, behind the text before the image.
         skipped = tile * tokens
         rest, positions = embeddings[:, skipped:], question.positions[:, skipped:]
         return resume(network.decoder, rest, positions, state[1], question.rows)
@@ -202,8 +214,8 @@ def _read(
     shape = len(changed), len(question.rows), embeddings.shape[-1]
     state = jnp.zeros(shape, embeddings.dtype), kept
     for tile in _beginnings(question.plan):
-        # One turn or none. `jax.lax.switch` would copy the keys and values of all layers on the
-        # way in and on the way out; a loop changes them in place.
+        # A loop of one turn or none. `jax.lax.switch` would copy the keys and values of all
+        # layers on the way in and on the way out; a loop changes them in place.
         read = functools.partial(read_from, tile)
         state = jax.lax.fori_loop(0, jnp.int32(begin == tile), read, state)
     return state

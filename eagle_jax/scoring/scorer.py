@@ -1,7 +1,7 @@
-"""The set function of one explanation as an object; batches and devices are kept inside."""
+"""The set function of one case as an object that handles padding, batches and devices."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -9,21 +9,22 @@ from jaxtyping import Bool, Float32, Int32
 
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints.sharding import mesh_of
+from eagle_jax.models.families.network import Network
+from eagle_jax.scoring.batches import score_sets
 from eagle_jax.scoring.question import Question
-from eagle_jax.scoring.set_function import score_sets
 
 # As in `eagle_jax.scoring.question`, programs are compiled per bucket.
 _REGION_BUCKET = 16
-# Beyond about this many tokens in flight a matmul gains nothing more, and the last batch of
-# each step is emptier. An accelerator has to compute for longer on what it reads.
+# Tokens in a batch beyond which matrix products get no faster, while more of the last batch of
+# each step is padding. Accelerators need more tokens for each read of the weights.
 _TOKENS_IN_FLIGHT = {"cpu": 2048, "accelerator": 8192}
 # With 64 regions, batches of 16 waste a tenth of the forwards and batches of 32 a quarter.
-_MOST_SPREAD = 16
+_LARGEST_BATCH = 16
 
 
 @runtime_checkable
 class Scorer(Protocol):
-    """What a search or a metric needs of a model: any callable of this shape will do.
+    """What a search or a metric needs: any callable with these two members.
 
     Attributes:
       regions: number of regions ``n``.
@@ -32,33 +33,45 @@ class Scorer(Protocol):
     regions: int
 
     def __call__(self, visible: Bool[np.ndarray, "b n"]) -> Float32[np.ndarray, "b t"]:
-        """Probability of each target token with only the visible regions shown."""
+        """Probability of each target token with only some regions visible."""
         ...
 
 
 def padded_regions(regions: int) -> int:
-    """Columns of the sets that compiled programs take for a number of regions."""
+    """Number of columns of the sets that compiled programs take for a number of regions."""
     return -(-regions // _REGION_BUCKET) * _REGION_BUCKET
 
 
-class MaskedImageScorer:
-    """The set function that everything in attribution is made of.
+def padded_sets(
+    sets: Bool[np.ndarray, "b n"], rows: int | None = None
+) -> Bool[np.ndarray, "_ _"]:
+    """Sets with as many columns as `padded_regions` says, hidden regions in the new columns.
 
-    ``scorer(visible)`` gives the probability of every target token with only the visible
-    regions shown, the others black, on all devices of the model.
+    Args:
+      sets: one row per masked image, True for a visible region.
+      rows: number of rows of the result, blank images at the end; None adds no row.
+    """
+    count, n = sets.shape
+    return np.pad(sets, ((0, 0 if rows is None else rows - count), (0, padded_regions(n) - n)))
+
+
+class MaskedImageScorer:
+    """The set function: ``scorer(visible)`` gives the probability of every target token.
+
+    Hidden regions show the case's fill. All devices of the model take part.
 
     Attributes:
-      labels: int32 (H, W), the region of each source pixel.
+      labels: region of each source pixel.
       regions: number of regions ``n``.
       tokens: text of each target token.
       network: the model's modules.
-      question: what is asked about the image.
-      batch_size: masks per forward, over all devices.
+      question: the question about the image.
+      batch_size: masked images per forward, over all devices.
     """
 
     def __init__(
         self,
-        network: Any,
+        network: Network,
         question: Question,
         labels: Int32[np.ndarray, "H W"],
         tokens: Sequence[str],
@@ -81,52 +94,55 @@ class MaskedImageScorer:
           Float32 probabilities.
 
         Raises:
-          InputError: the number of columns is not the number of regions, or the masks are
+          InputError: the number of columns is not the number of regions, or ``visible`` is
             not boolean.
         """
         visible = np.asarray(visible)
         if visible.ndim != 2 or visible.shape[1] != self.regions or visible.dtype != bool:
             raise InputError(
-                f"visible is {visible.dtype} of shape {visible.shape}, expected bool of shape "
-                f"(masks, {self.regions})"
+                f"visible is {visible.dtype} of shape {visible.shape}; it must be bool of "
+                f"shape (masked images, {self.regions})"
             )
-        width = padded_regions(self.regions)
-        rows = [np.zeros((0, len(self.tokens)), np.float32)]
-        for first in range(0, len(visible), 2 * width):
-            part = visible[first : first + 2 * width]
-            sets = np.zeros((2 * width, width), bool)
-            sets[: len(part), : self.regions] = part
+        capacity = 2 * padded_regions(self.regions)
+        chunks = [np.zeros((0, len(self.tokens)), np.float32)]
+        for first in range(0, len(visible), capacity):
+            sets = visible[first : first + capacity]
             scores = score_sets(
                 self.network,
                 self.question.padded,
-                sets,
-                np.int32(len(part)),
+                padded_sets(sets, capacity),
+                np.int32(len(sets)),
                 batch_size=self.batch_size,
                 mesh=mesh_of(self.network),
             )
-            rows.append(np.asarray(scores)[: len(part), : len(self.tokens)])
-        return np.concatenate(rows)
+            chunks.append(np.asarray(scores)[: len(sets), : len(self.tokens)])
+        return np.concatenate(chunks)
+
+
+def data_devices(network: Network) -> int:
+    """Number of devices along the mesh's "data" axis; 1 without a mesh."""
+    mesh = mesh_of(network)
+    return 1 if mesh is None else mesh.shape["data"]
 
 
 def fitting_batch_size(
-    network: Any, question: Question, regions: int, wanted: int | None = None
+    network: Network, question: Question, regions: int, wanted: int | None = None
 ) -> int:
-    """Masks per forward: what was asked for, or what fills the devices and fits their memory.
+    """Masked images per forward: the wanted number, or one that fills the devices and fits.
 
     Args:
       network: the model's modules.
-      question: what is asked about the image.
+      question: the question about the image.
       regions: number of regions.
-      wanted: a number of the user's; None chooses.
+      wanted: number that the user asks for; None chooses.
 
     Returns:
-      A multiple of the devices along the mesh's "data" axis.
+      A multiple of the number of devices along the mesh's "data" axis.
 
     Raises:
-      InputError: ``wanted`` is no such multiple.
+      InputError: ``wanted`` is not such a multiple.
     """
-    mesh = mesh_of(network)
-    devices = 1 if mesh is None else mesh.shape["data"]
+    mesh, devices = mesh_of(network), data_devices(network)
     if wanted is not None:
         require_batch_size(wanted, devices)
         return wanted
@@ -150,35 +166,35 @@ def fitting_batch_size(
 
 
 def require_batch_size(batch_size: int, devices: int) -> None:
-    """Raises unless a batch spreads over devices.
+    """Raises unless a batch can be split evenly over devices.
 
     Args:
-      batch_size: masked images of one forward.
-      devices: along the mesh's "data" axis.
+      batch_size: masked images per forward, over all devices.
+      devices: number of devices along the mesh's "data" axis.
 
     Raises:
-      InputError: it is no positive multiple of the number of devices.
+      InputError: the batch size is not a positive multiple of the number of devices.
     """
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; it must be at least 1")
     if batch_size % devices:
         raise InputError(
-            f"batch_size is {batch_size}; it must be a multiple of {devices}, the devices "
-            'along the mesh\'s "data" axis'
+            f"batch_size is {batch_size}; it must be a multiple of {devices}, the number of "
+            'devices along the mesh\'s "data" axis'
         )
 
 
 def filling_batch_size(tokens: int, devices: int, platform: str) -> int:
-    """Masks per forward that keep every device's matrix products busy, and few more.
+    """The smallest number of masked images per forward that keeps every device busy.
 
     Args:
       tokens: length of the sequence or number of patches, whichever is larger.
-      devices: devices the masks are spread over.
-      platform: JAX's name for their kind, "cpu", "gpu" or "tpu".
+      devices: number of devices that share a batch.
+      platform: JAX's name of the platform, "cpu", "gpu" or "tpu".
     """
     if platform == "cpu":
-        # A power of two, so that what searches ask for in sixteens leaves no batch half empty.
-        own = max(1, _TOKENS_IN_FLIGHT["cpu"] // tokens)
-        return devices * 2 ** (own.bit_length() - 1)
-    own = min(_TOKENS_IN_FLIGHT["accelerator"] // tokens, _MOST_SPREAD // devices)
-    return devices * max(1, own)
+        # A power of two, so that searches that ask for multiples of 16 fill their batches.
+        per_device = max(1, _TOKENS_IN_FLIGHT["cpu"] // tokens)
+        return devices * 2 ** (per_device.bit_length() - 1)
+    per_device = min(_TOKENS_IN_FLIGHT["accelerator"] // tokens, _LARGEST_BATCH // devices)
+    return devices * max(1, per_device)

@@ -1,8 +1,8 @@
-"""Orders that know nothing of the answer, to hold an explanation against.
+"""Control orders that do not depend on the answer, to compare an explanation with.
 
-A curve means little by itself: large regions shown first raise any score. The same curves
-along a random order, along an order of like-sized regions, and along the regions by area say
-how much of it is owed to the explanation.
+A curve says little by itself: large regions shown first raise any score. Curves along a random
+order, along a random order of regions of similar size, and along the regions by area show how
+much of the score is due to the explanation.
 """
 
 import zlib
@@ -18,14 +18,14 @@ def random_order(regions: int, seed: int | Sequence[int]) -> Int32[np.ndarray, "
     """The regions in random order.
 
     Args:
-      regions: their number.
-      seed: equal seeds give equal orders.
+      regions: number of regions.
+      seed: seed of the random numbers.
     """
     return np.random.default_rng(seed).permutation(regions).astype(np.int32)
 
 
 def area_order(labels: Int32[np.ndarray, "H W"]) -> Int32[np.ndarray, "n"]:
-    """The regions from the largest to the smallest, by number among equals.
+    """The regions from the largest to the smallest, of equal regions the lowest number first.
 
     Args:
       labels: region number of every pixel.
@@ -36,16 +36,16 @@ def area_order(labels: Int32[np.ndarray, "H W"]) -> Int32[np.ndarray, "n"]:
 def matched_order(
     labels: Int32[np.ndarray, "H W"], order: Int32[np.ndarray, "n"], seed: int | Sequence[int]
 ) -> Int32[np.ndarray, "n"]:
-    """A random order whose areas follow those of another order.
+    """A random order in which the areas of the regions follow those of another order.
 
-    The regions are sorted by area and cut into four strata; each region's place in the order
-    is taken by a random one of its stratum. What is left of a difference between the two
-    orders' curves is not owed to the size of the regions.
+    The regions are sorted by area and cut into four strata of equal size. A random region of
+    the same stratum takes the place of each region. The difference between the curves of both
+    orders is then not due to the size of the regions.
 
     Args:
       labels: region number of every pixel.
-      order: to be matched.
-      seed: equal seeds give equal orders.
+      order: order whose areas are matched.
+      seed: seed of the random numbers.
     """
     rng = np.random.default_rng(seed)
     instead = np.empty_like(order)
@@ -57,14 +57,14 @@ def matched_order(
 def control_orders(
     labels: Int32[np.ndarray, "H W"], order: Int32[np.ndarray, "n"], count: int, name: str
 ) -> dict[str, Int32[np.ndarray, "n"]]:
-    """The orders that an explanation is held against.
+    """The control orders that an explanation is compared with.
 
     Args:
       labels: region number of every pixel.
-      order: the explanation's.
-      count: number of random and of matched orders.
-      name: of the item. It seeds the orders, which so differ between items of one layout and
-        agree between runs over the same items.
+      order: order of the explanation.
+      count: number of random orders, and number of matched orders.
+      name: name of the item, which seeds the random numbers: orders differ between items with
+        the same regions, and are equal in every run over the same items.
 
     Returns:
       "random-0", "matched-0", "random-1", ... and "area", by name.

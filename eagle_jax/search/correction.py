@@ -1,4 +1,4 @@
-"""How little has to go from an image until an answer is right: by scan or by bisection."""
+"""Finds how few regions have to be hidden until an answer is right: by scan or by bisection."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,15 +14,15 @@ def correct_by_scan(
     """The answer at every prefix of an order.
 
     Args:
-      ask: from visible regions to answers, as `eagle_jax.scoring.answers.regenerate` gives
-        them.
+      ask: function from sets of visible regions to answers, see
+        `eagle_jax.scoring.answers.regenerate`.
       order: region numbers, most important first.
 
     Returns:
-      Answer k is given with the first k regions visible, k = 0 to n.
+      The answers with the first k regions visible, for k = 0 to n.
 
     References:
-      EAGLE, arXiv 2509.22496, hallucination diagnosis; there without the blank image.
+      EAGLE, arXiv 2509.22496, hallucination diagnosis, which leaves out the blank image.
     """
     return tuple(ask(prefixes(order)))
 
@@ -33,25 +33,26 @@ def correct_by_bisection(
     is_right: Callable[[str], bool],
     curve: Float[np.ndarray, "n+1"],
 ) -> tuple[str | None, ...]:
-    """Looks for the fewest last regions whose removal makes an answer right, by halving.
+    """Finds the fewest last regions whose removal makes an answer right, by bisection.
 
-    Asked first are the full image and the prefix at which the right answer is most probable.
-    If the one is wrong and the other right, the gap between them is halved until neighbours
-    are left: about log2(n) + 2 answers instead of n + 1. This finds what a scan finds where
-    the answers between the two turn right once; where they turn more often, it finds one of
-    the turns and may report more removed regions than were needed, never fewer. Where the
-    most promising prefix is wrong, it reports no correction, though another may be right.
+    The first two answers are those for the full image and for the prefix at which the right
+    answer is most probable. If the first is wrong and the second right, the interval between
+    both is halved until neighbours are left: about log2(n) + 2 answers instead of n + 1. If the
+    answers in the interval become right once, the result is that of a scan. If they change more
+    often, the result is one of the changes: it may report more removed regions than necessary,
+    but never fewer. If the most promising prefix gives a wrong answer, the result is no
+    correction, although another prefix may give the right answer.
 
     Args:
-      ask: from visible regions to answers, as `eagle_jax.scoring.answers.regenerate` gives
-        them.
+      ask: function from sets of visible regions to answers, see
+        `eagle_jax.scoring.answers.regenerate`.
       order: region numbers, most important first.
-      is_right: whether an answer is the right one.
-      curve: probability of the right answer with the first k regions visible, k = 0 to n:
-        the insertion curve of a search for it.
+      is_right: function that returns True for the right answer.
+      curve: probability of the right answer with the first k regions visible, for k = 0 to n:
+        the insertion curve of a search for the right answer.
 
     Returns:
-      As of `correct_by_scan`, with None where nothing was asked.
+      The answers with the first k regions visible, for k = 0 to n; None where it was not asked.
     """
     sets = prefixes(order)
     answers: list[str | None] = [None] * len(sets)
@@ -64,7 +65,7 @@ def correct_by_bisection(
     wrong = len(order)
     if right(wrong):
         return tuple(answers)
-    # Of equal chances the one that hides least.
+    # Among equal probabilities the prefix that hides least.
     best = len(order) - int(np.argmax(curve[::-1]))
     if best < wrong and right(best):
         while wrong - best > 1:

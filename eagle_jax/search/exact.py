@@ -8,16 +8,16 @@ from eagle_jax.search.steps import Steps, ends
 
 
 def exact(problem: Problem) -> Rounds:
-    """Orders the regions one after the other, n (n + 1) forwards in n rounds for n regions.
+    """Orders the regions one after the other: n (n + 1) forwards in n rounds for n regions.
 
-    Step k adds the region r that maximises F(S + r), where S are the regions taken before;
-    among equals the lowest number wins.
+    Each step adds the region r that maximises F(S + r), where S are the regions taken before;
+    of equal values the region with the lowest number wins.
 
     Args:
-      problem: the regions, and what is sought.
+      problem: the regions, the objective and the limits.
 
     Returns:
-      The curves of the steps that were taken.
+      The curves along the regions that were taken.
 
     References:
       EAGLE, arXiv 2509.22496, section 3.2.

@@ -1,13 +1,13 @@
-"""A Gaussian process over sets of regions: what scored sets say about the others.
+"""A Gaussian process over sets of regions, which predicts scores of sets from scored sets.
 
-Each target token has a process of its own on the logit of its probability, all of them with one
+The logit of each target token's probability has a process of its own. All processes share the
 kernel of two sets S and S':
 
     constant + sum_r slope_r s_r s'_r + exp(- sum over r in one of S, S' of relevance_r)
 
-with s_r = 1 for a visible region and -1 for a hidden one. The first two parts are a constant
-and what each region does alone, the last is everything else, and forgets a region that does not
-matter. Relevance, slope and noise are learnt by maximising the likelihood of what was scored.
+with s_r = 1 for a visible and -1 for a hidden region. The first two parts are a constant and
+the effect of each region alone; the last part, the similarity, is everything else, and ignores
+regions of relevance 0. Relevance, slope and noise maximise the likelihood of the scores.
 """
 
 import dataclasses
@@ -19,35 +19,35 @@ from scipy.linalg.lapack import dpotri  # pyright: ignore[reportAttributeAccessI
 from scipy.optimize import minimize
 
 _CONSTANT = 2.0
-# Beyond it a logit says little of the probability and much of its rounding.
+# Probabilities are clipped to this distance from 0 and 1, where logits amplify rounding.
 _CLIP = 1e-3
-# A region of this relevance leaves sets without it nothing to say.
+# Largest relevance: sets that differ in such a region have a similarity of almost 0.
 _MOST = 8.0
-# Where learning begins, and what it is drawn to while little is known: similarity, slope and
-# noise, of regions of relevance 1.
+# Logarithms of relevance, slope and noise at the start, which are also the mean of their prior.
 _SCALES = np.log([1 / 8, 1 / 16, 0.02])
-# Learning takes the time of a Cholesky factor of its sets at each step, and says something new
-# once this much more is known.
+# Each step of learning computes a Cholesky factor, so it uses at most this number of sets.
 _LEARN_FROM = 400
+# Maximum number of steps for the first process and for later processes.
 _FIRST_STEPS, _STEPS = 15, 3
+# Learning is repeated when the number of sets has grown by this factor.
 _MORE = 1.25
 
 
 @dataclasses.dataclass(frozen=True)
 class SetProcess:
-    """What is known of a set function after some of its sets were scored.
+    """The processes of all target tokens after some sets were scored.
 
     Attributes:
-      signs: the scored sets, 1 for a visible region and -1 for a hidden one.
-      relevance: of each region to all that regions do together.
-      slope: variance of what each region does alone.
-      noise: variance of a score around the process.
+      signs: the scored sets, 1 for a visible and -1 for a hidden region.
+      relevance: relevance of each region in the similarity.
+      slope: variance of the effect of each region alone.
+      noise: variance of the logits around the process.
       mean: mean logit of each token.
-      weights: what each scored set adds to each token's logit, by its kernel.
+      weights: for each scored set and token, the factor of its kernel in a predicted logit.
       variance: scale of each token's process.
-      factor: lower Cholesky factor of the scored sets' kernel.
-      scales: logarithms from which learning goes on when more is known.
-      learnt: number of sets that were known when they were learnt.
+      factor: lower Cholesky factor of the kernel of the scored sets.
+      scales: logarithms of the learnt parameters, from which later learning starts.
+      learnt: number of sets from which the parameters were learnt.
     """
 
     signs: Float[np.ndarray, "m n"]
@@ -64,13 +64,13 @@ class SetProcess:
     def similarity(
         self, signs: Float[np.ndarray, "b n"], others: Float[np.ndarray, "c n"]
     ) -> Float[np.ndarray, "b c"]:
-        """The last part of the kernel of sets and others: 1 for equal ones, falling to 0."""
+        """The last part of the kernel of two groups of sets: 1 for equal sets, down to 0."""
         return _similarity(signs, others, self.relevance)
 
     def kernel(
         self, signs: Float[np.ndarray, "b n"], others: Float[np.ndarray, "c n"]
     ) -> Float[np.ndarray, "b c"]:
-        """The kernel of sets and others."""
+        """The kernel of two groups of sets."""
         return _CONSTANT + (signs * self.slope) @ others.T + self.similarity(signs, others)
 
     def logits(self, signs: Float[np.ndarray, "b n"]) -> Float[np.ndarray, "b t"]:
@@ -79,23 +79,23 @@ class SetProcess:
 
     @property
     def linear(self) -> tuple[Float[np.ndarray, " t"], Float[np.ndarray, "n t"]]:
-        """Of the expected logits, what all sets share and what each region does alone."""
+        """The constant of the expected logits, and the effect of each region alone."""
         constant = _CONSTANT * self.weights.sum(0) + self.mean
         return constant, self.slope[:, None] * (self.signs.T @ self.weights)
 
     def covariance(self, signs: Float[np.ndarray, "b n"]) -> Float[np.ndarray, "b b"]:
-        """Covariance of what is not known of some sets, of a token of variance 1."""
+        """Covariance of the logits of sets given the scores, for a token of variance 1."""
         known = self.known(signs)
         return self.kernel(signs, signs) - known.T @ known
 
     def known(self, signs: Float[np.ndarray, "b n"]) -> Float[np.ndarray, "m b"]:
-        """What the scored sets say of some sets: its square is taken from their covariance."""
+        """A factor of the covariance that the scores explain: ``known.T @ known``."""
         known = self.kernel(self.signs, signs)
         return solve_triangular(self.factor, known, lower=True, check_finite=False)
 
 
 def to_signs(sets: Bool[np.ndarray, "b n"]) -> Float[np.ndarray, "b n"]:
-    """1 for a visible region, -1 for a hidden one."""
+    """1 for a visible and -1 for a hidden region."""
     return 2.0 * sets - 1.0
 
 
@@ -104,21 +104,18 @@ def fit(
     scores: Float[np.ndarray, "m t"],
     before: SetProcess | None = None,
 ) -> SetProcess:
-    """Learns a process from scored sets.
+    """Learns a process from scored sets; deterministic.
 
     Args:
-      sets: that were scored, no two the same.
-      scores: target probabilities.
-      before: learnt from fewer sets, to go on from.
-
-    Returns:
-      The process; the same for the same sets in the same order.
+      sets: scored sets without duplicates.
+      scores: target probabilities of each set.
+      before: process learnt from fewer sets, from which learning starts; None for none.
     """
     signs, p = to_signs(sets), np.clip(scores.astype(np.float64), _CLIP, 1 - _CLIP)
     logits = np.log(p / (1 - p))
     mean = logits.mean(0)
     logits = logits - mean
-    # A token whose probability hardly moves has little say in what matters.
+    # Tokens whose probability hardly changes have little weight in learning.
     say = scores.var(0, dtype=np.float64) + 1e-9
     say /= say.sum()
     if before is None or len(sets) >= _MORE * before.learnt:
@@ -143,7 +140,7 @@ def fit(
 
 
 def _factor(signs, relevance, slope, noise, known) -> np.ndarray:
-    """The Cholesky factor of the kernel of sets, from that of the first of them."""
+    """The Cholesky factor of the kernel of sets, given the factor of the first sets."""
     m = len(known)
     fresh = signs[m:]
     rows = _CONSTANT + (fresh * slope) @ signs.T + _similarity(fresh, signs, relevance)
@@ -170,7 +167,7 @@ def _parameters(scales) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def _ridge_scales(signs, logits, say) -> np.ndarray:
-    """A first guess: a region matters as much as a linear model says it moves the logits."""
+    """A first guess: the relevance of a region is its effect in a linear model of logits."""
     m, n = signs.shape
     gram = signs.T @ signs + 0.03 * m * np.eye(n)
     moved = np.abs(np.linalg.solve(gram, signs.T @ logits)) @ say
@@ -179,7 +176,7 @@ def _ridge_scales(signs, logits, say) -> np.ndarray:
 
 
 def _learn(signs, logits, say, start, steps: int) -> np.ndarray:
-    """Maximises the likelihood, of each token with its best variance, and a prior."""
+    """Maximises likelihood times prior, with the best variance of each token."""
     m = len(signs)
 
     def loss(scales):
@@ -193,7 +190,7 @@ def _learn(signs, logits, say, start, steps: int) -> np.ndarray:
         likelihood = -m / 2 * (say @ np.log(variance)) - np.log(np.diag(factor)).sum()
         inverse, _ = dpotri(factor, lower=True)
         inverse = np.tril(inverse) + np.tril(inverse, -1).T
-        # The derivative by the kernel, half of it; then by the logarithms.
+        # Half of the derivative by the kernel, then the derivatives by the logarithms.
         outer = ((weights * (say / variance)) @ weights.T - inverse) / 2
         by_slope = slope * ((outer @ signs) * signs).sum(0)
         outer_similar = outer * similarity

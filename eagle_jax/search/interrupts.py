@@ -1,4 +1,4 @@
-"""Ctrl-C as a wish to see what was found so far."""
+"""Ctrl-C as a request for the partial result."""
 
 import contextlib
 import signal
@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterator
 
 
 def never() -> bool:
-    """What says that no interrupt came."""
+    """Returns False: there was no interrupt."""
     return False
 
 
 @contextlib.contextmanager
 def first_interrupt_waits() -> Iterator[Callable[[], bool]]:
-    """Keeps the first Ctrl-C from raising; a second one raises as always.
+    """Keeps the first Ctrl-C from raising KeyboardInterrupt; the second Ctrl-C raises it.
 
     Yields:
-      What says whether it came, for `find_orders`. Never, where Python does not handle the
-      signal as it usually does: in other threads, under another handler, ignored.
+      A function that returns True after the first Ctrl-C, for the argument ``interrupted`` of
+      `find_orders`. It is `never` outside the main thread, and where Ctrl-C is ignored or has
+      another handler than Python's default.
     """
     usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if threading.current_thread() is not threading.main_thread() or not usual:

@@ -1,4 +1,4 @@
-"""Lazy greedy: what a region added before bounds what it can add now."""
+"""Lazy greedy: the last known gain of a region is an upper bound of its gain now."""
 
 import numpy as np
 
@@ -6,24 +6,25 @@ from eagle_jax.search.rounds import Problem, Round, Rounds, Solution
 from eagle_jax.search.sets import both_ways
 from eagle_jax.search.steps import Steps, ends
 
-# Regions scored at a time, two masked images each, and steps after which all are.
+# Number of regions scored at once, two masked images each, and number of steps between two
+# refreshes, in which all regions are scored.
 _BATCH, _REFRESH = 8, 8
 
 
 def lazy(problem: Problem) -> Rounds:
-    """Orders the regions one after the other, scoring only those that may be the best.
+    """Orders the regions one after the other, scoring only regions that may be the best.
 
-    The regions are scored from the largest gain that was last seen of them downwards, a batch
-    at a time, until one gains at least as much as the next may. Where the gains fall with the
-    regions taken, as those of a submodular function do, this is the exact search. Those of a
-    model need not, so every few steps all gains are renewed. Among equals the lowest number
-    wins.
+    In each step the regions are scored from the largest last known gain downwards, in batches,
+    until one region gains at least as much as the last known gain of the next. If gains never
+    grow as more regions are taken, as in submodular functions, the result is that of the exact
+    search. The gains of a model may grow, so every few steps all of them are renewed. Of equal
+    gains the region with the lowest number wins.
 
     Args:
-      problem: the regions, and what is sought.
+      problem: the regions, the objective and the limits.
 
     Returns:
-      The curves of the steps that were taken.
+      The curves along the regions that were taken.
 
     References:
       Minoux, Accelerated greedy algorithms for maximizing submodular set functions, 1978.

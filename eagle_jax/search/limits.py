@@ -1,4 +1,4 @@
-"""Where a search ends, though it could go on."""
+"""When a search ends early."""
 
 import dataclasses
 import math
@@ -8,19 +8,19 @@ from eagle_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a search may spend, and when what it has found will do.
+    """Limits of a search; None for no limit.
 
     Attributes:
-      budget: most masked images that are scored, those of the final curves included.
-      seconds: time after which no new round begins, but for what concludes the search.
-      top_k: number of leading regions that are wanted exactly. The step-by-step searches end
-        after them; the surrogate takes these steps as the exact search would, and orders the
-        others itself.
-      stop: share of the full image's score at which the search ends: the order holds no more
-        regions than the insertion curve needs to come to it.
+      budget: maximum number of masked images, those of the final curves included.
+      seconds: time in seconds after which no round begins, except a last one that the search
+        needs to return its result.
+      top_k: number of leading regions to order as the exact search does. The step-by-step
+        searches end after them, the surrogate orders the other regions itself.
+      stop: fraction of the full image's score at which the search ends: the order holds only
+        as many regions as the insertion curve needs to reach it.
 
     Raises:
-      InputError: one of them is out of range.
+      InputError: a value is out of range.
     """
 
     budget: int | None = None
@@ -37,21 +37,21 @@ class Limits:
             raise InputError(f"seconds is {self.seconds}; it must be more than 0")
         if self.stop is not None and not 0 < self.stop < math.inf:
             raise InputError(
-                f"stop is {self.stop}; it is the share of the full image's score at which to "
-                "end, such as 0.9"
+                f"stop is {self.stop}; it must be a positive fraction of the full image's "
+                "score, such as 0.9"
             )
 
-    def require_room(self, regions: int) -> None:
-        """Raises where a budget does not reach for the curves along an order.
+    def require_budget(self, regions: int) -> None:
+        """Raises if the budget is too small for the curves along an order.
 
         Args:
-          regions: their number n; the curves take 2 n masked images.
+          regions: number of regions n; the curves take 2 n masked images.
 
         Raises:
-          InputError: the budget is smaller.
+          InputError: the budget is below 2 n.
         """
         if self.budget is not None and self.budget < 2 * regions:
             raise InputError(
                 f"budget is {self.budget}; with {regions} regions the curves alone take "
-                f"{2 * regions}: give a larger one, or fewer regions"
+                f"{2 * regions} masked images; set a larger budget or fewer regions"
             )

@@ -1,4 +1,4 @@
-"""Orders of regions that a Gaussian process thinks good, found without scoring anything."""
+"""Orders of regions that a Gaussian process expects to be good, found without scoring."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,27 +11,27 @@ from eagle_jax.search.gaussian_process import SetProcess, to_signs
 from eagle_jax.search.rounds import Objective
 from eagle_jax.search.sets import both_ways, prefixes
 
-# Changes of the area that are not worth a move.
+# Smallest gain of the area that is worth a move.
 _LEAST = 1e-5
 
 
 class Surface:
-    """The objective as a process expects it, quickly for sets that differ in one region.
+    """The expected objective of a process, fast for sets that differ in one region.
 
-    With one region more or less the similarity of a set to a scored one is multiplied by
-    exp(-r) or exp(r), as the scored set agrees with the region or not: cosh(r) -+ sinh(r). So
-    one product of a set's similarities with all scored sets tells of all its neighbours.
+    Adding or removing a region of relevance r multiplies the similarity of a set to a scored
+    set by exp(-r) if both agreed in this region, else by exp(r): cosh(r) -+ sinh(r). So one
+    matrix product of a set's similarities gives the predictions for all of its neighbours.
     """
 
     def __init__(self, process: SetProcess, objective: Objective):
         """Prepares the products.
 
         Args:
-          process: that knows the scores.
-          objective: what is sought.
+          process: process that has learned from the scores.
+          objective: what to maximise.
         """
         self.process, self.objective = process, objective
-        # Single precision, which is exact to far less than what is worth a move.
+        # Single precision: its error is far below the smallest gain that is worth a move.
         mean, alone = process.linear
         relevance = process.relevance.astype(np.float32)
         signs = process.signs.astype(np.float32)
@@ -40,7 +40,7 @@ class Surface:
         self._weights = process.weights.T.astype(np.float32)
         self._regions = (signs * relevance).T / 2
         self._whole = relevance.sum() / 2
-        # The last column sums what the others weight.
+        # The last column sums the similarities without weights.
         ones = np.ones((len(signs), 1), np.float32)
         self._scored = np.hstack([signs * np.sinh(relevance), ones])
         self._cosh = np.cosh(relevance)
@@ -48,20 +48,21 @@ class Surface:
     def around(
         self, sets: Bool[np.ndarray, "b n"]
     ) -> tuple[Float[np.ndarray, " b"], Float[np.ndarray, "b n"]]:
-        """F of sets, and of each with one region taken out or, if not in, added.
+        """Expected F of sets and of all their neighbours.
 
         Args:
-          sets: True for a region that is in.
+          sets: True for a region in the set.
 
         Returns:
-          F of the sets, and for each region of its neighbour that differs in that region.
+          F of the sets, and F of the sets with one region removed, or added if it was not in
+          the set, for each region.
         """
         scores = self._scores(to_signs(both_ways(sets)).astype(np.float32))
         value = self.objective.value(*np.split(scores, 2))
         return value[:, -1], value[:, :-1]
 
     def _scores(self, signs) -> np.ndarray:
-        """Of sets with each region changed, and last of the sets themselves."""
+        """Probabilities for sets with each region toggled; the last column for the sets."""
         (b, n), tokens = signs.shape, len(self._weights)
         alike = np.exp(signs @ self._regions - self._whole)
         weighted = (alike[:, None] * self._weights).reshape(b * tokens, -1)
@@ -75,7 +76,7 @@ class Surface:
         return expit(logits).swapaxes(1, 2)
 
     def along(self, order: Int[np.ndarray, " n"]) -> "Along":
-        """F along an order, and around it."""
+        """Expected F of the sets along an order, and of their neighbours."""
         sets = prefixes(order)
         return Along(order, sets, *self.around(sets))
 
@@ -83,7 +84,7 @@ class Surface:
         """The order that takes the best region at each step.
 
         Args:
-          first: regions it has to begin with.
+          first: regions that the order has to begin with.
         """
         n = len(self._alone)
         chosen, order, seen = np.zeros(n, bool), [*first], []
@@ -92,7 +93,7 @@ class Surface:
             if k == len(order) < n:
                 order.append(int(np.argmax(np.where(chosen, -np.inf, seen[-1][1][0]))))
             chosen[order[: k + 1]] = True
-        value, toggled = (np.concatenate(one) for one in zip(*seen, strict=True))
+        value, toggled = map(np.concatenate, zip(*seen, strict=True))
         order = np.array(order)
         return Along(order, prefixes(order), value, toggled)
 
@@ -103,21 +104,21 @@ class Surface:
         passes: int,
         fixed: int = 0,
     ) -> tuple[Int[np.ndarray, " n"], float]:
-        """Moves regions of the best of some orders while the area under F grows.
+        """Moves regions of the best of some orders as long as the area under F grows.
 
-        A greedy order is myopic: it takes what is best now. Here all moves of one region are
-        compared by the whole area, and the best ones that do not overlap are made together.
+        A greedy order looks only one step ahead. Here all moves of one region are compared by
+        the whole area, and the best moves that do not overlap are made together.
 
         Args:
-          begins: orders of which the best is improved.
-          area: share of the image in each region.
-          passes: most rounds of moves.
-          fixed: number of leading regions that stay.
+          begins: orders, of which the best is improved.
+          area: fraction of the image in each region.
+          passes: maximum number of passes over all moves.
+          fixed: number of leading regions that are not moved.
 
         Returns:
           The order, and the area under F along it.
         """
-        known = max(begins, key=lambda one: one.area(area))
+        known = max(begins, key=lambda along: along.area(area))
         for _ in range(passes):
             gain = _move_gains(known, area[known.order])
             gain[:fixed], gain[:, :fixed] = -np.inf, -np.inf
@@ -126,7 +127,7 @@ class Surface:
                 break
             moved = self._moved(known, moves)
             if len(moves) > 1:
-                # Together they may do less than the best of them alone.
+                # All moves together may gain less than the best move alone.
                 if moved.area(area) < known.area(area) + gain[moves[0]]:
                     moved = self._moved(known, moves[:1])
             known = moved
@@ -137,19 +138,19 @@ class Surface:
         for i, j in moves:
             order = np.insert(np.delete(order, i), j, order[i])
         sets, value, toggled = prefixes(order), known.value.copy(), known.toggled.copy()
-        other = (sets != known.sets).any(1)
-        value[other], toggled[other] = self.around(sets[other])
+        changed = (sets != known.sets).any(1)
+        value[changed], toggled[changed] = self.around(sets[changed])
         return Along(order, sets, value, toggled)
 
 
 class Along(NamedTuple):
-    """An order, and what a process expects along it.
+    """An order, and the F that a process expects along it.
 
     Attributes:
-      order: all regions.
-      sets: its prefixes, from none to all regions.
+      order: all regions; the number of prefixes k is n + 1.
+      sets: the prefixes of the order, from no region to all regions.
       value: F of the prefixes.
-      toggled: F of each prefix with a region taken out or, if not in, added.
+      toggled: F of each prefix with each region removed, or added if it was not in the prefix.
     """
 
     order: Int[np.ndarray, " n"]
@@ -158,23 +159,23 @@ class Along(NamedTuple):
     toggled: Float[np.ndarray, "k n"]
 
     def area(self, area: Float[np.ndarray, " n"]) -> float:
-        """The area under F, each region as wide as its share of the image."""
+        """The area under F; the width of a region is its fraction of the image."""
         return area_under(self.value, area[self.order])
 
 
 def least_certain(
     process: SetProcess, sets: Bool[np.ndarray, "b n"], count: int
 ) -> Int[np.ndarray, " count"]:
-    """The sets whose scores would say most about all of them, one chosen after the other.
+    """Chooses the sets whose scores would say most about all sets, one after the other.
 
     Args:
-      process: that knows the scores.
-      sets: to choose from.
-      count: how many to choose.
+      process: process that has learned from the scores.
+      sets: sets to choose from.
+      count: number of sets to choose.
 
     Returns:
-      Their numbers. Each reduces most the variance of the probabilities, summed over the sets,
-      once those before it are known.
+      Row numbers. Given the scores of the sets before it, each set reduces the sum over all
+      sets of the variance of their probabilities most.
     """
     signs = to_signs(sets)
     p = expit(process.logits(signs))
@@ -195,36 +196,48 @@ def area_under(value: Float[np.ndarray, " k"], share: Float[np.ndarray, " n"]) -
     """The area under F along an order.
 
     Args:
-      value: F of the first regions, from none to all n.
-      share: of the image in each region, in the order.
+      value: F of the first i regions, for i = 0 to n.
+      share: fraction of the image in each region, in the order of the regions.
     """
     return float(((value[1:] + value[:-1]) / 2) @ share)
 
 
-def _move_gains(known: Along, share) -> np.ndarray:
-    """What the area under F gains when region i of an order goes to place j."""
+def _move_gains(known: Along, share: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n n"]:
+    """Gain of the area under F if the region at place i of an order moves to place j.
+
+    The move changes only the sets between the two places. Moved later, region i is missing
+    from them: F follows the toggled values over regions i + 1 to j, and region i itself spans
+    the step from the toggled value behind j back to the order's value there:
+
+        order   ... i  i+1  ...  j  ...       values at places i to j + 1
+        moved   ... i+1  ...  j  i  ...       toggled i + 1 to j + 1, then value j + 1
+
+    Moved earlier, region i is added to the sets between, and spans the step from the value at
+    place j to the toggled value there. The gain is the new area between the places minus the
+    old area.
+    """
     n, value, toggled = len(share), known.value, known.toggled[:, known.order]
     i, j = np.arange(n)[:, None], np.arange(n)[None, :]
-    # Areas up to a place: of the order, and of the order with region i toggled.
-    before = _running(value[:, None], share)[:, 0]
-    changed = _running(toggled, share).T
+    # Areas from the first place to each place: for the order, and with region i toggled.
+    area = _running_area(value[:, None], share)[:, 0]
+    toggled_area = _running_area(toggled, share).T
     toggled = toggled.T
-    later = changed[:, 1:] - changed[i, i + 1]
+    later = toggled_area[:, 1:] - toggled_area[i, i + 1]
     later += (toggled[:, 1:] + value[1:]) / 2 * share[:, None]
-    later -= before[1:] - before[:-1, None]
-    earlier = changed[i, i] - changed[:, :-1]
+    later -= area[1:] - area[:-1, None]
+    earlier = toggled_area[i, i] - toggled_area[:, :-1]
     earlier += (toggled[:, :-1] + value[:-1]) / 2 * share[:, None]
-    earlier -= before[1:, None] - before[:-1]
+    earlier -= area[1:, None] - area[:-1]
     return np.where(j > i, later, np.where(j < i, earlier, -np.inf))
 
 
-def _running(values, share) -> np.ndarray:
+def _running_area(values, share) -> np.ndarray:
     parts = (values[1:] + values[:-1]) / 2 * share[:, None]
     return np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(parts, 0)])
 
 
 def _apart(gain) -> list[tuple[int, int]]:
-    """The best moves that do not touch each other's places."""
+    """The best moves whose ranges of places do not overlap."""
     places = np.arange(len(gain))
     first, last = np.minimum.outer(places, places), np.maximum.outer(places, places)
     moves = []

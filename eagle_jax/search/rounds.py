@@ -1,44 +1,42 @@
-"""Searches as conversations: each asks for scores of sets, and several are answered together.
+"""Searches as conversations: each asks for scores of sets, several are answered in lockstep.
 
-A search is a generator. It yields rounds, sets of regions to be scored, is sent their scores,
-and so on, until it returns what it found:
+A search is a generator function. It yields rounds, sets of regions to be scored, is sent their
+scores, and so on, until it returns a solution:
 
     def search(problem):
         scores = yield Round(sets)          # Bool[b, n] -> Float32[b, t]
         ...
         return Solution(curves)
 
-Where it has to end early, by its budget, its time or its user, it is sent None in place of
-scores: what it asked for was not scored. It may then ask once more, for what it needs to
-conclude, and returns what it has. The first round is always scored.
+If a search has to end early, because of its budget, its time or its user, it is sent None in
+place of scores: the sets of this round are not scored. It may then ask for one more round,
+which is scored, and returns its partial result. The first round is always scored.
 
-So a search knows nothing of batches, devices, other images, clocks or counting.
+So a search does not depend on batches, devices, other images, clocks or counting.
 """
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32
-from threadpoolctl import ThreadpoolController
 
 from eagle_jax.errors import InputError
 from eagle_jax.scoring.scorer import Scorer
+from eagle_jax.search.conversations import OpenConversation, answer_in_lockstep
 from eagle_jax.search.limits import Limits
-from eagle_jax.search.lockstep import Lockstep
 from eagle_jax.search.sets import Curves, area_between
 
 
 class Round(NamedTuple):
-    """What a search asks for.
+    """Sets that a search asks to be scored, and its progress.
 
     Attributes:
-      sets: True for a visible region.
-      curves: the best the search has so far, for those who watch; None for nothing yet.
-      planned: masked images that the whole search will have taken; None where it cannot say.
+      sets: one row per masked image, True for a visible region.
+      curves: curves of the best order so far, for progress; None before the first.
+      planned: number of masked images that the whole search will score; None if unknown.
     """
 
     sets: Bool[np.ndarray, "b n"]
@@ -47,14 +45,14 @@ class Round(NamedTuple):
 
 
 class Estimates(NamedTuple):
-    """What a search that models the set function knows beside the order.
+    """What a search that models the set function estimates in addition to the order.
 
     Attributes:
-      importance: what each region adds to F, on average over places along the order.
-      uncertainty: standard error of that.
-      pairs: the regions that interact most, the strongest pair first.
-      interaction: what both add to F together beyond what each adds without the other: above 0
-        they need each other, below 0 one does for both.
+      importance: gain of F by each region, mean over places along the order.
+      uncertainty: standard error of the importance.
+      pairs: regions that interact most, the strongest pair first.
+      interaction: gain of F by both regions of a pair together, minus the gain of each without
+        the other: above 0 each needs the other, below 0 either suffices.
     """
 
     importance: Float32[np.ndarray, " n"]
@@ -68,8 +66,8 @@ class Solution(NamedTuple):
 
     Attributes:
       curves: the order, and the scores along it.
-      estimates: of a search that models what it did not score.
-      search: the search that did it, where one chose among others.
+      estimates: estimates of a search that models the set function; None for other searches.
+      search: name of the search that found the order, if a search chose among others.
     """
 
     curves: Curves
@@ -77,22 +75,22 @@ class Solution(NamedTuple):
     search: str | None = None
 
 
-# Sent are the scores, Float32[b, t], or None where the search has to conclude.
+# Is sent the scores, Float32[b, t], or None if the search has to end.
 Rounds = Generator[Round, Any, Solution]
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What a search maximises: F, the mean over target tokens of insight and necessity.
+    """What a search maximises: F, the mean over target tokens of insight plus necessity.
 
     ``insight_weight * p(token | S visible) + necessity_weight * (1 - p(token | S hidden))``
 
     Attributes:
-      insight_weight: lambda 1, of what the chosen regions suffice for.
-      necessity_weight: lambda 2, of what is lost without them.
+      insight_weight: weight of insight (lambda 1), the score with the regions of S alone.
+      necessity_weight: weight of necessity (lambda 2), the loss of score without them.
 
     Raises:
-      InputError: a weight is negative or no number, or both are 0.
+      InputError: a weight is negative or not finite, or both are 0.
 
     References:
       EAGLE, arXiv 2509.22496, section 3.
@@ -123,13 +121,13 @@ class Objective:
 
 
 class Problem(NamedTuple):
-    """What a search is told.
+    """What a search has to solve.
 
     Attributes:
       regions: number of regions n.
-      area: share of the image in each region.
-      objective: what is sought.
-      limits: where to end.
+      area: fraction of the image in each region.
+      objective: what to maximise.
+      limits: when to end early.
     """
 
     regions: int
@@ -139,15 +137,15 @@ class Problem(NamedTuple):
 
 
 class SearchResult(NamedTuple):
-    """What came of a search.
+    """The result of a search.
 
     Attributes:
       curves: the order, and the scores along it.
-      forwards: masked images that were scored for it.
-      rounds: batches of them that had to wait for each other.
-      search: the search that did it.
-      estimates: of a search that models what it did not score.
-      ended: what cut the search short, "budget", "seconds" or "interrupt"; None for nothing.
+      forwards: number of masked images that were scored.
+      rounds: number of rounds, each of which needed the scores of the round before.
+      search: name of the search.
+      estimates: estimates of a search that models the set function; None for other searches.
+      ended: why the search ended early: "budget", "seconds" or "interrupt"; None if it did not.
     """
 
     curves: Curves
@@ -159,14 +157,14 @@ class SearchResult(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far the searches of some scorers are.
+    """Progress of the searches of some scorers.
 
     Attributes:
-      forwards: masked images scored so far.
-      planned: how many it will be; None where a search cannot say.
-      area: insertion AUC minus deletion AUC of what was found so far, mean over the scorers;
-        None before all of them have found something.
-      curves: what was found so far for each of the scorers; None for nothing yet.
+      forwards: number of masked images scored so far.
+      planned: number of masked images that all searches will score; None if unknown.
+      area: insertion AUC minus deletion AUC of the best orders so far, mean over the scorers;
+        None until every search has an order.
+      curves: curves of the best order so far of each scorer; None before the first.
     """
 
     forwards: int
@@ -186,99 +184,91 @@ def run_rounds(
     on_progress: Callable[[Progress], Any] = lambda progress: None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> list[SearchResult]:
-    """Runs one search for each scorer, all of them in lockstep.
+    """Runs one search for each scorer, all in lockstep.
 
     Args:
-      name: of the search.
-      begin: the search.
-      scorers: the set functions; those of one model and one kind share their batches, see
-        `Lockstep`.
-      objective: what is sought.
-      limits: of each search; the time is that of all of them.
-      together: see `Lockstep`.
+      name: name of the search.
+      begin: the search, a generator function.
+      scorers: set functions; scorers of one model and one kind share batches, see
+        `eagle_jax.search.lockstep.Lockstep`.
+      objective: what to maximise.
+      limits: limits of each search; the time is counted for all searches together.
+      together: number of images that programs are compiled for, see `Lockstep`.
       on_progress: called after each round.
-      interrupted: asked before each round; once it says so, all searches conclude.
+      interrupted: called before each round; once it returns True, all searches end.
 
     Returns:
-      What each search found: but for the limit of time the same that it finds alone.
+      The result of each search, the same as without the others unless time ran out.
 
     Raises:
       InputError: the budget is too small for the regions of a scorer.
     """
     problems = [_problem(scorer, objective, limits) for scorer in scorers]
     for problem in problems:
-        limits.require_room(problem.regions)
+        limits.require_budget(problem.regions)
     clock = time.monotonic()
-    lockstep = Lockstep(scorers, together)
-    running = [begin(problem) for problem in problems]
-    asked = {i: next(search) for i, search in enumerate(running)}
-    latest = list(asked.values())
-    forwards, rounds = np.zeros(len(scorers), int), np.zeros(len(scorers), int)
-    found: dict[int, SearchResult] = {}
-    ended: dict[int, str] = {}
+    searches = [OpenConversation(begin(problem)) for problem in problems]
+    ended: list[str | None] = [None] * len(searches)
 
-    def answer(i: int, scores: Float32[np.ndarray, "b t"] | None) -> None:
-        try:
-            # What searches compute is small: more threads would wait for each other, most of
-            # all beside other work.
-            with _libraries().limit(limits=1, user_api="blas"):
-                asked[i] = latest[i] = running[i].send(scores)
-        except StopIteration as end:
-            del asked[i]
-            solution = end.value
-            found[i] = SearchResult(
-                solution.curves,
-                int(forwards[i]),
-                int(rounds[i]),
-                solution.search or name,
-                solution.estimates,
-                ended.get(i),
-            )
-            latest[i] = Round(latest[i].sets, solution.curves, int(forwards[i]))
-
-    def reason(i: int) -> str | None:
-        if not rounds[i] or i in ended:
-            return None
+    def reason(search: OpenConversation[Round, Solution]) -> str | None:
         if interrupted():
             return "interrupt"
         if limits.seconds is not None and time.monotonic() - clock > limits.seconds:
             return "seconds"
-        spent = forwards[i] + len(asked[i].sets)
+        spent = search.forwards + len(search.asked.sets)
         return "budget" if limits.budget is not None and spent > limits.budget else None
 
-    while asked:
-        for i in tuple(asked):
-            if why := reason(i):
-                ended[i] = why
-                answer(i, None)
-        if not asked:
-            break
-        scores = lockstep({i: np.asarray(one.sets, bool) for i, one in asked.items()})
-        for i, own in scores.items():
-            forwards[i] += len(own)
-            rounds[i] += 1
-            answer(i, own)
-        on_progress(_progress(problems, latest, int(forwards.sum())))
-    return [found[i] for i in range(len(scorers))]
+    def end_early() -> None:
+        for i, search in enumerate(searches):
+            if search.running and search.rounds and not ended[i]:
+                ended[i] = reason(search)
+                if ended[i]:
+                    search.answer(None)
+
+    answer_in_lockstep(
+        searches,
+        scorers,
+        lambda asked: asked.sets,
+        together=together,
+        before_round=end_early,
+        after_round=lambda forwards: on_progress(_progress(problems, searches)),
+    )
+    return [_result(name, search, why) for search, why in zip(searches, ended, strict=True)]
 
 
-@functools.cache
-def _libraries() -> ThreadpoolController:
-    return ThreadpoolController()
+def _result(
+    name: str, search: OpenConversation[Round, Solution], ended: str | None
+) -> SearchResult:
+    solution = search.outcome
+    assert solution is not None, "the search has ended"
+    return SearchResult(
+        solution.curves,
+        search.forwards,
+        search.rounds,
+        solution.search or name,
+        solution.estimates,
+        ended,
+    )
 
 
-def _progress(problems: Sequence[Problem], latest: Sequence[Round], forwards: int) -> Progress:
-    planned = [one.planned for one in latest if one.planned is not None]
-    areas = [
-        area_between(one.curves, problem.area)
-        for problem, one in zip(problems, latest, strict=True)
-        if one.curves is not None
+def _progress(
+    problems: Sequence[Problem], searches: Sequence[OpenConversation[Round, Solution]]
+) -> Progress:
+    curves = [(search.outcome or search.asked).curves for search in searches]
+    planned = [
+        search.asked.planned if search.running else search.forwards for search in searches
     ]
+    areas = [
+        area_between(so_far, problem.area)
+        for problem, so_far in zip(problems, curves, strict=True)
+        if so_far is not None
+    ]
+    known = [count for count in planned if count is not None]
     return Progress(
-        forwards,
-        sum(planned) if len(planned) == len(latest) else None,
-        float(np.mean(areas)) if len(areas) == len(latest) else None,
-        tuple(one.curves for one in latest),
+        sum(search.forwards for search in searches),
+        sum(known) if len(known) == len(planned) else None,
+        float(np.mean(areas)) if len(areas) == len(curves) else None,
+        tuple(curves),
     )
 
 

@@ -13,9 +13,10 @@ class Curves(NamedTuple):
     """The scores along an order.
 
     Attributes:
-      order: region numbers, most important first; k of the n regions.
-      insertion: row i holds the target probabilities with the first i regions visible.
-      deletion: row i holds them with the first i regions removed.
+      order: region numbers, most important first; k of the n regions, where k < n if the
+        search ended early.
+      insertion: target probabilities with the first i regions visible, in row i.
+      deletion: target probabilities with the first i regions hidden, in row i.
     """
 
     order: Int32[np.ndarray, "k"]
@@ -24,7 +25,7 @@ class Curves(NamedTuple):
 
 
 def prefixes(order: Int[np.ndarray, " n"]) -> Bool[np.ndarray, "n+1 n"]:
-    """The sets of regions that an order of all regions runs through.
+    """The prefixes of an order of all regions, as sets.
 
     Args:
       order: region numbers, most important first.
@@ -37,19 +38,18 @@ def prefixes(order: Int[np.ndarray, " n"]) -> Bool[np.ndarray, "n+1 n"]:
 
 
 def both_ways(sets: Bool[np.ndarray, "b n"]) -> Bool[np.ndarray, "_ n"]:
-    """Sets shown and nothing else, then the same sets hidden and nothing else."""
+    """The sets, then their complements: each set first visible alone, then hidden alone."""
     return np.concatenate([sets, ~sets])
 
 
 def area_between(curves: Curves, area: Float[np.ndarray, " n"]) -> float:
-    """Insertion AUC minus deletion AUC, of the mean over target tokens.
+    """Insertion AUC minus deletion AUC of the mean over target tokens.
 
-    The way from the last region of a partial order to the full and the blank image counts as
-    one step.
+    After a partial order, all regions that are left count as one step.
 
     Args:
-      curves: along an order.
-      area: share of the image in each region.
+      curves: curves along an order.
+      area: fraction of the image in each region.
     """
     taken = np.append(0, np.cumsum(area[curves.order]))
     shown, removed = curves.insertion.mean(1), curves.deletion.mean(1)
@@ -66,7 +66,7 @@ def curves_along(
     """Insertion and deletion curves along any order of all regions.
 
     Args:
-      scorer: the set function; it is asked for 2 n masked images in one call.
+      scorer: the set function; it scores 2 n masked images in one call.
       order: region numbers, first to last.
 
     Returns:
@@ -76,13 +76,13 @@ def curves_along(
 
 
 def sets_along(order: Int32[np.ndarray, "n"]) -> Bool[np.ndarray, "m n"]:
-    """The sets that the curves along an order of all regions are made of.
+    """The sets whose scores make the curves along an order of all regions.
 
     Args:
       order: region numbers, first to last.
 
     Returns:
-      Each set once, 2 n of them, for `curves_from`.
+      The 2 n sets without duplicates, for `curves_from`.
     """
     inserted = prefixes(order)
     # The blank and the full image belong to both curves.
@@ -90,11 +90,11 @@ def sets_along(order: Int32[np.ndarray, "n"]) -> Bool[np.ndarray, "m n"]:
 
 
 def curves_from(order: Int32[np.ndarray, "n"], scores: Float32[np.ndarray, "m t"]) -> Curves:
-    """The curves along an order, from the scores of `sets_along` it.
+    """The curves along an order, from the scores of `sets_along`.
 
     Args:
       order: region numbers, first to last.
-      scores: target probabilities of each of the sets.
+      scores: target probabilities of each set.
     """
     shown, removed = scores[: len(order) + 1], scores[len(order) + 1 :]
     return Curves(order, shown, np.concatenate([shown[-1:], removed, shown[:1]]))

@@ -1,4 +1,4 @@
-"""An order as it grows from its first region on, for the searches that go step by step."""
+"""An order that grows from its first region on, for searches that go step by step."""
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -8,7 +8,7 @@ from eagle_jax.search.sets import Curves
 
 
 def ends(regions: int) -> Bool[np.ndarray, "2 n"]:
-    """The blank and the full image, from which every curve begins."""
+    """The blank and the full image, where the curves begin."""
     return np.stack([np.zeros(regions, bool), np.ones(regions, bool)])
 
 
@@ -17,7 +17,7 @@ class Steps:
 
     Attributes:
       order: region numbers, most important first.
-      chosen: True for a region that was taken.
+      chosen: True for each region taken so far.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Steps:
         """Begins with no region.
 
         Args:
-          problem: what is searched.
+          problem: the problem of the search.
           blank: scores of the blank image.
           full: scores of the full image.
         """
@@ -47,9 +47,9 @@ class Steps:
         """Adds a region.
 
         Args:
-          region: its number.
-          shown: scores with it and all regions before it visible.
-          hidden: scores with them hidden.
+          region: number of the region.
+          shown: scores with this region and all regions before it visible.
+          hidden: scores with this region and all regions before it hidden.
         """
         self.order.append(region)
         self.chosen[region] = True
@@ -57,18 +57,18 @@ class Steps:
         self._deletion.append(hidden)
 
     def take_last(self) -> None:
-        """Adds the one region that is left: with it the full image is visible."""
+        """Adds the only region left, with the scores of the full and the blank image."""
         (last,) = np.flatnonzero(~self.chosen)
         self.take(int(last), self._deletion[0], self._insertion[0])
 
     @property
     def left(self) -> int:
-        """Number of regions that were not taken."""
+        """Number of regions that are not taken yet."""
         return self._problem.regions - len(self.order)
 
     @property
     def enough(self) -> bool:
-        """Whether the limits ask for no more regions than were taken."""
+        """Whether the limits ask for no more regions."""
         limits = self._problem.limits
         if limits.top_k is not None and len(self.order) >= limits.top_k:
             return True

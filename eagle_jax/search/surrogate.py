@@ -1,59 +1,68 @@
-"""A search on a model of the model: few sets are scored, and a Gaussian process knows the rest.
+"""A search on a surrogate: few sets are scored, and a Gaussian process predicts the others.
 
-Some random sets are scored, the process learns from them, and the order with the largest area
-under F is sought on the process alone. Along it those sets are scored of which the process is
-least certain; it learns from them, and so on. What it was too hopeful about is what it gets to
-see, so its mistakes mend themselves. From time to time a whole path is scored, which gives the
-curves, and shows how far the process is to be trusted.
+Some random sets are scored, and the process learns from them. The order with the largest area
+under F is sought with predicted scores alone. Its path is the sets that it runs through. In a
+look, those sets of the path are scored of which the process is least certain; the process
+learns from them, and so on. The process sees most where it predicts too much, which corrects
+its errors. From time to time all sets of a path are scored: that gives the curves, and shows
+how well the process predicts.
 """
 
 from collections.abc import Generator
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 
 from eagle_jax.search.estimates import estimate
-from eagle_jax.search.gaussian_process import fit
+from eagle_jax.search.gaussian_process import SetProcess, fit
 from eagle_jax.search.paths import Surface, area_under, least_certain
-from eagle_jax.search.rounds import Problem, Round, Rounds, Solution
+from eagle_jax.search.rounds import (
+    Estimates,
+    Objective,
+    Problem,
+    Round,
+    Rounds,
+    Solution,
+)
 from eagle_jax.search.scored import ScoredSets
 from eagle_jax.search.sets import Curves, both_ways, prefixes
 from eagle_jax.search.steps import Steps, ends
 
-# Masked images for each region that the search may take when nobody says how many.
+# Budget per region where no other budget is given.
 _BUDGET = 6.5
-# Sets are asked for in such numbers, so that whole batches are scored whatever their size.
+# Sets are scored in multiples of this number, which fill batches of most sizes.
 _BATCH = 16
-# For each region: random sets to begin with, sets that are looked at along a path, and sets
-# that are known before a whole path is scored.
+# Per region: number of random sets at the start, number of sets in a look, and number of known
+# sets before a whole path is scored.
 _RANDOM, _LOOK, _FIRST = 1 / 2, 1 / 4, 4
-# The more is known, the more has to be seen to change it.
+# Smallest look, as a fraction of the known sets: the more is known, the less a set changes.
 _GROWTH = 1 / 32
-# Share of the area between the curves that counts as little; of more regions, for which a
-# path costs more, a larger one in proportion.
+# Fraction of the area between the curves that counts as little, for at most _MANY regions. It
+# grows with the number of regions beyond, as the cost of a path does.
 _LITTLE, _MANY = 0.005, 64
-# A whole path is scored when so many looks in a row changed little of what is expected, or
-# after so many looks.
+# A whole path is scored after _STEADY looks in a row that changed the expected area little, or
+# after _LOOKS looks.
 _STEADY, _LOOKS = 2, 8
-# Paths in a row that may be in vain.
+# Number of paths in a row that may improve little before the search ends.
 _VAIN = 2
-# Rounds of moves by which an order is improved.
+# Maximum number of passes in which moves of regions improve an order.
 _PASSES = 10
-# Share of the range of the most moved token under which another stands still.
+# A token does not move if its range is below this fraction of the largest range.
 _STILL = 0.01
-# Sets a process is made of. The first of them, random ones, know what all orders have in
-# common, the last what the order at hand is like; those between are forgotten.
+# Number of the first and of the last scored sets that the process learns from. The first sets
+# are random and say what all orders have in common, the last sets lie along the present order.
 _FIRST_SETS, _LAST_SETS = 512, 1536
 
 
 def surrogate(problem: Problem) -> Rounds:
-    """Orders the regions with at most 6.5 forwards for each, or with the budget that is given.
+    """Orders the regions with at most 6.5 forwards per region, or with the given budget.
 
-    Regions that are wanted exactly come on top of that. Ends earlier when a path was scored as
-    the process expected it, and no other is thought better.
+    The forwards of `Limits.top_k` are added to that number. The search ends earlier when a path
+    had the scores that the process expected, and the process expects no better path.
 
     Args:
-      problem: the regions, and what is sought.
+      problem: the regions, the objective and the limits.
 
     Returns:
       The curves of the best path that was scored, and the process's estimates.
@@ -64,14 +73,14 @@ def surrogate(problem: Problem) -> Rounds:
 
 
 def until_trusted(problem: Problem) -> Rounds:
-    """Orders the regions with as many forwards as it takes to be trusted, or with the budget.
+    """Orders the regions with as many forwards as the process needs, or with the given budget.
 
-    That is when a path was scored as the process expected it, and no other is thought better;
-    or when two paths in a row are in vain. What is easily modelled takes little, what is not
-    may take as much as the exact search.
+    The search ends when a path had the scores that the process expected, and the process
+    expects no better path; or when two paths in a row improved little. Scores that are hard to
+    predict may take as many forwards as the exact search.
 
     Args:
-      problem: the regions, and what is sought.
+      problem: the regions, the objective and the limits.
 
     Returns:
       The curves of the best path that was scored, and the process's estimates.
@@ -80,95 +89,139 @@ def until_trusted(problem: Problem) -> Rounds:
     return (yield from _search(problem, problem.limits.budget or n * (n + 1)))
 
 
+class _State(NamedTuple):
+    """Progress of the search, as far as it decides what to score next.
+
+    Attributes:
+      best: curves of the best path that was scored; None before the first path.
+      trusted: whether the last path that was scored had the area that the process expected.
+      in_vain: number of paths in a row that improved little.
+      expected: area that the process expected of its order in this round.
+      steady: number of rounds in a row in which the expected area changed little.
+      looks: number of looks since the last path, without those before enough sets are known.
+    """
+
+    best: Curves | None = None
+    trusted: bool = False
+    in_vain: int = 0
+    expected: float = np.inf
+    steady: int = 0
+    looks: int = 0
+
+
 def _search(problem: Problem, budget: int) -> Rounds:
     n, objective = problem.regions, problem.objective
-    # The curves are paid for first: all that a path can lack is set aside.
-    curves = 2 * (n - 1)
-    sets = _random_sets(n, budget - 2 - curves)
+    # Everything that a whole path may need is reserved from the start.
+    path_cost = 2 * (n - 1)
+    sets = _random_sets(n, budget - 2 - path_cost)
     scored = ScoredSets(sets, (yield Round(sets, None, budget)))
-    fixed, over = yield from _leading(problem, scored, budget - curves)
-    process, order, best = None, None, None
-    trusted, vain, enough = False, 0, _FIRST * n
-    steady, looks, before = 0, 0, np.inf
-    tolerance = _LITTLE * max(1, n / _MANY)
+    fixed, over = yield from _leading(problem, scored, budget - path_cost)
+    state, process, order = _State(), None, None
+    enough, tolerance = _FIRST * n, _LITTLE * max(1, n / _MANY)
     while True:
         moving = _moving(scored.scores)
         kept = _kept(len(scored))
         process = fit(scored.sets[kept], scored.scores[kept][:, moving], process)
-        surface = Surface(process, objective)
-        order, expected = _promising(problem, surface, order, fixed)
+        order, expected = _promising(problem, Surface(process, objective), order, fixed)
+        state = _expecting(state, expected, tolerance)
         unseen = scored.missing(both_ways(prefixes(order)))
-        steady = steady + 1 if abs(expected - before) <= tolerance * abs(expected) else 0
-        before = expected
-        room = budget - len(scored)
-        reached = -np.inf if best is None else _true_area(problem, best, moving)
+        remaining = budget - len(scored)
+        reached = -np.inf if state.best is None else _true_area(problem, state.best, moving)
         little = tolerance * abs(reached)
-        settled = trusted and expected - reached <= little
-        if over or len(unseen) > room or settled or vain >= _VAIN:
+        if over or len(unseen) > remaining or _is_settled(state, reached, little):
             break
         look = _full(max(_LOOK * n, _GROWTH * len(scored)))
-        whole = len(scored) >= enough and (steady >= _STEADY or looks >= _LOOKS)
-        # A path in between is worth its price only if another can follow.
-        whole &= room >= 2 * len(unseen) + _STEADY * look
-        last = look + (curves if best is None else len(unseen)) > room
-        whole = whole or last or look >= len(unseen)
+        reserved = path_cost if state.best is None else len(unseen)
+        whole = _wants_whole_path(
+            state, len(scored) >= enough, len(unseen), look, remaining, reserved
+        )
         asked = unseen if whole else unseen[least_certain(process, unseen, look)]
         if len(asked):
             planned = max(enough, len(scored)) + len(unseen)
-            scores = yield Round(asked, best, min(planned, budget))
+            scores = yield Round(asked, state.best, min(planned, budget))
             if scores is None:
                 break
             scored.add(asked, scores)
-        if whole:
-            path = scored.curves(order)
-            seen = _true_area(problem, path, moving)
-            trusted = abs(seen - expected) <= tolerance * abs(seen)
-            vain = 0 if best is None or seen - reached > little else vain + 1
-            if best is not None and not len(asked):
-                break
-            if seen > reached:
-                best = path
-            steady, looks, before = 0, 0, np.inf
-        else:
-            looks += len(scored) >= enough
+        if not whole:
+            state = state._replace(looks=state.looks + (len(scored) >= enough))
+            continue
+        if state.best is not None and not len(asked):
+            break
+        path = scored.curves(order)
+        seen = _true_area(problem, path, moving)
+        state = _State(
+            best=path if seen > reached else state.best,
+            trusted=abs(seen - expected) <= tolerance * abs(seen),
+            in_vain=0 if state.best is None or seen - reached > little else state.in_vain + 1,
+        )
+    best = state.best
     if best is None:
+        unseen = scored.missing(both_ways(prefixes(order)))
         if len(unseen):
             scored.add(unseen, (yield Round(unseen)))
         best = scored.curves(order)
-    found = estimate(process, objective, best.order)
-    # The tokens that do not move have their share in F as well.
+    return Solution(_restored(problem, best), _estimates(process, objective, best, moving))
+
+
+def _expecting(state: _State, expected: float, tolerance: float) -> _State:
+    """The state after the process has learned and expects an area of its new order."""
+    steady = abs(expected - state.expected) <= tolerance * abs(expected)
+    return state._replace(expected=expected, steady=state.steady + 1 if steady else 0)
+
+
+def _is_settled(state: _State, reached: float, little: float) -> bool:
+    """Whether the process is trusted and expects little more than the best path reached."""
+    found = state.trusted and state.expected - reached <= little
+    return found or state.in_vain >= _VAIN
+
+
+def _wants_whole_path(
+    state: _State, enough: bool, unseen: int, look: int, remaining: int, reserved: int
+) -> bool:
+    """Whether all sets of the path are scored that are not known yet, instead of a look."""
+    due = enough and (state.steady >= _STEADY or state.looks >= _LOOKS)
+    # A path is worth its cost only if the budget allows another path after it.
+    affordable = remaining >= 2 * unseen + _STEADY * look
+    last_chance = look + reserved > remaining
+    return due and affordable or last_chance or look >= unseen
+
+
+def _estimates(
+    process: SetProcess, objective: Objective, best: Curves, moving: Bool[np.ndarray, " t"]
+) -> Estimates:
+    """The process's estimates, per target token: F is a mean over all tokens, moved or not."""
+    estimates = estimate(process, objective, best.order)
     share = np.float32(moving.mean())
-    found = found._replace(
-        importance=share * found.importance,
-        uncertainty=share * found.uncertainty,
-        interaction=share * found.interaction,
+    return estimates._replace(
+        importance=share * estimates.importance,
+        uncertainty=share * estimates.uncertainty,
+        interaction=share * estimates.interaction,
     )
-    return Solution(_restored(problem, best), found)
 
 
 def _moving(scores: Float32[np.ndarray, "m t"]) -> Bool[np.ndarray, " t"]:
-    """Tokens that the regions move; the grammar settles many others, and they cost time."""
+    """Tokens whose scores depend on the regions; modelling the others would only take time."""
     moved = np.ptp(scores, axis=0)
     return moved >= _STILL * moved.max()
 
 
 def _kept(known: int) -> Int[np.ndarray, " m"]:
-    """Numbers of the scored sets that a process is made of."""
+    """Numbers of the scored sets that the process learns from."""
     first = min(_FIRST_SETS, known)
     return np.r_[:first, max(first, known - _LAST_SETS) : known]
 
 
 def _full(sets: float) -> int:
-    """About so many sets that fill their batches."""
+    """The number of sets, rounded to whole batches."""
     return _BATCH * max(1, round(sets / _BATCH))
 
 
-def _random_sets(n: int, room: int) -> Bool[np.ndarray, "_ n"]:
-    """The ends, and sets of any size with their complements."""
+def _random_sets(n: int, remaining: int) -> Bool[np.ndarray, "_ n"]:
+    """The blank and the full image, and random sets of any size with their complements."""
     rng = np.random.default_rng(n)
-    count = min(_BATCH * int(np.ceil(_RANDOM * n / _BATCH)), room + 2)
+    count = min(_BATCH * int(np.ceil(_RANDOM * n / _BATCH)), remaining + 2)
     half = rng.random((count, n)) < rng.random((count, 1))
-    sets = np.concatenate([ends(n), *(np.stack([one, ~one]) for one in half)])
+    sets = np.concatenate([ends(n), *(np.stack([visible, ~visible]) for visible in half)])
     _, first = np.unique(sets, axis=0, return_index=True)
     return sets[np.sort(first)[:count]]
 
@@ -176,7 +229,7 @@ def _random_sets(n: int, room: int) -> Bool[np.ndarray, "_ n"]:
 def _leading(
     problem: Problem, scored: ScoredSets, spendable: int
 ) -> Generator[Round, np.ndarray | None, tuple[tuple[int, ...], bool]]:
-    """The first steps of the exact search, and whether the search is over already."""
+    """The regions of `Limits.top_k` as the exact search orders them; True if it has to end."""
     n, wanted = problem.regions, min(problem.limits.top_k or 0, problem.regions)
     steps = Steps(problem, *scored.of(ends(n)))
     while len(steps.order) < wanted:
@@ -199,7 +252,7 @@ def _leading(
 def _promising(
     problem: Problem, surface: Surface, before: Int[np.ndarray, " n"] | None, fixed
 ) -> tuple[Int[np.ndarray, " n"], float]:
-    """A good order by what the process knows, and the area it expects between the curves."""
+    """An order with a large expected area between the curves, and this area."""
     begins = [surface.greedy(fixed)] + ([] if before is None else [surface.along(before)])
     order, whole = surface.improved(begins, problem.area, _PASSES, len(fixed))
     return order, whole - problem.objective.necessity_weight
@@ -208,14 +261,14 @@ def _promising(
 def _true_area(
     problem: Problem, curves: Curves, tokens: Bool[np.ndarray, " t"] | slice = slice(None)
 ) -> float:
-    """The area between curves, each with its weight."""
+    """The area between the scored curves, each with its weight in the objective."""
     shown, hidden = curves.insertion[:, tokens], curves.deletion[:, tokens]
     value = problem.objective.value(shown, hidden)
     return area_under(value, problem.area[curves.order]) - problem.objective.necessity_weight
 
 
 def _restored(problem: Problem, curves: Curves) -> Curves:
-    """The curves up to where the limits let them end."""
+    """The curves up to the first set that reaches `Limits.stop`."""
     stop = problem.limits.stop
     if stop is None:
         return curves

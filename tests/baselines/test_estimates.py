@@ -159,7 +159,7 @@ def test_random_asks_for_the_curves_alone():
         ("tam", {"variant": "old"}, "variant is 'old'; it must be paper or published"),
         ("eagle", {}, "find_orders"),
         ("igos++", {}, "this scorer has none: .* use one of eagle, rise, lime"),
-        ("occlusion", {}, "no labels .* leave-one-out needs none"),
+        ("occlusion", {}, "no labels; choose leave-one-out, which needs none"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(method, options, message):

@@ -31,9 +31,9 @@ each_family = pytest.mark.parametrize("family", SIZES)
 PROGRAMS = {
     ("attention", "_rollout"): (),
     ("attention", "_relevance"): (),
-    ("igos", "optimised_masks"): ("frames", "published", "iterations", "steps", "batch_size"),
-    ("integrated_gradients", "patch_values"): ("steps", "batch_size"),
-    ("llava_cam", "smooth_cam"): ("samples", "layer", "batch_size"),
+    ("igos", "optimised_masks"): ("settings",),
+    ("integrated_gradients", "patch_values"): ("steps", "batch_size", "mesh"),
+    ("llava_cam", "smooth_cam"): ("samples", "layer", "batch_size", "mesh"),
     ("tam", "activations"): (),
 }
 
@@ -131,7 +131,9 @@ def test_published_variants_do_as_the_repository_does(sides):
     expected = torch_side.igos(blurred(case.image), 3, 2, swap=False)
     compare(found.heat, torch_side.stretched(expected))
 
-    with pytest.raises(InputError, match="decoders with .28, 32, 36. layers, this one has 3"):
+    with pytest.raises(
+        InputError, match="decoders with .28, 32, 36. layers, this decoder has 3"
+    ):
         llava_cam(case, variant="published")
     llava, _ = sides("llava")
     tokens = np.arange(576.0)

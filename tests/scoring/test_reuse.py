@@ -15,8 +15,8 @@ from eagle_jax.inputs.patches import blocks_reached
 from eagle_jax.models.families.internvl import InternVL
 from eagle_jax.models.families.table import FAMILIES
 from eagle_jax.scoring import reuse
+from eagle_jax.scoring.batches import score_sets
 from eagle_jax.scoring.reuse import changed_tiles, dictionary_order, in_chains
-from eagle_jax.scoring.set_function import score_sets
 from eagle_jax.search.lockstep import Lockstep
 
 REGIONS, TILES, CAPACITY = 12, 13, 40

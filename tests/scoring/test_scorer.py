@@ -119,7 +119,7 @@ def test_sets_of_another_kind_are_refused(untied, network, make_image, monkeypat
     # Outside the tests nobody checks annotations.
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     for sets in (np.ones((2, 5), bool), np.ones((2, 4), np.float32), np.ones(4, bool)):
-        with pytest.raises(InputError, match=r"expected bool of shape \(masks, 4\)"):
+        with pytest.raises(InputError, match=r"must be bool of shape \(masked images, 4\)"):
             scorer(sets)
     with pytest.raises(InputError, match="batch_size is 0"):
         questions.make_question(untied, image, labels).scorer(network, batch_size=0)

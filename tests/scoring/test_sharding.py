@@ -16,7 +16,9 @@ import eagle_jax
 from eagle_jax.conversion import convert
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints.sharding import checked_mesh
+from eagle_jax.scoring import gradients
 from eagle_jax.scoring.case import ask
+from eagle_jax.scoring.gradients import gradient_batch_size
 from eagle_jax.scoring.scorer import require_batch_size
 
 SCRIPT = Path(__file__).parents[1] / "support" / "sharded_scores.py"
@@ -58,6 +60,12 @@ def test_any_mesh_gives_the_scores_of_one_device(untied):
         masks["gradient"], gradient, rtol=1e-3, atol=1e-4 * np.abs(gradient).max()
     )
     assert np.abs(gradient).max() > 1e-3
+    # Gradients of batches: each of two devices has half of the memory of one.
+    for name, one in alone["gradients"].items():
+        half = masks["gradients"][name]
+        values = np.array(one["map"])
+        np.testing.assert_allclose(half["map"], values, rtol=0, atol=1e-3 * np.ptp(values))
+        assert half["memory"] < 0.75 * one["memory"], f"{name} is computed twice"
 
 
 @pytest.mark.slow
@@ -92,6 +100,18 @@ def test_int8_weights_on_a_mesh(untied, tmp_path):
     for name in ("query.kernel", "query.scales", "down.kernel", "gate.scales"):
         assert any(name in split for split in both["split"]), f"{name} is not split"
     assert not any("down.scales" in split for split in both["split"])
+
+
+def test_gradients_are_computed_in_batches_that_spread(untied, monkeypatch):
+    image = np.zeros((56, 56, 3), np.uint8)
+    model = eagle_jax.load(untied)
+    scorer = ask(model, image, "What?", answer="Yes.", regions="grid:2x2", batch_size=24).scorer
+    sizes = {}
+    for devices in (1, 4):
+        monkeypatch.setattr(gradients, "data_devices", lambda network, n=devices: n)
+        sizes[devices] = [gradient_batch_size(scorer, images) for images in (1, 5, 40)]
+        sizes[devices].append(gradient_batch_size(scorer, 40, forwards=1))
+    assert sizes == {1: [1, 5, 6, 24], 4: [4, 4, 4, 24]}
 
 
 def test_a_mesh_of_one_device(untied):

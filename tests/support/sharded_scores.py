@@ -5,7 +5,8 @@
 Prints JSON, for no mesh and for each: the scores of a few sets, the answer, the order of the
 exact search, the collectives inside the loop over batches, the parameters that are split, and,
 if wanted, the answers with these sets visible. Where one of the meshes has two devices, it and
-no mesh also give what the pure functions make of these sets.
+no mesh also give what the pure functions make of these sets, the maps of methods that take
+gradients, and the memory that these need on each device.
 """
 
 import json
@@ -18,12 +19,18 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 import eagle_jax
+from eagle_jax.baselines.igos import Settings, composed, optimised_masks
+from eagle_jax.baselines.integrated_gradients import patch_values
+from eagle_jax.baselines.llava_cam import smooth_cam
+from eagle_jax.baselines.maps import frames_of
 from eagle_jax.inputs.patches import soft_patches
 from eagle_jax.models.checkpoints.sharding import mesh_of
 from eagle_jax.scoring.answers import regenerate
+from eagle_jax.scoring.batches import score_sets
 from eagle_jax.scoring.case import ask
+from eagle_jax.scoring.gradients import gradient_batch_size
 from eagle_jax.scoring.scorer import padded_regions
-from eagle_jax.scoring.set_function import log_score_patches, score, score_sets
+from eagle_jax.scoring.set_function import log_score_patches, score
 from eagle_jax.search import find_orders
 
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
@@ -65,6 +72,29 @@ def pure_functions(case, sets) -> dict[str, list]:
     scores = jax.jit(score)(network, question, shown)
     assert scores.sharding.is_equivalent_to(shown.sharding, 2), "the scores are not spread"
     return {"score": scores.tolist(), "gradient": jax.jit(jax.grad(loss))(masks).tolist()}
+
+
+def gradient_methods(case) -> dict[str, dict]:
+    """Maps by gradients of batches, and temporary bytes on each device."""
+    network, question = case.model.network, case.question.padded
+    mesh, noise = mesh_of(network), (np.float32(2), jax.random.key(0))
+    batch_size = gradient_batch_size(case.scorer, 16)
+    whole = gradient_batch_size(case.scorer, 16, forwards=1)
+    settings = Settings(frames_of(case), False, 2, 4, batch_size, mesh)
+    steps = {"steps": 16, "batch_size": batch_size, "mesh": mesh}
+    samples = {"samples": 16, "layer": 0, "batch_size": whole, "mesh": mesh}
+    methods = {}
+    for function, given, static in (
+        (smooth_cam, noise, samples),
+        (patch_values, (), steps),
+        (optimised_masks, (composed(case, False), *noise), {"settings": settings}),
+    ):
+        program = function.lower(network, question, *given, **static).compile()
+        methods[function.__name__] = {
+            "map": program(network, question, *given).tolist(),
+            "memory": program.memory_analysis().temp_size_in_bytes,
+        }
+    return methods
 
 
 def main(folder: str, meshes: list[tuple[int, int]], answers: bool) -> list[dict]:
@@ -114,6 +144,7 @@ def main(folder: str, meshes: list[tuple[int, int]], answers: bool) -> list[dict
             )
         if two_devices and data * parts in (0, 2):
             result |= pure_functions(case, sets[:8])
+            result["gradients"] = gradient_methods(case)
         results.append(result)
     return results
 
