@@ -136,14 +136,15 @@ class QwenVisionTower(nnx.Module):
             for i in range(blocks.repeats):
                 windowed, full = windowed + blocks.windowed, full + blocks.full
                 if windowed + full - 1 in self.config.deep_layers:
-                    deep.append(outputs[i])
+                    deep += [output[i] for output in outputs]
         return x, deep
 
     def _run_blocks(self, x, layout: VisionLayout, blocks: Blocks, windowed: int, full: int):
         """Equal blocks, from the given windowed and full layer on.
 
         Returns:
-          The features behind them, and those behind each block if there are deep layers.
+          The features behind them, and, if there are deep layers, a tuple with the features
+          behind each block.
         """
 
         def run(x, i):
@@ -151,7 +152,7 @@ class QwenVisionTower(nnx.Module):
             x = _run_layers(self.windowed, first, blocks.windowed, x, layout, full=False)
             first = full + i * blocks.full
             x = _run_layers(self.full, first, blocks.full, x, layout, full=True)
-            return x, x if self.config.deep_layers else None
+            return x, (x,) if self.config.deep_layers else ()
 
         return jax.lax.scan(run, x, jnp.arange(blocks.repeats))
 
