@@ -196,7 +196,7 @@ def _work(work: str, quantize: str | None, *folders: str) -> int:
     before = _peak()
     begin = time.perf_counter()
     if work == "convert":
-        from eagle_jax.conversion import convert
+        from eagle_jax.scoring.conversion import convert
 
         size = convert(*folders, quantize=quantize)
     else:

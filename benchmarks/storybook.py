@@ -30,6 +30,7 @@ import eagle_jax
 from eagle_jax.demo.lists import SEED, Storybook, write_storybook
 from eagle_jax.demo.scenes import PARTNERS, draw_scene
 from eagle_jax.errors import InputError
+from eagle_jax.explaining import run_list
 from eagle_jax.lists import Item, read_list
 from eagle_jax.metrics.hallucination import minimal_correction, right_answers, yes_or_no
 from eagle_jax.metrics.localisation import pointing_game
@@ -38,7 +39,6 @@ from eagle_jax.results.manifest import Settings
 from eagle_jax.results.measures import measure
 from eagle_jax.results.run_folder import ItemResult, read_results
 from eagle_jax.results.storage import library_versions
-from eagle_jax.running import run_list
 from eagle_jax.search.correction import correct_by_bisection
 
 # On the first twelve mistakes 16, 25 and 36 regions gave an AMCR of 0.25, 0.22 and 0.14 and a

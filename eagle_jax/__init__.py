@@ -23,11 +23,10 @@ if TYPE_CHECKING:
     from eagle_jax import search as search
     from eagle_jax.baselines.methods import methods as methods
     from eagle_jax.comparison import compare_methods as compare_methods
-    from eagle_jax.conversion import convert as convert
-    from eagle_jax.diagnosis import diagnose as diagnose
     from eagle_jax.errors import InputError as InputError
-    from eagle_jax.evaluation import evaluate as evaluate
-    from eagle_jax.explanation import explain as explain
+    from eagle_jax.explaining import run_list as run_list
+    from eagle_jax.explaining.diagnosis import diagnose as diagnose
+    from eagle_jax.explaining.explanation import explain as explain
     from eagle_jax.inputs.patches import soft_patches as soft_patches
     from eagle_jax.lists.build import build_list as build_list
     from eagle_jax.live import serve as serve
@@ -37,13 +36,14 @@ if TYPE_CHECKING:
     from eagle_jax.reports.page import report_frame as report_frame
     from eagle_jax.reports.page.run_pages import report_run as report_run
     from eagle_jax.results.attribution import Attribution as Attribution
+    from eagle_jax.results.evaluation import evaluate as evaluate
     from eagle_jax.results.manifest import Settings as Settings
     from eagle_jax.results.published import to_eagle as to_eagle
     from eagle_jax.results.published_run import export_run as export_run
-    from eagle_jax.running import run_list as run_list
     from eagle_jax.scoring.answers import generate as generate
     from eagle_jax.scoring.case import Case as Case
     from eagle_jax.scoring.case import ask as ask
+    from eagle_jax.scoring.conversion import convert as convert
     from eagle_jax.scoring.model import Model as Model
     from eagle_jax.scoring.model import load as load
     from eagle_jax.scoring.scorer import Scorer as Scorer
@@ -65,11 +65,11 @@ _HOMES = {
     "ask": "eagle_jax.scoring.case",
     "build_list": "eagle_jax.lists.build",
     "compare_methods": "eagle_jax.comparison",
-    "convert": "eagle_jax.conversion",
+    "convert": "eagle_jax.scoring.conversion",
     "curves_along": "eagle_jax.search.sets",
-    "diagnose": "eagle_jax.diagnosis",
-    "evaluate": "eagle_jax.evaluation",
-    "explain": "eagle_jax.explanation",
+    "diagnose": "eagle_jax.explaining.diagnosis",
+    "evaluate": "eagle_jax.results.evaluation",
+    "explain": "eagle_jax.explaining.explanation",
     "export_run": "eagle_jax.results.published_run",
     "generate": "eagle_jax.scoring.answers",
     "load": "eagle_jax.scoring.model",
@@ -81,7 +81,7 @@ _HOMES = {
     "report": "eagle_jax.reports.page",
     "report_frame": "eagle_jax.reports.page",
     "report_run": "eagle_jax.reports.page.run_pages",
-    "run_list": "eagle_jax.running",
+    "run_list": "eagle_jax.explaining",
     "serve": "eagle_jax.live",
     "score": "eagle_jax.scoring.set_function",
     "soft_patches": "eagle_jax.inputs.patches",

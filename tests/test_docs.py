@@ -49,7 +49,7 @@ def named(pages: list[Path]) -> list:
 @pytest.fixture(scope="module", autouse=True)
 def one_model():
     """The demo model is loaded once for all pages and examples."""
-    from eagle_jax.running import loop
+    from eagle_jax.explaining import loop
 
     load = functools.cache(eagle_jax.load)
     with pytest.MonkeyPatch.context() as patch:

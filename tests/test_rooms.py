@@ -11,9 +11,9 @@ FLOORS = [
     ["scoring"],
     ["search", "lists"],
     ["results", "planning", "baselines", "demo"],
-    ["explanation", "evaluation", "conversion"],
-    ["running", "reports"],
-    ["diagnosis", "comparison", "live"],
+    ["reports"],
+    ["explaining"],
+    ["comparison", "live"],
     ["commands"],
     ["cli"],
 ]

@@ -20,7 +20,7 @@ def answer_all(
     scorers: Sequence[Scorer],
     together: int | None = None,
     on_progress: Callable[[int], Any] = lambda forwards: None,
-) -> list[tuple[Outcome | None, int, int]]:
+) -> list[tuple[Outcome, int, int]]:
     """Answers conversations until all have ended, in lockstep.
 
     Args:
@@ -35,4 +35,8 @@ def answer_all(
     """
     opened = [OpenConversation(conversation) for conversation in conversations]
     answer_in_lockstep(opened, scorers, np.asarray, together=together, after_round=on_progress)
-    return [(each.outcome, each.forwards, each.rounds) for each in opened]
+    answered = []
+    for conversation in opened:
+        assert conversation.outcome is not None, "the conversation has ended"
+        answered.append((conversation.outcome, conversation.forwards, conversation.rounds))
+    return answered

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eagle_jax.explanation import Approach
+    from eagle_jax.explaining.explanation import Approach
     from eagle_jax.lists import Broken, Item
     from eagle_jax.results.manifest import Settings
 
@@ -81,7 +81,7 @@ def entries_of(options: argparse.Namespace) -> "list[Item | Broken]":
 
 def add_device_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --together and --split-weights."""
-    from eagle_jax.running.loop import DEFAULT_TOGETHER
+    from eagle_jax.explaining.loop import DEFAULT_TOGETHER
 
     parser.add_argument(
         "--together",
@@ -244,7 +244,7 @@ def add_regenerate_argument(parser: argparse.ArgumentParser) -> None:
 
 def approach_of(options: argparse.Namespace) -> "Approach":
     """The method, the search and its limits that were asked for, checked."""
-    from eagle_jax.explanation import Approach, check_approach
+    from eagle_jax.explaining.explanation import Approach, check_approach
     from eagle_jax.search import Limits, Objective
 
     approach = Approach(

@@ -42,7 +42,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def command(options: argparse.Namespace) -> None:
     """Runs the command."""
-    from eagle_jax.conversion import convert
+    from eagle_jax.scoring.conversion import convert
 
     size = convert(
         options.source,

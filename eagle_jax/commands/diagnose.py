@@ -72,8 +72,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 def command(options: argparse.Namespace) -> None:
     """Runs the command."""
     import eagle_jax
-    from eagle_jax.diagnosis import FIGURE, require_replaceable
     from eagle_jax.errors import InputError
+    from eagle_jax.explaining.diagnosis import FIGURE, require_replaceable
 
     image, prompt, label = options.image, options.prompt, options.label
     if image is None:

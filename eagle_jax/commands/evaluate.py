@@ -59,8 +59,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def command(options: argparse.Namespace) -> int:
     """Runs the command."""
-    from eagle_jax.evaluation import compare_runs, evaluate, write_json
     from eagle_jax.reports.evaluation_page import evaluation_text
+    from eagle_jax.results.evaluation import compare_runs, evaluate, write_json
 
     if options.figure is not None and options.figure.suffix.lower() not in _FORMATS:
         raise InputError(f"--figure {options.figure} must end in {', '.join(_FORMATS)}")

@@ -83,7 +83,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def command(options: argparse.Namespace) -> int:
     """Runs the command; 130 if an interrupt cut the search short, otherwise 0."""
     import eagle_jax
-    from eagle_jax.explanation import explain_case
+    from eagle_jax.explaining.explanation import explain_case
     from eagle_jax.results.storage import require_free
 
     image, prompt = options.image, options.prompt

@@ -79,7 +79,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def command(options: argparse.Namespace) -> int:
     """Runs the command; 0 if every item of this process has a result, otherwise 1."""
-    from eagle_jax.running import run_list
+    from eagle_jax.explaining import run_list
 
     entries, settings = entries_of(options), settings_of(options)
     process = join_processes(options)

@@ -17,16 +17,16 @@ from eagle_jax.comparison.judging import (
     judge_all,
 )
 from eagle_jax.errors import InputError, require_choice
-from eagle_jax.evaluation import evaluate
+from eagle_jax.explaining import RunSummary, local_mesh, run_list
+from eagle_jax.explaining.loop import DEFAULT_TOGETHER
 from eagle_jax.files import write_file
 from eagle_jax.inputs.fill import FILLS
 from eagle_jax.inputs.images import read_image
 from eagle_jax.lists import Broken, Item
+from eagle_jax.results.evaluation import evaluate
 from eagle_jax.results.manifest import Settings
 from eagle_jax.results.measures import Kind
 from eagle_jax.results.run_folder import read_result
-from eagle_jax.running import RunSummary, local_mesh, run_list
-from eagle_jax.running.loop import DEFAULT_TOGETHER
 
 # Number of items whose maps are drawn.
 FIGURES = 4

@@ -6,7 +6,7 @@ inside the scoring program.
 
 import math
 from dataclasses import dataclass, field
-from typing import no_type_check
+from typing import TYPE_CHECKING, Any, no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +21,11 @@ from eagle_jax.inputs.resize import resize_last_axis, resize_weights
 _CHUNK_VALUES = 2**24
 _BLACK = np.zeros((1, 1, 3), np.uint8)
 
-AnyArray = jax.Array | np.ndarray
-"""An array on a device or on the host."""
+# An array on a device or on the host. Functions of JAX take both, which the stubs do not say.
+if TYPE_CHECKING:
+    AnyArray = Any
+else:
+    AnyArray = jax.Array | np.ndarray
 
 
 # No run-time check of the fields, here and in `ImagePlan`: JAX builds the same classes with

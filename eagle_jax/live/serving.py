@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eagle_jax.errors import InputError, reason, require_choice
-from eagle_jax.explanation import Approach, check_approach
+from eagle_jax.explaining.explanation import Approach, check_approach
 from eagle_jax.inputs.fill import DEFAULT_FILL, FILLS
 from eagle_jax.inputs.regions import DEFAULT_REGIONS, Regions
 from eagle_jax.live.session import Session

@@ -14,7 +14,7 @@ import numpy as np
 
 from eagle_jax.baselines import Ranking
 from eagle_jax.errors import InputError
-from eagle_jax.explanation import Approach, conclude, rank_cases
+from eagle_jax.explaining.explanation import Approach, conclude, rank_cases
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.scoring.case import AskSettings, Case, ask

@@ -5,7 +5,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from eagle_jax.evaluation import Evaluation, GroupMeasures
 from eagle_jax.metrics.hallucination import BUDGET
 from eagle_jax.metrics.word_classes import PERCEPTION, PRIOR
 from eagle_jax.reports.fonts import font
@@ -22,6 +21,7 @@ from eagle_jax.reports.look import (
     plain_frame,
 )
 from eagle_jax.reports.sheet import Sheet
+from eagle_jax.results.evaluation import Evaluation, GroupMeasures
 from eagle_jax.results.measures import GRID
 
 _WIDTH, _ROW, _PANEL = 9.0, 3.5, 2.45

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from eagle_jax.evaluation import Evaluation, GroupMeasures, RunDifference
 from eagle_jax.metrics.statistics import Paired
 from eagle_jax.reports.text_table import interval, number, table
+from eagle_jax.results.evaluation import Evaluation, GroupMeasures, RunDifference
 from eagle_jax.results.measures import MEASURES
 
 

@@ -1,9 +1,9 @@
-"""What was found, and how it lies on disk.
+"""Attributions and runs on disk, and their measures.
 
-For the verbs at the root of the package, `reports` and the commands. Read `attribution` first:
-one explanation, saved by `storage`. `run_folder` holds those of a whole list beside the
-`manifest` of its settings, `measures` are their numbers, and `published` and `published_run`
-write them as the published code does.
+Used by `reports`, `explaining` and everything above. Read `attribution` first: an explanation,
+saved by `storage`. `run_folder` holds the explanations of a list and `manifest` its settings;
+`measures` computes the numbers of an item and `evaluation` those of a run; `published` and
+`published_run` write the file layout of the published code.
 """
 
 from eagle_jax.results.attribution import Attribution as Attribution

@@ -1,8 +1,9 @@
-"""A loaded model, asked with parts of a picture hidden: probabilities and answers.
+"""A loaded model, and the set function that scores masked images.
 
-For `search` and everything above it. Read `set_function` first, the heart: sets of visible
-regions to probabilities, as pure functions. `case` is the one way to ask, `scorer` the set
-function as an object, `answers` what a model says, `model` how one is loaded.
+Used by `search` and everything above. Read `set_function` first: pure functions from sets of
+visible regions to probabilities. `case` asks a question, `scorer` is the set function as an
+object, `batches` its compiled program, `answers` lets the model answer, `model` loads one, and
+`conversion` writes a checkpoint that loads faster.
 """
 
 from eagle_jax.scoring.case import Case as Case

@@ -179,7 +179,8 @@ def _chains(
     places, batches, changed = in_chains(question.plan, sets, count, batch_size, runs)
     if split:
         changed = jnp.broadcast_to(changed.any(axis=1, keepdims=True), changed.shape)
-    return places, *(leaf.reshape(-1, leaf.shape[-1]) for leaf in (batches, changed))
+    n, tiles = batches.shape[-1], changed.shape[-1]
+    return places, batches.reshape(-1, n), changed.reshape(-1, tiles)
 
 
 _ALONE = _Way(_score_alone)

@@ -11,8 +11,8 @@ import eagle_jax
 from eagle_jax import Attribution, InputError, Settings
 from eagle_jax.baselines.maps import Heat
 from eagle_jax.cli import main
+from eagle_jax.explaining import run_list
 from eagle_jax.lists import read_list
-from eagle_jax.running import run_list
 
 PROMPT, ANSWER = "Is there a cat in the image?", "Yes, a cat."
 

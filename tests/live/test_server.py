@@ -14,7 +14,7 @@ from PIL import Image
 
 import eagle_jax
 from eagle_jax import Attribution, InputError, demo
-from eagle_jax.explanation import Approach
+from eagle_jax.explaining.explanation import Approach
 from eagle_jax.live.session import Cancelled, Session
 from eagle_jax.scoring.case import AskSettings
 

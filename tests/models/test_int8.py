@@ -13,10 +13,10 @@ from safetensors.numpy import load_file, save_file
 
 import eagle_jax
 from eagle_jax import cli
-from eagle_jax.conversion import convert
 from eagle_jax.errors import InputError
 from eagle_jax.models.layers.building_blocks import Linear
 from eagle_jax.models.layers.int8 import int8_matmul, round_kernel
+from eagle_jax.scoring.conversion import convert
 
 FAMILIES = {
     "qwen3": tiny_checkpoints.make_qwen3_vl,

@@ -17,7 +17,7 @@ from PIL import Image
 
 import eagle_jax
 from eagle_jax import demo
-from eagle_jax.explanation import Approach
+from eagle_jax.explaining.explanation import Approach
 from eagle_jax.live.session import Session
 from eagle_jax.reports.page import Explanation, report
 from eagle_jax.reports.page.run_pages import IndexEntry, index_page

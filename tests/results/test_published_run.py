@@ -9,8 +9,8 @@ from made_results import corrected_from, made_result, write_run
 
 from eagle_jax import cli
 from eagle_jax.errors import InputError
-from eagle_jax.evaluation import evaluate
 from eagle_jax.lists.masks import fill_polygons
+from eagle_jax.results.evaluation import evaluate
 from eagle_jax.results.published_run import export_run
 
 

@@ -13,11 +13,11 @@ import tiny_internvl
 import tiny_llava
 
 import eagle_jax
-from eagle_jax.conversion import convert
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints.sharding import checked_mesh
 from eagle_jax.scoring import gradients
 from eagle_jax.scoring.case import ask
+from eagle_jax.scoring.conversion import convert
 from eagle_jax.scoring.gradients import gradient_batch_size
 from eagle_jax.scoring.scorer import require_batch_size
 

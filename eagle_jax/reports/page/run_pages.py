@@ -14,7 +14,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from eagle_jax.errors import InputError, reason
-from eagle_jax.evaluation import Evaluation, evaluate
 from eagle_jax.files import new_folder, require_writable
 from eagle_jax.metrics.hallucination import yes_or_no
 from eagle_jax.metrics.statistics import Interval
@@ -22,6 +21,7 @@ from eagle_jax.reports.page.document import document
 from eagle_jax.reports.page.explanations import Explanation, explanation_of
 from eagle_jax.reports.page.page_data import mapped_image, packed
 from eagle_jax.reports.page.report import page_bytes
+from eagle_jax.results.evaluation import Evaluation, evaluate
 from eagle_jax.results.measures import MEASURES, ItemMeasures
 from eagle_jax.results.run_folder import ItemResult, read_result
 

@@ -13,15 +13,15 @@ from tqdm import tqdm
 
 from eagle_jax.baselines.methods import Ranking
 from eagle_jax.errors import InputError, require_choice
-from eagle_jax.explanation import Approach, check_approach, conclude, rank_cases
+from eagle_jax.explaining.corrections import removal_answers, require_all_regions
+from eagle_jax.explaining.explanation import Approach, check_approach, conclude, rank_cases
+from eagle_jax.explaining.mesh import local_mesh
+from eagle_jax.explaining.preparation import prepare_case, read_ahead
+from eagle_jax.explaining.resuming import remove_leftovers, sort_entries
 from eagle_jax.lists import Broken, Item
 from eagle_jax.results.failures import Failure, describe_error, remove_failure, write_failure
 from eagle_jax.results.manifest import REGENERATE, Settings, begin_run, fingerprint
 from eagle_jax.results.run_folder import ItemResult, write_result
-from eagle_jax.running.corrections import removal_answers, require_all_regions
-from eagle_jax.running.mesh import local_mesh
-from eagle_jax.running.preparation import prepare_case, read_ahead
-from eagle_jax.running.resuming import remove_leftovers, sort_entries
 from eagle_jax.scoring.case import AskSettings, Case
 from eagle_jax.scoring.model import Model, find_folder, load
 from eagle_jax.search import Limits, Objective, Progress, curves_along

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eagle_jax.errors import InputError
-from eagle_jax.explanation import Approach, check_approach, explain_case
+from eagle_jax.explaining.corrections import removal_answers, require_all_regions
+from eagle_jax.explaining.explanation import Approach, check_approach, explain_case
 from eagle_jax.files import write_folder
 from eagle_jax.inputs.answer import decode_answer
 from eagle_jax.inputs.fill import DEFAULT_FILL, Fill
@@ -23,7 +24,6 @@ from eagle_jax.metrics.hallucination import (
 )
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.results.storage import ANSWERS, encode, require_free
-from eagle_jax.running.corrections import removal_answers, require_all_regions
 from eagle_jax.scoring.answers import DEFAULT_MAX_NEW_TOKENS, generate, regenerate
 from eagle_jax.scoring.case import AskSettings, Case, ask
 from eagle_jax.scoring.model import Model

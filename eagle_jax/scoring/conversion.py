@@ -3,8 +3,10 @@
 import shutil
 import uuid
 from pathlib import Path
+from typing import cast
 
 import jax
+from flax import nnx
 
 from eagle_jax.errors import InputError, reason
 from eagle_jax.files import require_writable
@@ -49,7 +51,8 @@ def convert(
     destination = Path(destination).expanduser().absolute()
     require_new(destination)
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        network = load(source, dtype=dtype, quantize=quantize, progress=progress).network
+        model = load(source, dtype=dtype, quantize=quantize, progress=progress)
+        network = cast(nnx.Module, model.network)
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(network))
         free = shutil.disk_usage(destination.parent).free
         if free < size:

@@ -16,7 +16,7 @@ from eagle_jax.cli import main
 from eagle_jax.demo import MISTAKES
 from eagle_jax.demo.questions import named, presence_question
 from eagle_jax.demo.scenes import draw_scene
-from eagle_jax.diagnosis import Diagnosis, diagnose
+from eagle_jax.explaining.diagnosis import Diagnosis, diagnose
 from eagle_jax.reports.diagnosis_figure import draw_diagnosis, draw_removed
 from eagle_jax.reports.image_panels import figure_image, resized
 from eagle_jax.scoring.answers import regenerate

@@ -20,11 +20,11 @@ import eagle_jax
 from eagle_jax import cli, run_list
 from eagle_jax.commands import run as command
 from eagle_jax.errors import InputError
+from eagle_jax.explaining import corrections, loop, preparation
 from eagle_jax.lists import Item, read_list
 from eagle_jax.results.failures import FAILURES
 from eagle_jax.results.manifest import Settings, begin_run, read_manifest
 from eagle_jax.results.run_folder import finished_names, read_result, result_folder
-from eagle_jax.running import corrections, loop, preparation
 from eagle_jax.search.methods import SEARCHES, Search
 
 SETTINGS = Settings(regions="grid:2x2", max_new_tokens=8)

@@ -18,11 +18,11 @@ from PIL import Image
 
 import eagle_jax
 from eagle_jax import cli
-from eagle_jax import conversion as convert_module
-from eagle_jax.conversion import convert
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints import converted
+from eagle_jax.scoring import conversion as convert_module
 from eagle_jax.scoring import model as bundle
+from eagle_jax.scoring.conversion import convert
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from made_results import corrected_from, made_result, write_run
 
 from eagle_jax import cli
 from eagle_jax.errors import InputError
-from eagle_jax.evaluation import compare_runs, evaluate
 from eagle_jax.metrics.hallucination import (
     average_minimal_correction,
     correction_success_rate,
@@ -19,6 +18,7 @@ from eagle_jax.metrics.hallucination import (
 from eagle_jax.metrics.statistics import bootstrap_interval
 from eagle_jax.reports.evaluation_figure import draw_evaluation
 from eagle_jax.reports.evaluation_page import evaluation_text
+from eagle_jax.results.evaluation import compare_runs, evaluate
 from eagle_jax.results.measures import measure
 from eagle_jax.results.run_folder import read_result, write_result
 
