@@ -127,7 +127,8 @@ def as_text(comparison: "Comparison") -> str:
             _block(f"{kind}: {column.title} ({column.better} is better)", column)
             for column in columns
         ]
-    rows: list[tuple[str, ...]] = [("cost of an item", "forwards", "backwards", "seconds")]
+    head = ("mean cost of an item", "forwards", "of which with a gradient", "seconds")
+    rows: list[tuple[str, ...]] = [head]
     rows += [
         (method, f"{cost.forwards:,.0f}", f"{cost.backwards:,.0f}", f"{cost.seconds:.1f}")
         for method, cost in comparison.costs.items()
@@ -138,9 +139,8 @@ def as_text(comparison: "Comparison") -> str:
 def _block(title: str, column: "Column") -> str:
     from eagle_jax.reports.text_table import interval, number, table
 
-    rows: list[tuple[str, ...]] = [
-        (title, "mean", "95 % interval", "items", "EAGLE less it", "95 % interval", "gain")
-    ]
+    head = ("mean", "95 % interval", "items", "EAGLE minus method", "95 % interval", "gain")
+    rows: list[tuple[str, ...]] = [(title, *head)]
     for method, value in column.values.items():
         row = [method, number(value.mean), interval(value), f"{value.count:,}"]
         difference = column.differences.get(method)
