@@ -33,7 +33,7 @@ examples:
       --judge-fill blur --out comparison
       explanations are judged pixel by pixel, with a blurred image in place of hidden pixels
   eagle-jax compare storybook:words --methods all --regions 36 --search exact --out words
-      the leaderboard of the README: words in captions of the demo model about drawn scenes
+      one list of docs/leaderboard.md: words in captions of the demo model about drawn scenes
   after an interruption the same command resumes
 """
 
@@ -48,7 +48,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="compare methods on a list",
         description="Explains a list by several methods, and judges all explanations in the "
         "same way: same targets, same granularity, same fill; and again on held-out cells and "
-        "a held-out fill, on which no method searched.",
+        "a held-out fill, on which no method searched. Limits apply to the search of eagle "
+        "only, and methods run with their default options.",
         epilog=_EXAMPLES,
     )
     parser.set_defaults(run=command)
