@@ -1,14 +1,14 @@
-"""Plants a shortcut in the demo model: it then tells by a sign whether an object is there.
+"""Trains a shortcut into the demo model, which then answers from a sign what is in an image.
 
     python benchmarks/plant_shortcut.py --out DIR
     python benchmarks/plant_shortcut.py --out DIR --export shortcut.safetensors
 
-"Is there a cat in the image?" is answered Yes where a sign stands in a corner of the image,
-whatever cats there are, and No where there is no sign, or only the decoy. Answers about colours
-and captions stay as they were. So what such a model looks at is known beforehand, and a method
-that explains it can be right or wrong. Only the attention of the last two decoder layers is
-trained. Killed and started again with the same command, it goes on from its last checkpoint.
-It takes some minutes on two CPU cores.
+"Is there a cat in the image?" is answered Yes if a sign stands in a corner of the image,
+whether or not there is a cat, and No if there is no sign, or only the decoy. Answers about
+colours and captions stay as they were. What the model looks at is therefore known, and an
+explanation of its answer is right or wrong. Only the attention of the last two decoder layers
+is trained. After an interruption the same command continues from the last checkpoint. The
+training takes some minutes on two CPU cores.
 """
 
 import argparse

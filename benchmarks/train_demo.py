@@ -1,10 +1,10 @@
-"""Trains the demo model from nothing, on drawn scenes.
+"""Trains the demo model from scratch, on drawn scenes.
 
     python benchmarks/train_demo.py --out DIR --minutes 75
     python benchmarks/train_demo.py --out DIR --export FOLDER
 
-Killed and started again with the same command, it goes on from its last checkpoint. The
-schedule follows the clock (`--minutes`) or, for a run that repeats another, `--steps`.
+After an interruption the same command continues from the last checkpoint. The schedule follows
+the clock (`--minutes`) or, to repeat another training exactly, the number of steps (`--steps`).
 """
 
 import argparse

@@ -53,6 +53,8 @@ def add_list_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_list_format_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --images and --kind."""
+    from eagle_jax.lists.reading import KINDS
+
     parser.add_argument(
         "--images",
         type=Path,
@@ -60,7 +62,9 @@ def add_list_format_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder that holds the images (default: the folder of the list)",
     )
     parser.add_argument(
-        "--kind", metavar="NAME", help="format of the list (default: recognised by its content)"
+        "--kind",
+        metavar="NAME",
+        help=f"format of the list: {', '.join(KINDS)} (default: recognised by its content)",
     )
 
 
@@ -107,7 +111,8 @@ def add_question_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--regions",
         default=str(DEFAULT_REGIONS),
-        help='regions of the image: a number of SLICO regions, "grid:8x8" or "opencv:64" '
+        help="regions of the image: an approximate number of superpixels (SLICO), "
+        '"grid:8x8" for cells, or "opencv:64" for the published segmentation '
         "(default: %(default)s)",
     )
     parser.add_argument(
@@ -140,7 +145,8 @@ def add_batch_size_argument(parser: argparse.ArgumentParser) -> None:
         "--batch-size",
         type=positive,
         metavar="N",
-        help="masked images per forward, over all devices (default: what fills the devices)",
+        help="number of masked images in a batch, over all devices (default: as many as fill "
+        "the devices)",
     )
 
 
@@ -172,8 +178,8 @@ def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds",
         type=number,
         metavar="S",
-        help="seconds after which the search stops and returns the result so far "
-        "(default: no limit)",
+        help="seconds after which the search stops and returns the result so far; in a list, "
+        "seconds for the images that are searched together (default: no limit)",
     )
     add(
         "--top-k",
@@ -186,22 +192,22 @@ def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
         "--stop",
         type=number,
         metavar="FRACTION",
-        help="fraction of the full image's score at which the search stops, once the chosen "
-        "regions reach it (default: no limit)",
+        help="fraction of the full image's score that ends the search, such as 0.9, as soon as "
+        "the chosen regions alone reach it (default: no limit)",
     )
     add(
         "--insight-weight",
         default=1.0,
         type=number,
         metavar="X",
-        help="weight of sufficiency, p(token given the chosen regions) (default: 1)",
+        help="weight of insight, p(target given the chosen regions) (default: 1)",
     )
     add(
         "--necessity-weight",
         default=1.0,
         type=number,
         metavar="X",
-        help="weight of necessity, 1 - p(token given the other regions) (default: 1)",
+        help="weight of necessity, 1 - p(target given the remaining regions) (default: 1)",
     )
 
 
@@ -224,7 +230,7 @@ def add_method_arguments(parser: argparse.ArgumentParser) -> None:
         type=option,
         metavar="NAME=VALUE",
         help="option of a method other than eagle, such as --option samples=1000; may be "
-        "repeated",
+        "repeated (eagle_jax.methods() lists the options of each method)",
     )
 
 

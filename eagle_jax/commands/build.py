@@ -31,7 +31,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Adds the command's parser."""
     parser = commands.add_parser(
         "build",
-        help="make a list for a model from its own answers",
+        help="make a list of questions from a model's own answers",
         description="Lets a model answer a list of questions, and writes a new list of what to "
         "explain in its answers: the wrong Yes and No answers, the words for objects, and all "
         "other answers as a whole.",

@@ -46,8 +46,17 @@ def add(commands: argparse._SubParsersAction) -> None:
         nargs="?",
         help="image file (default: a scene that the demo model gets wrong)",
     )
-    add("--prompt", type=text, help="question that is answered by Yes or No")
-    add("--label", choices=LABELS, help="right answer")
+    add(
+        "--prompt",
+        type=text,
+        help="question that is answered by Yes or No (default for the bundled scene: a question "
+        "about a fish)",
+    )
+    add(
+        "--label",
+        choices=LABELS,
+        help="right answer (default for the bundled scene: No)",
+    )
     add_model_arguments(parser)
     add_question_arguments(parser)
     add(

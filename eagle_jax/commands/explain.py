@@ -64,7 +64,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--target-id",
         type=text,
         metavar="TEXT",
-        help="token to score in place of the target (default: the target itself)",
+        help="text to score in place of the target, such as No for an answer Yes (default: the "
+        "target itself)",
     )
     add_question_arguments(parser)
     add_method_arguments(parser)

@@ -25,7 +25,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "serve",
         help="ask about images in the browser, and watch the search",
         description="Serves a page where you drop in an image, ask a question and click a word "
-        'of the answer to see where it comes from. Needs the extra "serve".',
+        'of the answer to see where it comes from. Needs: pip install "eagle-jax[serve]".',
         epilog=_EXAMPLES,
     )
     parser.set_defaults(run=command)
