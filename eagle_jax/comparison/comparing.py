@@ -1,7 +1,6 @@
 """Several methods run on one list, and judged."""
 
 import dataclasses
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from eagle_jax.comparison.judging import (
 from eagle_jax.errors import InputError, require_choice
 from eagle_jax.explaining import RunSummary, local_mesh, run_list
 from eagle_jax.explaining.loop import DEFAULT_TOGETHER
-from eagle_jax.files import write_file
+from eagle_jax.files import encoded, write_file
 from eagle_jax.inputs.fill import FILLS
 from eagle_jax.inputs.images import read_image
 from eagle_jax.lists import Broken, Item
@@ -165,6 +164,4 @@ def _draw(out: Path, names: Sequence[str], methods: Sequence[str]) -> None:
                 for method, result in results.items()
             }
         )
-        encoded = io.BytesIO()
-        figure.savefig(encoded, format="png")
-        write_file(path, encoded.getvalue())
+        write_file(path, encoded(figure.savefig, format="png"))

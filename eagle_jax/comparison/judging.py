@@ -11,7 +11,7 @@ from jaxtyping import Int32
 from tqdm import tqdm
 
 from eagle_jax.baselines.maps import pooled
-from eagle_jax.errors import InputError, one_line
+from eagle_jax.errors import one_line
 from eagle_jax.files import write_file
 from eagle_jax.inputs.images import read_image
 from eagle_jax.inputs.regions import segment
@@ -121,12 +121,11 @@ def judge(
     Raises:
       InputError: the attribution was saved without its image.
     """
-    if attribution.image is None:
-        raise InputError("the attribution was saved without its image: see with_image")
-    labels, order = _order(model, attribution, attribution.image, perturbation.partition)
+    image = attribution.require_image()
+    labels, order = _order(model, attribution, image, perturbation.partition)
     case = ask(
         model,
-        attribution.image,
+        image,
         attribution.prompt,
         answer=attribution.answer_ids,
         target=attribution.positions,

@@ -1,7 +1,6 @@
 """Lists about storybook scenes, where the right explanation is known to the pixel."""
 
 import dataclasses
-import io
 import itertools
 import json
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from eagle_jax.demo.questions import (
 )
 from eagle_jax.demo.scenes import Scene, SceneObject, draw_scene
 from eagle_jax.errors import InputError, one_line
-from eagle_jax.files import write_file
+from eagle_jax.files import encoded, write_file
 from eagle_jax.lists.items import Item
 from eagle_jax.lists.lines import write_list
 from eagle_jax.scoring.model import Model, load
@@ -224,6 +223,4 @@ def _image(folder: Path, scene: Scene) -> Path:
 
 def _save(pixels: np.ndarray, path: Path) -> None:
     # All or nothing: several processes may draw the same.
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "png")
-    write_file(path, content.getvalue())
+    write_file(path, encoded(Image.fromarray(pixels).save, format="png"))

@@ -1,5 +1,6 @@
 """How all figures look: colours, sizes in inches, frames, numbers and legends."""
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap
@@ -41,6 +42,22 @@ def plain_frame(axes: Axes) -> None:
     for side, spine in axes.spines.items():
         spine.set(visible=side in ("left", "bottom"), color=FAINT, linewidth=0.6)
     axes.set_facecolor("none")
+
+
+def draw_curve(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, label: str = "") -> None:
+    """Draws a curve with a dot at every point."""
+    axes.plot(
+        x,
+        y,
+        color=colour,
+        linewidth=1.8,
+        marker="o",
+        markersize=2.4,
+        solid_joinstyle="round",
+        label=label or None,
+        clip_on=False,
+        zorder=3,
+    )
 
 
 def curve_legend(axes: Axes) -> None:

@@ -2,18 +2,18 @@
 
 import base64
 import dataclasses
-import io
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int32, UInt8
 from PIL import Image
 
+from eagle_jax.files import encoded
 from eagle_jax.inputs.fill import fill_pixels
 from eagle_jax.metrics.hallucination import right_answers
 from eagle_jax.metrics.localisation import region_point
 from eagle_jax.metrics.word_classes import words
-from eagle_jax.reports.page.explanations import Explanation, require_image
+from eagle_jax.reports.page.explanations import Explanation
 from eagle_jax.reports.token_labels import SPACES, answer_chips, reliance_range
 from eagle_jax.results.attribution import Attribution
 
@@ -36,9 +36,7 @@ def explanation_data(explanation: Explanation) -> dict[str, Any]:
       What `assets/explanation.js` reads.
     """
     attribution = explanation.attribution
-    image = require_image(attribution, explanation.name).image
-    assert image is not None
-    shown = shown_image(image)
+    shown = shown_image(attribution.require_image(explanation.name))
     height, width = shown.shape[:2]
     labels = _shrunk(attribution.labels, height, width)
     return {
@@ -87,8 +85,7 @@ def mapped_image(attribution: Attribution, side: int = SIDE) -> UInt8[np.ndarray
       attribution: attribution with its image.
       side: longest side of the result, in pixels.
     """
-    assert attribution.image is not None
-    shown = shown_image(attribution.image, side)
+    shown = shown_image(attribution.require_image(), side)
     height, width = shown.shape[:2]
     opacity = 0.8 * _shrunk(attribution.saliency, height, width)[..., None]
     grey = (shown @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
@@ -114,13 +111,13 @@ def shown_image(
 
 def image_url(image: UInt8[np.ndarray, "H W 3"]) -> str:
     """An image as a URL: PNG for drawings, JPEG for photographs, whichever is smaller."""
-    encoded = {}
-    for file_format, options in (("png", {}), ("jpeg", {"quality": 90})):
-        content = io.BytesIO()
-        Image.fromarray(image).save(content, format=file_format, **options)
-        encoded[file_format] = content.getvalue()
-    smaller = min(encoded, key=lambda file_format: len(encoded[file_format]))
-    return f"data:image/{smaller};base64," + base64.b64encode(encoded[smaller]).decode()
+    save = Image.fromarray(image).save
+    contents = {
+        "png": encoded(save, format="png"),
+        "jpeg": encoded(save, format="jpeg", quality=90),
+    }
+    smaller = min(contents, key=lambda file_format: len(contents[file_format]))
+    return f"data:image/{smaller};base64," + base64.b64encode(contents[smaller]).decode()
 
 
 def packed(array: np.ndarray, dtype: str) -> str:
@@ -130,8 +127,7 @@ def packed(array: np.ndarray, dtype: str) -> str:
 
 def _fill(attribution: Attribution) -> dict[str, Any]:
     """The fill: a colour, or an image as a URL."""
-    assert attribution.image is not None
-    pixels = fill_pixels(attribution.image, attribution.fill)
+    pixels = fill_pixels(attribution.require_image(), attribution.fill)
     if pixels.shape[:2] == (1, 1):
         return {"colour": pixels[0, 0].tolist()}
     return {"image": image_url(shown_image(pixels))}

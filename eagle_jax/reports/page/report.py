@@ -8,7 +8,7 @@ from pathlib import Path
 from eagle_jax.errors import InputError
 from eagle_jax.files import write_file
 from eagle_jax.reports.page.document import document
-from eagle_jax.reports.page.explanations import Explanation, read_explanation, require_image
+from eagle_jax.reports.page.explanations import Explanation, read_explanation
 from eagle_jax.reports.page.page_data import explanation_data, image_url, mapped_image
 from eagle_jax.reports.token_labels import token_label
 from eagle_jax.results.attribution import Attribution
@@ -95,8 +95,8 @@ def _explanation(shown: Shown) -> Explanation:
 
 def _static(explanation: Explanation) -> str:
     """What is shown without scripts: the map over the image, and a table of tokens."""
-    attribution = require_image(explanation.attribution, explanation.name)
-    assert attribution.image is not None
+    attribution = explanation.attribution
+    attribution.require_image(explanation.name)
     image = mapped_image(attribution)
     height, width = image.shape[:2]
     rows = "".join(
