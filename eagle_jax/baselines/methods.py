@@ -302,7 +302,7 @@ def rank_regions(
     rankings = []
     for case in asked:
         if not isinstance(case, Case):
-            others = [one for one, other in METHODS.items() if other.needs == "probabilities"]
+            others = [key for key, known in METHODS.items() if known.needs == "probabilities"]
             raise InputError(
                 f"{name} looks into the network, and this scorer has none: give a case of "
                 f"eagle_jax.ask, or use one of {', '.join(others)}"
@@ -320,9 +320,10 @@ def _with_curves(estimate: Estimate) -> Conversation[tuple[Float64[np.ndarray, "
     return scores, curves_from(order, along)
 
 
-def _looked(name: str, case: Case, found: np.ndarray | Heat) -> Ranking:
+def _looked(name: str, case: Case, returned: np.ndarray | Heat) -> Ranking:
     n, shape = case.scorer.regions, case.labels.shape
-    values, forwards, backwards = found if isinstance(found, Heat) else (found, 0, 0)
+    given = isinstance(returned, Heat)
+    values, forwards, backwards = returned if given else (returned, 0, 0)
     values = np.asarray(values)
     if values.shape not in ((n,), shape) or not np.isfinite(values).all():
         raise InputError(

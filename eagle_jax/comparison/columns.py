@@ -129,6 +129,6 @@ def costs_of(out: Path, methods: Iterable[str]) -> dict[str, Cost]:
         attributions = [
             read_result(out / method, name).attribution for name in finished(out / method)
         ]
-        spent = [(found.forwards, found.backwards, found.seconds) for found in attributions]
+        spent = [(each.forwards, each.backwards, each.seconds) for each in attributions]
         costs[method] = Cost(*np.mean(spent, axis=0).tolist())
     return costs

@@ -13,7 +13,6 @@ from tqdm import tqdm
 from eagle_jax.baselines.maps import pooled
 from eagle_jax.errors import one_line
 from eagle_jax.files import write_file
-from eagle_jax.inputs.images import read_image
 from eagle_jax.inputs.regions import segment
 from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
 from eagle_jax.results.attribution import Attribution
@@ -86,11 +85,9 @@ def judge_all(
         return
     model = load(settings.model, dtype=settings.dtype, mesh=mesh, quantize=settings.quantize)
     for method, name, perturbation in tqdm(waiting, desc="judging", disable=not progress):
-        result = read_result(out / method, name)
-        attribution = result.attribution.with_image(read_image(result.item.image))
         values = judge(
             model,
-            attribution,
+            read_result(out / method, name).with_image(),
             perturbation,
             batch_size=batch_size,
             published_rounding=settings.published_rounding,

@@ -4,8 +4,6 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from eagle_jax.errors import InputError
 from eagle_jax.explaining.corrections import removal_answers, require_all_regions
 from eagle_jax.explaining.explanation import Approach, check_approach, explain_case
@@ -16,6 +14,7 @@ from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.regions import DEFAULT_REGIONS, Regions
 from eagle_jax.metrics.hallucination import (
     Label,
+    kept_regions,
     minimal_correction,
     right_answers,
     yes_or_no,
@@ -68,8 +67,7 @@ class Diagnosis:
         """Number of leading regions kept when the answer turns right; None if it never does."""
         if self.answers is None:
             return None
-        corrected = np.flatnonzero(right_answers(self.answers, self.label))
-        return int(corrected[-1]) if corrected.size else None
+        return kept_regions(right_answers(self.answers, self.label))
 
     @property
     def correction(self) -> float:

@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.fill import fill_pixels
-from eagle_jax.metrics.hallucination import Label, right_answers
+from eagle_jax.metrics.hallucination import Label, kept_regions, right_answers
 from eagle_jax.reports import look
 from eagle_jax.reports.fonts import font
 from eagle_jax.reports.image_panels import (
@@ -68,8 +68,7 @@ def draw_diagnosis(
         raise InputError(
             f"there are {len(answers)} answers for {regions} regions; give {regions + 1}"
         )
-    corrected = np.flatnonzero(right_answers(answers, label))
-    kept = int(corrected[-1]) if corrected.size else None
+    kept = kept_regions(right_answers(answers, label))
     if after is None and kept is not None:
         after = answers[kept]
 

@@ -178,8 +178,8 @@ def draw_corrections(
 
 
 def _raw(group: GroupMeasures, kind: str) -> np.ndarray:
-    found = [w.highest for row in group.rows for w in row.words if w.word_class == kind]
-    return np.array(found, np.float64)
+    words = [word for row in group.rows for word in row.words if word.word_class == kind]
+    return np.array([word.highest for word in words], np.float64)
 
 
 def _style(axes: Axes, below: str, beside: str) -> None:

@@ -53,6 +53,14 @@ class ItemResult(NamedTuple):
     answers: tuple[str | None, ...] | None = None
     controls: dict[str, Curves] | None = None
 
+    def with_image(self) -> Attribution:
+        """The explanation with the image of the item.
+
+        Raises:
+          InputError: the image cannot be read, or has another size.
+        """
+        return self.attribution.with_image(self.item.image)
+
 
 def result_folder(out: Path, name: str) -> Path:
     """Folder of the result of an item."""

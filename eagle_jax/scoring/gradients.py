@@ -155,15 +155,13 @@ def tapped(
     return Tapped(_visual(question, activation), _visual(question, gradient))
 
 
-def rolled_out_attention(
-    network: Network, question: Question, patches: Float[Array, "1 p c"]
-) -> Float32[Array, " v"]:
+@jax.jit
+def rolled_out_attention(network: Network, question: Question) -> Float32[Array, " v"]:
     """Attention rollout from the rows of the targets to the visual tokens.
 
     Args:
       network: the model's modules.
       question: the question, from `Question.padded`.
-      patches: normalised patches of an image.
 
     Returns:
       Mean over the targets of their rows of the rollout, at the visual tokens.
@@ -175,9 +173,8 @@ def rolled_out_attention(
     decoder = network.decoder
     with full_precision(network):
         rotation = decoder.rotation(question.positions)
-        inputs, last = layer_inputs(
-            decoder, _embed(network, question, patches), question.positions
-        )
+        embeddings = _embed(network, question, whole_patches(question))
+        inputs, last = layer_inputs(decoder, embeddings, question.positions)
 
         def back(share, layer_input):
             layer, x = layer_input
@@ -190,9 +187,8 @@ def rolled_out_attention(
     return _visual(question, share[None, :, None])[0, :, 0]
 
 
-def attention_relevance(
-    network: Network, question: Question, patches: Float[Array, "1 p c"]
-) -> Float32[Array, " v"]:
+@jax.jit
+def attention_relevance(network: Network, question: Question) -> Float32[Array, " v"]:
     """Relevance of the visual tokens: attention weighted by its gradient.
 
     Each target takes one backward pass, which holds the attention of one layer at a time: the
@@ -201,7 +197,6 @@ def attention_relevance(
     Args:
       network: the model's modules.
       question: the question, from `Question.padded`.
-      patches: normalised patches of an image.
 
     Returns:
       Mean over the targets of their rows of the relevance, at the visual tokens; each row uses
@@ -213,9 +208,8 @@ def attention_relevance(
     decoder = network.decoder
     with full_precision(network):
         rotation = decoder.rotation(question.positions)
-        inputs, last = layer_inputs(
-            decoder, _embed(network, question, patches), question.positions
-        )
+        embeddings = _embed(network, question, whole_patches(question))
+        inputs, last = layer_inputs(decoder, embeddings, question.positions)
         final, weights = layer_with_attention(decoder.last, last, rotation)
         zero = jnp.zeros_like(weights)
 

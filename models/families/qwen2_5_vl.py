@@ -36,7 +36,6 @@ def _vision_config(vision: dict[str, Any]) -> VisionConfig:
         gated=True,
         embed=vision["hidden_size"],
         mlp=vision["intermediate_size"],
-        window=None,
         full_layers=tuple(i for i in range(vision["depth"]) if i in full),
         output=vision["out_hidden_size"],
     )

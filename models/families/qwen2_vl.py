@@ -30,7 +30,6 @@ def _vision_config(vision: dict[str, Any]) -> VisionConfig:
         activation="quick_gelu",
         embed=embed,
         mlp=int(embed * vision.get("mlp_ratio", 4)),
-        window=None,
         full_layers=tuple(range(vision["depth"])),
         output=vision["hidden_size"],
     )

@@ -10,7 +10,7 @@ from PIL import Image
 
 from eagle_jax.files import encoded
 from eagle_jax.inputs.fill import fill_pixels
-from eagle_jax.metrics.hallucination import right_answers
+from eagle_jax.metrics.hallucination import kept_regions, right_answers
 from eagle_jax.metrics.localisation import region_point
 from eagle_jax.metrics.word_classes import words
 from eagle_jax.reports.page.explanations import Explanation
@@ -205,7 +205,7 @@ def _diagnosis(explanation: Explanation) -> dict[str, Any] | None:
         "label": explanation.label,
         "answers": list(explanation.answers),
         "right": right.tolist(),
-        "kept": int(np.flatnonzero(right)[-1]) if right.any() else None,
+        "kept": kept_regions(right),
         "after": explanation.after,
     }
 

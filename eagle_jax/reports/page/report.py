@@ -13,17 +13,11 @@ from eagle_jax.reports.page.page_data import explanation_data, image_url, mapped
 from eagle_jax.reports.token_labels import token_label
 from eagle_jax.results.attribution import Attribution
 
-PANEL = (
-    *(
-        "elements.js",
-        "explanation.js",
-        "captions.js",
-        "masked_image.js",
-        "curves.js",
-        "chips.js",
-    ),
-    *("regions.js", "diagnosis.js", "estimates.js", "trust.js", "panel.js", "player.js"),
+_PANEL = (
+    *("elements", "explanation", "captions", "masked_image", "curves", "chips", "regions"),
+    *("diagnosis", "estimates", "trust", "panel", "player"),
 )
+PANEL = tuple(f"{name}.js" for name in _PANEL)
 STYLES = ("colours.css", "panel.css")
 
 Shown = Attribution | Explanation | str | os.PathLike
