@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int32
+from jaxtyping import Float, Float32, Float64
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.image_settings import Frame
@@ -158,11 +158,3 @@ def from_patches(frame: Frame, patches: Float[Array, "p area"]) -> Float[Array, 
     (down, across), block, patch = frame.blocks, frame.block, frame.patch_size
     values = patches.reshape(down, across, block, block, patch, patch)
     return values.transpose(0, 2, 4, 1, 3, 5).reshape(frame.shape)
-
-
-def pooled(
-    labels: Int32[np.ndarray, "H W"], heat: Float32[np.ndarray, "H W"]
-) -> Float64[np.ndarray, "n"]:
-    """The mean of a map over each region."""
-    pixels = np.bincount(labels.ravel())
-    return np.bincount(labels.ravel(), weights=heat.ravel().astype(np.float64)) / pixels

@@ -12,12 +12,13 @@ from eagle_jax.baselines.conversations import Conversation, Estimate, answer_all
 from eagle_jax.baselines.igos import igos
 from eagle_jax.baselines.integrated_gradients import integrated_gradients
 from eagle_jax.baselines.llava_cam import llava_cam
-from eagle_jax.baselines.maps import Heat, pooled
+from eagle_jax.baselines.maps import Heat
 from eagle_jax.baselines.occlusion import leave_one_out, occlusion, random
 from eagle_jax.baselines.rise import rise
 from eagle_jax.baselines.surrogates import kernelshap, lime
 from eagle_jax.baselines.tam import tam
 from eagle_jax.errors import InputError, require_choice
+from eagle_jax.metrics.localisation import region_means
 from eagle_jax.scoring.case import Case
 from eagle_jax.scoring.scorer import Scorer
 from eagle_jax.search import SearchResult, curves_along
@@ -332,7 +333,7 @@ def _looked(name: str, case: Case, returned: np.ndarray | Heat) -> Ranking:
         )
     if values.shape == shape:
         heat = values.astype(np.float32)
-        scores = pooled(case.labels, heat)
+        scores = region_means(case.labels, heat)
     else:
         scores = values.astype(np.float64)
         heat = scores.astype(np.float32)[case.labels]

@@ -10,11 +10,11 @@ from jax.sharding import Mesh
 from jaxtyping import Int32
 from tqdm import tqdm
 
-from eagle_jax.baselines.maps import pooled
 from eagle_jax.errors import one_line
 from eagle_jax.files import write_file
 from eagle_jax.inputs.regions import segment
 from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
+from eagle_jax.metrics.localisation import region_means
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.results.manifest import Settings
 from eagle_jax.results.run_folder import ITEMS, finished_names, read_result
@@ -162,7 +162,7 @@ def _order(
         unit = settings.patch_size * settings.merge_size
         partition = f"grid:{frame.shape[0] // unit}x{frame.shape[1] // unit}"
     labels = segment(image, partition)
-    order = np.argsort(-pooled(labels, saliency), kind="stable")
+    order = np.argsort(-region_means(labels, saliency), kind="stable")
     return labels, order.astype(np.int32)
 
 

@@ -4,7 +4,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from eagle_jax.reports.fonts import font
@@ -18,11 +17,6 @@ RELIANCE_COLOURS = LinearSegmentedColormap.from_list(
 )
 # Figures about a single image: width of the page, its margin, height of a title.
 WIDTH, MARGIN, TITLE = 11.0, 0.3, 0.27
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of a size in inches; made without pyplot, whose state does not change."""
-    return Figure(figsize=(width, height), dpi=200, facecolor="white")
 
 
 def short_number(value: float) -> str:

@@ -203,7 +203,7 @@ class Attribution:
             why = why.get(str(self.options.get("ended")), "")
             regions.append(f"cut short{why} after {self.order.size} of {self.regions} regions")
         lines = {"answer": " ".join(self.answer.split())}
-        if self.positions.size < self.answer_ids.size or self.counterfactual.any():
+        if self.partial or self.counterfactual.any():
             lines["target"] = self._targets()
         lines["regions"] = ("\n" + " " * 12).join(regions)
         lines["insertion"] = f"AUC {self.insertion_auc:.3f} (higher is better)"
@@ -214,6 +214,11 @@ class Attribution:
             lines["fill"] = self.fill_name
         lines["cost"] = f"{self.forwards:,} forwards in {self.seconds:.1f} s"
         return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
+
+    @property
+    def partial(self) -> bool:
+        """Whether only a part of the answer was explained."""
+        return self.positions.size < self.answer_ids.size
 
     @property
     def counterfactual(self) -> Bool[np.ndarray, "t"]:

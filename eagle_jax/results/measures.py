@@ -1,6 +1,7 @@
 """All measures of one result of a run."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -102,12 +103,7 @@ def measure(result: ItemResult, published_measures: bool = False) -> ItemMeasure
     """
     item, attribution = result.item, result.attribution
     label = hallucination.yes_or_no(item.label or "")
-    if label is not None:
-        kind = "presence"
-    else:
-        kind = (
-            "word" if attribution.positions.size < attribution.answer_ids.size else "sentence"
-        )
+    kind = "presence" if label else "word" if attribution.partial else "sentence"
     area, inserted, deleted = (curve.astype(np.float64) for curve in attribution.whole)
     values = _faithfulness(area, inserted, deleted)
     if result.controls is not None:
@@ -173,22 +169,37 @@ def _faithfulness(
     return {name: float(value) for name, value in values.items()}
 
 
+def control_families(
+    attribution: Attribution, controls: Mapping[str, Curves]
+) -> dict[str, list[Attribution]]:
+    """The attribution along each control order, by kind of order: "random", "matched", "area".
+
+    Args:
+      attribution: the explanation.
+      controls: curves along control orders by name, from `eagle_jax.search.controls`.
+    """
+    families: dict[str, list[Attribution]] = {}
+    for name, curves in controls.items():
+        along = dataclasses.replace(attribution, **curves._asdict())
+        families.setdefault(name.split("-")[0], []).append(along)
+    return families
+
+
+def mean_aucs(attributions: Sequence[Attribution]) -> tuple[float, float]:
+    """Mean insertion AUC and mean deletion AUC of attributions."""
+    insertion = float(np.mean([each.insertion_auc for each in attributions]))
+    return insertion, float(np.mean([each.deletion_auc for each in attributions]))
+
+
 def _gains(
-    attribution: Attribution, controls: dict[str, Curves], reached: float
+    attribution: Attribution, controls: Mapping[str, Curves], reached: float
 ) -> dict[str, float]:
     values = {}
-    for family in ("random", "matched", "area"):
-        others = [
-            dataclasses.replace(attribution, **curves._asdict())
-            for name, curves in controls.items()
-            if name.split("-")[0] == family
-        ]
-        if others:
-            insertion = float(np.mean([other.insertion_auc for other in others]))
-            deletion = float(np.mean([other.deletion_auc for other in others]))
-            values[f"{family}_insertion_auc"] = insertion
-            values[f"{family}_deletion_auc"] = deletion
-            values[f"gain_over_{family}"] = reached - (insertion - deletion)
+    for name, family in control_families(attribution, controls).items():
+        insertion, deletion = mean_aucs(family)
+        values[f"{name}_insertion_auc"] = insertion
+        values[f"{name}_deletion_auc"] = deletion
+        values[f"gain_over_{name}"] = reached - (insertion - deletion)
     return values
 
 

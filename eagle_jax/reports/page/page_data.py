@@ -1,7 +1,6 @@
 """An explanation as JSON values, for the script of a page."""
 
 import base64
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,12 @@ from PIL import Image
 from eagle_jax.files import encoded
 from eagle_jax.inputs.fill import fill_pixels
 from eagle_jax.metrics.hallucination import kept_regions, right_answers
-from eagle_jax.metrics.localisation import region_point
+from eagle_jax.metrics.localisation import region_means, region_point
 from eagle_jax.metrics.word_classes import words
 from eagle_jax.reports.page.explanations import Explanation
 from eagle_jax.reports.token_labels import SPACES, answer_chips, reliance_range
 from eagle_jax.results.attribution import Attribution
+from eagle_jax.results.measures import control_families, mean_aucs
 
 # Longest side of the image in a page, in pixels.
 SIDE = 1280
@@ -68,7 +68,7 @@ def search_state(attribution: Attribution) -> dict[str, Any]:
     """The part of an explanation that changes while a search runs, as JSON values."""
     return {
         "order": attribution.order.tolist(),
-        "value": packed(_region_means(attribution), "<f4"),
+        "value": packed(region_means(attribution.labels, attribution.saliency), "<f4"),
         "area": packed(attribution.area, "<f4"),
         "insertion": packed(attribution.insertion, "<f4"),
         "deletion": packed(attribution.deletion, "<f4"),
@@ -159,13 +159,6 @@ def _centres(labels: Int32[np.ndarray, "h w"], regions: int) -> list[list[float]
     return centres
 
 
-def _region_means(attribution: Attribution) -> np.ndarray:
-    """The mean saliency of each region."""
-    labels = attribution.labels.ravel()
-    total = np.bincount(labels, attribution.saliency.ravel().astype(np.float64))
-    return total / np.bincount(labels)
-
-
 def _answer(attribution: Attribution) -> dict[str, Any]:
     """The answer as chips, and the words and sentences that they form, as lists of chips."""
     chips = list(answer_chips(attribution))
@@ -212,30 +205,20 @@ def _diagnosis(explanation: Explanation) -> dict[str, Any] | None:
 
 def _controls(explanation: Explanation) -> list[dict[str, Any]]:
     """Mean curves and areas under them for each family of orders."""
-    families: dict[str, list[Attribution]] = {}
-    for name, curves in (explanation.controls or {}).items():
-        along = dataclasses.replace(explanation.attribution, **curves._asdict())
-        families.setdefault(name.split("-")[0], []).append(along)
+    families = control_families(explanation.attribution, explanation.controls or {})
     return [
         {
             "name": name,
             "orders": len(family),
-            "auc": [
-                float(np.mean([along.insertion_auc for along in family])),
-                float(np.mean([along.deletion_auc for along in family])),
-            ],
-            "insertion": packed(
-                _mean_curves([(along.area, along.insertion) for along in family]), "<f4"
-            ),
-            "deletion": packed(
-                _mean_curves([(along.area, along.deletion) for along in family]), "<f4"
-            ),
+            "auc": mean_aucs(family),
+            "insertion": _mean_curve([(along.area, along.insertion) for along in family]),
+            "deletion": _mean_curve([(along.area, along.deletion) for along in family]),
         }
         for name, family in families.items()
     ]
 
 
-def _mean_curves(curves: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+def _mean_curve(curves: list[tuple[np.ndarray, np.ndarray]]) -> str:
     """Mean at the areas of the grid, a column for each token."""
     along = [[np.interp(_GRID, area, token) for token in values.T] for area, values in curves]
-    return np.mean(along, axis=0).T
+    return packed(np.mean(along, axis=0).T, "<f4")
