@@ -7,12 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eagle_jax.comparison.judging import Perturbation, finished, judgement
-from eagle_jax.metrics.statistics import (
-    Interval,
-    Paired,
-    bootstrap_interval,
-    paired_difference,
-)
+from eagle_jax.metrics.statistics import Interval, Paired, bootstrap_interval, paired_difference
 from eagle_jax.results.evaluation import Evaluation
 from eagle_jax.results.measures import Kind
 from eagle_jax.results.run_folder import read_result

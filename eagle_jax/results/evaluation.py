@@ -13,12 +13,7 @@ from tqdm import tqdm
 from eagle_jax.errors import InputError, reason
 from eagle_jax.files import json_lines, write_file
 from eagle_jax.metrics.reliance import perception_auroc
-from eagle_jax.metrics.statistics import (
-    Interval,
-    Paired,
-    bootstrap_interval,
-    paired_difference,
-)
+from eagle_jax.metrics.statistics import Interval, Paired, bootstrap_interval, paired_difference
 from eagle_jax.metrics.word_classes import CLASSES, WordClass
 from eagle_jax.results.failures import read_failures
 from eagle_jax.results.measures import KINDS, MEASURES, ItemMeasures, Kind, measure

@@ -19,12 +19,7 @@ from eagle_jax.models.families.network import Network
 from eagle_jax.models.layers.precision import full_precision
 from eagle_jax.scoring.question import Question, pick
 from eagle_jax.scoring.reuse import Chain, first_chain, follow, in_chains, reuses
-from eagle_jax.scoring.set_function import (
-    after_vision,
-    exact_patches,
-    probabilities,
-    score,
-)
+from eagle_jax.scoring.set_function import after_vision, exact_patches, probabilities, score
 
 
 class _Way(NamedTuple):
