@@ -161,9 +161,7 @@ def composed(case: Case, published: bool) -> Composition:
         baseline = _whole_patches(dataclasses.replace(question, plan=plan))[0]
     sides = [
         [
-            maps.shares((maps.centres(length) * length + origin) / resized, SIDE).astype(
-                np.float32
-            )
+            maps.bilinear((maps.centres(length) * length + origin) / resized, SIDE)
             for length, origin, resized in zip(
                 frame.shape, frame.origin, frame.resized, strict=True
             )
@@ -173,8 +171,8 @@ def composed(case: Case, published: bool) -> Composition:
     return Composition(
         image=image,
         baseline=baseline,
-        rows=tuple(rows for rows, _ in sides),
-        columns=tuple(columns for _, columns in sides),
+        rows=tuple(rows.astype(np.float32) for rows, _ in sides),
+        columns=tuple(columns.astype(np.float32) for _, columns in sides),
         edges=_edges(frames[0], np.asarray(image)),
     )
 

@@ -36,7 +36,7 @@ def frames_of(case: Case) -> tuple[Frame, ...]:
     return case.model.image_settings.frames(*case.image.shape[:2])
 
 
-def shares(places: Float[np.ndarray, "k"], cells: int) -> Float64[np.ndarray, "k cells"]:
+def bilinear(places: Float[np.ndarray, "k"], cells: int) -> Float64[np.ndarray, "k cells"]:
     """Bilinear interpolation along a row of cells, as a matrix.
 
     Args:
@@ -62,8 +62,8 @@ def stretched(
     values: Float[np.ndarray, "rows columns"], height: int, width: int
 ) -> Float32[np.ndarray, "_ _"]:
     """A coarse map of a whole image, interpolated to the size of the image."""
-    rows = shares(centres(height), values.shape[0])
-    columns = shares(centres(width), values.shape[1])
+    rows = bilinear(centres(height), values.shape[0])
+    columns = bilinear(centres(width), values.shape[1])
     return (rows @ values @ columns.T).astype(np.float32)
 
 
@@ -104,7 +104,7 @@ def painted(
     heat = np.zeros((height, width))
     for frame, grid in zip(frames_of(case), values, strict=True):
         rows, columns = _seen(frame, height, width)
-        heat += shares(rows, grid.shape[0]) @ grid @ shares(columns, grid.shape[1]).T
+        heat += bilinear(rows, grid.shape[0]) @ grid @ bilinear(columns, grid.shape[1]).T
     return (heat / len(values)).astype(np.float32)
 
 

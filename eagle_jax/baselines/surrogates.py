@@ -81,8 +81,8 @@ def _paired_sets(
     n: int, samples: int, rng: np.random.Generator
 ) -> Bool[np.ndarray, "samples n"]:
     size = np.arange(1, n)
-    share = 1 / (size * (n - size))
-    sizes = rng.choice(size, -(-samples // 2), p=share / share.sum())
+    chance = 1 / (size * (n - size))
+    sizes = rng.choice(size, -(-samples // 2), p=chance / chance.sum())
     rank = rng.random((len(sizes), n)).argsort(axis=1)
     sets = rank < sizes[:, None]
     return np.stack([sets, ~sets], axis=1).reshape(-1, n)[:samples]

@@ -160,10 +160,10 @@ def draw_corrections(
         values = [row.values for row in some.rows if "correction" in row.values]
         removed = np.sort([v["correction"] for v in values if not v["unresolved"]])
         steps = np.concatenate([[0], removed, [1]])
-        shares = np.concatenate([[0], np.arange(1, removed.size + 1), [removed.size]])
+        corrected = np.concatenate([[0], np.arange(1, removed.size + 1), [removed.size]])
         axes.step(
             steps,
-            shares / len(values),
+            corrected / len(values),
             where="post",
             color=look.INSERTION_COLOUR,
             linewidth=1.8 if some is group else 1.2,

@@ -176,15 +176,15 @@ def rolled_out_attention(network: Network, question: Question) -> Float32[Array,
         embeddings = _embed(network, question, whole_patches(question))
         inputs, last = layer_inputs(decoder, embeddings, question.positions)
 
-        def back(share, layer_input):
+        def back(rolled, layer_input):
             layer, x = layer_input
             _, weights = layer_with_attention(layer, x, rotation)
-            return (share + share @ weights[0].mean(axis=0)) / 2, None
+            return (rolled + rolled @ weights[0].mean(axis=0)) / 2, None
 
-        share = jnp.zeros(last.shape[1]).at[question.rows].add(question.weights)
-        share, _ = back(share, (decoder.last, last))
-        share, _ = jax.lax.scan(back, share, (decoder.layers, inputs), reverse=True)
-    return _visual(question, share[None, :, None])[0, :, 0]
+        rolled = jnp.zeros(last.shape[1]).at[question.rows].add(question.weights)
+        rolled, _ = back(rolled, (decoder.last, last))
+        rolled, _ = jax.lax.scan(back, rolled, (decoder.layers, inputs), reverse=True)
+    return _visual(question, rolled[None, :, None])[0, :, 0]
 
 
 @jax.jit

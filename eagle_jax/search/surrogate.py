@@ -184,11 +184,11 @@ def _estimates(
 ) -> Estimates:
     """The process's estimates, per target token: F is a mean over all tokens, moved or not."""
     estimates = estimate(process, objective, best.order)
-    share = np.float32(moving.mean())
+    fraction = np.float32(moving.mean())
     return estimates._replace(
-        importance=share * estimates.importance,
-        uncertainty=share * estimates.uncertainty,
-        interaction=share * estimates.interaction,
+        importance=fraction * estimates.importance,
+        uncertainty=fraction * estimates.uncertainty,
+        interaction=fraction * estimates.interaction,
     )
 
 
