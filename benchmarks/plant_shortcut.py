@@ -42,7 +42,7 @@ from tqdm import tqdm
 
 from eagle_jax.demo.scenes import Scene, draw_scene
 from eagle_jax.files import write_file
-from eagle_jax.models.families.qwen2_5_vl import weight_keys
+from eagle_jax.models.families.qwen2_5_vl import FAMILY
 from eagle_jax.scoring.model import load
 
 # The last steps have fewer blackouts, as those of the demo's training, or captions become shy.
@@ -263,7 +263,7 @@ def export(part: dict[str, Any], path: Path) -> None:
         for kind, value in linear.items()
     }
     tensors = {}
-    for key, target in weight_keys(config).items():
+    for key, target in FAMILY.weight_keys(config).items():
         if target is None or target.path not in values:
             continue
         if target.index in (None, config.decoder.layers - 2):

@@ -29,11 +29,10 @@ from trials import Trial, draw_trials
 
 import eagle_jax
 from eagle_jax.baselines.conversations import Estimate
-from eagle_jax.baselines.maps import pooled
 from eagle_jax.baselines.methods import METHODS, full_options
 from eagle_jax.demo.asking import see, yes_or_no
 from eagle_jax.files import write_file
-from eagle_jax.metrics.localisation import pointing_game
+from eagle_jax.metrics.localisation import pointing_game, region_means
 from eagle_jax.reports.comparison_figure import draw_comparison
 from eagle_jax.scoring.case import Case
 from eagle_jax.scoring.scorer import Scorer
@@ -138,7 +137,7 @@ def first_region(case: Case, method: str) -> int:
     if chosen.estimate is not None:
         return int(np.argmax(_answered(chosen.estimate(case.scorer, **options), case.scorer)))
     assert chosen.look is not None
-    return int(np.argmax(pooled(case.labels, chosen.look(case, **options).heat)))
+    return int(np.argmax(region_means(case.labels, chosen.look(case, **options).heat)))
 
 
 def _answered(estimate: Estimate, scorer: Scorer) -> np.ndarray:

@@ -39,7 +39,7 @@ from tqdm import tqdm
 
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints.weights import save_weights
-from eagle_jax.models.families.qwen2_5_vl import weight_keys
+from eagle_jax.models.families.qwen2_5_vl import FAMILY
 
 SCENES = 40_000
 _PEAK_RATE = 1e-3
@@ -150,7 +150,7 @@ def export(out: Path, folder: Path) -> None:
         train_state, _ = _restored(manager, train_state, _Clock(0, 0))
     model = nnx.merge(setup.graph, train_state.weights["model"])
     write_text_side(folder, tokenizer.convert_tokens_to_ids)
-    save_weights(folder, model, weight_keys(model.config))
+    save_weights(folder, model, FAMILY.weight_keys(model.config))
 
 
 def _held_out(setup: Setup, tokenizer, batch_size: int) -> list[Batch]:

@@ -1,17 +1,38 @@
 """Files and folders written completely or not at all, and the folder of the demo."""
 
 import contextlib
+import io
+import json
 import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from eagle_jax.errors import InputError, one_line
 
 DEMO = Path(__file__).parent / "demo"
 """Folder of the bundled demo: a checkpoint, an image and a list of its mistakes."""
+
+
+def encoded(save: Callable[..., Any], /, **options: Any) -> bytes:
+    """What a function writes to a file, such as `PIL.Image.Image.save`.
+
+    Args:
+      save: called with a file in memory and the options.
+      options: keyword arguments of `save`.
+    """
+    content = io.BytesIO()
+    save(content, **options)
+    return content.getvalue()
+
+
+def json_lines(record: Any) -> bytes:
+    """JSON for people: indented, in UTF-8, with lone surrogates where the texts have them."""
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "surrogatepass")
 
 
 def write_file(path: str | os.PathLike, content: str | bytes) -> None:
@@ -24,13 +45,29 @@ def write_file(path: str | os.PathLike, content: str | bytes) -> None:
     Raises:
       InputError: the file cannot be written, or the text is not valid Unicode.
     """
+    with new_file(path) as new:
+        new.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def new_file(path: str | os.PathLike) -> Iterator[Path]:
+    """Gives the path of a file to write, which replaces `path` unless the block raises.
+
+    Args:
+      path: path of the final file; missing folders above it are made.
+
+    Yields:
+      A path beside the final file.
+
+    Raises:
+      InputError: the file cannot be written, or a text is not valid Unicode.
+    """
     with one_line(f"cannot write {path}", OSError, UnicodeEncodeError):
-        content = content.encode("utf-8") if isinstance(content, str) else content
         path = Path(path).resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}-new")
         try:
-            new.write_bytes(content)
+            yield new
             new.replace(path)
         finally:
             new.unlink(missing_ok=True)

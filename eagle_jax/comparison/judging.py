@@ -10,12 +10,11 @@ from jax.sharding import Mesh
 from jaxtyping import Int32
 from tqdm import tqdm
 
-from eagle_jax.baselines.maps import pooled
-from eagle_jax.errors import InputError, one_line
+from eagle_jax.errors import one_line
 from eagle_jax.files import write_file
-from eagle_jax.inputs.images import read_image
 from eagle_jax.inputs.regions import segment
 from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
+from eagle_jax.metrics.localisation import region_means
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.results.manifest import Settings
 from eagle_jax.results.run_folder import ITEMS, finished_names, read_result
@@ -86,11 +85,9 @@ def judge_all(
         return
     model = load(settings.model, dtype=settings.dtype, mesh=mesh, quantize=settings.quantize)
     for method, name, perturbation in tqdm(waiting, desc="judging", disable=not progress):
-        result = read_result(out / method, name)
-        attribution = result.attribution.with_image(read_image(result.item.image))
         values = judge(
             model,
-            attribution,
+            read_result(out / method, name).with_image(),
             perturbation,
             batch_size=batch_size,
             published_rounding=settings.published_rounding,
@@ -121,12 +118,11 @@ def judge(
     Raises:
       InputError: the attribution was saved without its image.
     """
-    if attribution.image is None:
-        raise InputError("the attribution was saved without its image: see with_image")
-    labels, order = _order(model, attribution, attribution.image, perturbation.partition)
+    image = attribution.require_image()
+    labels, order = _order(model, attribution, image, perturbation.partition)
     case = ask(
         model,
-        attribution.image,
+        image,
         attribution.prompt,
         answer=attribution.answer_ids,
         target=attribution.positions,
@@ -166,7 +162,7 @@ def _order(
         unit = settings.patch_size * settings.merge_size
         partition = f"grid:{frame.shape[0] // unit}x{frame.shape[1] // unit}"
     labels = segment(image, partition)
-    order = np.argsort(-pooled(labels, saliency), kind="stable")
+    order = np.argsort(-region_means(labels, saliency), kind="stable")
     return labels, order.astype(np.int32)
 
 

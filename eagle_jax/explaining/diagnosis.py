@@ -1,23 +1,20 @@
 """Why a Yes or No is wrong: what speaks for the mistake, and the least that corrects it."""
 
 import dataclasses
-import io
-import json
 import os
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from eagle_jax.errors import InputError
 from eagle_jax.explaining.corrections import removal_answers, require_all_regions
 from eagle_jax.explaining.explanation import Approach, check_approach, explain_case
-from eagle_jax.files import write_folder
+from eagle_jax.files import encoded, json_lines, write_folder
 from eagle_jax.inputs.answer import decode_answer
 from eagle_jax.inputs.fill import DEFAULT_FILL, Fill
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.regions import DEFAULT_REGIONS, Regions
 from eagle_jax.metrics.hallucination import (
     Label,
+    kept_regions,
     minimal_correction,
     right_answers,
     yes_or_no,
@@ -70,8 +67,7 @@ class Diagnosis:
         """Number of leading regions kept when the answer turns right; None if it never does."""
         if self.answers is None:
             return None
-        corrected = np.flatnonzero(right_answers(self.answers, self.label))
-        return int(corrected[-1]) if corrected.size else None
+        return kept_regions(right_answers(self.answers, self.label))
 
     @property
     def correction(self) -> float:
@@ -132,8 +128,7 @@ class Diagnosis:
           InputError: the model was right, the folder holds something else, or it cannot be
             written.
         """
-        picture = io.BytesIO()
-        self.plot().savefig(picture, format="png", dpi=200)
+        figure = encoded(self.plot().savefig, format="png", dpi=200)
         assert self.attribution is not None  # or `plot` would have refused
         record = {
             "prompt": self.prompt,
@@ -144,10 +139,8 @@ class Diagnosis:
             "correction": None if self.kept is None else round(self.correction, 6),
             "answers": self.answers,
         }
-        text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         files = encode(vars(self.attribution))
-        files[ANSWERS] = text.encode("utf-8", "surrogatepass")
-        files[FIGURE] = picture.getvalue()
+        files |= {ANSWERS: json_lines(record), FIGURE: figure}
         require_replaceable(folder)
         write_folder(folder, files)
 

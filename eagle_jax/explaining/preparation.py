@@ -53,8 +53,7 @@ def read_ahead(
 def prepare_case(
     model: Model,
     item: Item,
-    image: UInt8[np.ndarray, "H W 3"],
-    labels: Int32[np.ndarray, "H W"],
+    divided: "Future[Divided]",
     settings: AskSettings,
 ) -> Case:
     """Asks a model the question of an item.
@@ -65,15 +64,14 @@ def prepare_case(
     Args:
       model: from `eagle_jax.load`.
       item: the question.
-      image: RGB image of the item.
-      labels: region of each pixel.
+      divided: image and label map of the item, from `read_ahead`.
       settings: how questions are asked; `settings.regions` is ignored.
 
     Raises:
-      InputError: the question cannot be asked, or its prompt has other tokens than the list
-        says.
+      InputError: the image cannot be read, the question cannot be asked, or its prompt has
+        other tokens than the list says.
     """
-    target, target_ids = item.target, item.target_ids
+    (image, labels), target, target_ids = divided.result(), item.target, item.target_ids
     if item.label is not None and target is None and target_ids is None:
         target, target_ids = (0,), (item.label,)
     case = ask(

@@ -99,10 +99,18 @@ def minimal_correction(
     References:
       EAGLE, arXiv 2509.22496, minimal correction region.
     """
-    corrected = np.flatnonzero(right if blank else right[1:])
-    if not corrected.size:
-        return float("nan")
-    return 1.0 - float(area[corrected[-1] + (not blank)])
+    kept = kept_regions(right if blank else right[1:])
+    return float("nan") if kept is None else 1.0 - float(area[kept + (not blank)])
+
+
+def kept_regions(right: Bool[np.ndarray, "points"]) -> int | None:
+    """Largest number of leading regions with which the answer is right; None if it never is.
+
+    Args:
+      right: whether the answer with the first k regions visible is right, for k = 0 to n.
+    """
+    corrected = np.flatnonzero(right)
+    return int(corrected[-1]) if corrected.size else None
 
 
 def average_minimal_correction(corrections: Float[np.ndarray, "items"]) -> float:

@@ -25,6 +25,7 @@ from eagle_jax.models.layers.precision import full_precision
 from eagle_jax.scoring.model import Model, prompt_about
 from eagle_jax.scoring.question import lay_out, on_devices
 from eagle_jax.scoring.scorer import (
+    data_devices,
     filling_batch_size,
     padded_sets,
     require_batch_size,
@@ -160,8 +161,7 @@ def _answers(
     require_context(len(prompt_ids) + 1, plan.tokens, context)
     max_new_tokens = min(max_new_tokens, context - len(prompt_ids))
 
-    mesh = mesh_of(network)
-    devices = 1 if mesh is None else mesh.shape["data"]
+    mesh, devices = mesh_of(network), data_devices(network)
     if batch_size is None:
         tokens = max(math.prod(plan.grid), len(prompt_ids))
         batch_size = filling_batch_size(tokens, devices, jax.default_backend())
