@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from eagle_jax.baselines.methods import chosen_method
 from eagle_jax.comparison.columns import Column, Cost, columns_of, costs_of
 from eagle_jax.comparison.judging import (
     GRANULARITIES,
@@ -17,6 +16,7 @@ from eagle_jax.comparison.judging import (
 )
 from eagle_jax.errors import InputError, require_choice
 from eagle_jax.explaining import RunSummary, local_mesh, run_list
+from eagle_jax.explaining.explanation import Approach, check_approach
 from eagle_jax.explaining.loop import DEFAULT_TOGETHER
 from eagle_jax.files import encoded, write_file
 from eagle_jax.inputs.fill import FILLS
@@ -130,7 +130,7 @@ def compare_methods(
 
 def _check(methods: Sequence[str], settings: Settings) -> None:
     for method in methods:
-        chosen_method(method)
+        check_approach(Approach(method))
     if not methods or len(set(methods)) < len(methods):
         raise InputError(f"methods is {list(methods)}; name at least one method, each once")
     if settings.options:
