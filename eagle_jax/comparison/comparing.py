@@ -90,7 +90,7 @@ def compare_methods(
     """
     out = Path(out)
     _check(methods, settings)
-    perturbations = _perturbations(granularity, settings.fill if fill is None else fill)
+    perturbations = _perturbations(granularity, settings.fill, fill)
     summaries = {
         method: run_list(
             entries,
@@ -137,11 +137,15 @@ def _check(methods: Sequence[str], settings: Settings) -> None:
         raise InputError("methods are compared with their default options: give no options")
 
 
-def _perturbations(granularity: str, fill: str) -> tuple[Perturbation, Perturbation]:
-    """The given perturbation, and a held-out one."""
+def _perturbations(
+    granularity: str, searched: str, fill: str | None
+) -> tuple[Perturbation, Perturbation]:
+    """The given perturbation, and one with cells and a fill that no method searched on."""
     require_choice("granularity", granularity, GRANULARITIES)
-    require_choice("fill", fill, FILLS)
-    held_out = Perturbation(HELD_OUT, "blur" if fill != "blur" else "mean")
+    fill = searched if fill is None else fill
+    require_choice("the fill of the judging", fill, FILLS)
+    unused = next(name for name in ("blur", "mean", "black") if name not in (fill, searched))
+    held_out = Perturbation(HELD_OUT, unused)
     return Perturbation(granularity, fill), held_out
 
 

@@ -182,7 +182,7 @@ def diagnose(
       fill: what is shown in place of hidden and removed regions: "black", "mean", "blur", or
         an image of the same size.
       max_new_tokens: largest number of tokens of the answers before and after the correction.
-      batch_size: masked images per forward, and answers decoded at once; None chooses.
+      batch_size: masked images per batch, and answers decoded at once; None chooses.
       published_rounding: round scores as the published code does, as in `eagle_jax.ask`.
       search: name of a search, or a search function, as in `eagle_jax.explain`.
       budget: largest number of masked images to score; None for no limit.

@@ -82,7 +82,7 @@ def explain(
         mean colour, "blur", or an image of the same size.
       max_new_tokens: largest number of tokens of an answer that the model generates
         (default: 128).
-      batch_size: masked images per forward, a multiple of the devices along the mesh's "data"
+      batch_size: masked images per batch, a multiple of the devices along the mesh's "data"
         axis; None chooses.
       published_rounding: round pixels, logits and probabilities as the published code does,
         only to compare with its figures.

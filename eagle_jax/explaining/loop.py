@@ -76,7 +76,7 @@ def run_list(
       entries: from `eagle_jax.lists.read_list`.
       out: folder of the run.
       settings: settings of the explanations.
-      batch_size: masked images per forward, over all devices of the process; None chooses.
+      batch_size: masked images per batch, over all devices of the process; None chooses.
       together: number of images that are searched in lockstep.
       split_weights: number of devices that share one copy of the weights, for models that are
         too large for one device.

@@ -58,6 +58,7 @@ def _classes(title: str, group: GroupMeasures) -> str:
 
 
 def _differences(title: str, differences: dict[str, Paired]) -> str:
+    rows: list[tuple[str, ...]]
     rows = [(title, "mean", "95 % interval", "pairs", "better in", "worse in")]
     for name, value in differences.items():
         better = MEASURES[name].better

@@ -56,7 +56,7 @@ def score_sets(
       sets: one row per masked image, True for a visible region.
       count: number of sets to score; the running time is proportional to it.
       which: for a stack, the number of the question of each set.
-      batch_size: masked images per forward, over all devices; a multiple of the size of the
+      batch_size: masked images per batch, over all devices; a multiple of the size of the
         mesh's "data" axis.
       mesh: mesh of the weights; devices along "data" score different masked images and do not
         communicate until all batches are done.

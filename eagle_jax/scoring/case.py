@@ -83,7 +83,7 @@ class AskSettings(NamedTuple):
       regions: the regions of an image, as in `ask`.
       fill: what is shown in place of hidden regions, as in `ask`.
       max_new_tokens: largest number of tokens of an answer that the model generates.
-      batch_size: masked images per forward, over all devices; None chooses.
+      batch_size: masked images per batch, over all devices; None chooses.
       published_rounding: round pixels, logits and probabilities as the published code does.
     """
 
