@@ -94,6 +94,8 @@ def judge_all(
             perturbation,
             batch_size=batch_size,
             published_rounding=settings.published_rounding,
+            system=settings.system,
+            thinking=settings.thinking,
         )
         write_file(_file(out, perturbation, method, name), json.dumps(values) + "\n")
 
@@ -105,6 +107,8 @@ def judge(
     *,
     batch_size: int | None = None,
     published_rounding: bool = False,
+    system: str | None = None,
+    thinking: str | None = None,
 ) -> dict[str, float]:
     """Insertion and deletion AUC of an explanation for any partition and any fill.
 
@@ -114,6 +118,8 @@ def judge(
       perturbation: what is inserted and deleted at each step.
       batch_size: masked images per batch; None chooses.
       published_rounding: round as the published code does, as in `eagle_jax.ask`.
+      system: system message with which the question was asked.
+      thinking: "off" or "on" if the question was asked with the template's switch for thoughts.
 
     Returns:
       The two areas under "insertion" and "deletion".
@@ -135,6 +141,8 @@ def judge(
         fill=perturbation.fill,
         batch_size=batch_size,
         published_rounding=published_rounding,
+        system=system,
+        thinking=thinking,
     )
     curves = curves_along(case.scorer, order)
     pixels = np.bincount(labels.ravel())[order]
