@@ -120,7 +120,7 @@ def build_prompt(
 
     Raises:
       InputError: the prompt is blank, contains a special token or another model's mark of an
-        image, or the chat template has no place for exactly one image or for the system message.
+        image, or the chat template has no place for one image or for the system message.
     """
     if not text.strip():
         raise InputError("the prompt is empty; ask something about the image")
@@ -141,8 +141,8 @@ def build_prompt(
     for name, said in (("prompt", text), ("system message", dialogue.system or "")):
         if mark := _IMAGE_MARK.search(said):
             raise InputError(
-                f"the {name} contains {mark[0].strip()[:20]!r}, the mark of an image in another "
-                "model's format; remove it, the image is shown without a mark"
+                f"the {name} contains {mark[0].strip()[:20]!r}, the mark of an image in "
+                "another model's format; remove it, the image is shown without a mark"
             )
     if ids.count(image_token_id) != 1:
         name = tokenizer.convert_ids_to_tokens(image_token_id)

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool, Int, Int32
 from tqdm import tqdm
 
 from eagle_jax.errors import InputError
@@ -170,7 +170,7 @@ def regenerate(
     return [answer_text(model, ids, inside) for ids in answers]
 
 
-def answer_text(model: Model, ids: Int32[np.ndarray, " a"], thinking: bool) -> str:
+def answer_text(model: Model, ids: Int[np.ndarray, " a"], thinking: bool) -> str:
     """Text of an answer, with its whole thought.
 
     Args:

@@ -89,13 +89,13 @@ class Case:
 
     @property
     def cut(self) -> str:
-        """Where max_new_tokens cut a generated answer, in one line; empty for a whole answer."""
+        """Where max_new_tokens cut the model's answer, in one line; empty if it did not."""
         if not self.generated or int(self.answer_ids[-1]) in self.model.end_ids:
             return ""
         inside = " inside the thought" if self._answer_position is None else ""
         return (
-            f"the answer ends{inside} after {len(self.answer_ids)} tokens: raise max_new_tokens "
-            "for the whole answer"
+            f"the answer ends{inside} after {len(self.answer_ids)} tokens: raise "
+            "max_new_tokens for the whole answer"
         )
 
     @property

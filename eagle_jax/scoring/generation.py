@@ -1,4 +1,4 @@
-"""How a checkpoint wants its answers to be generated, as transformers' greedy search heeds it."""
+"""How a checkpoint wants its answers generated, heeded as by transformers' `generate`."""
 
 import dataclasses
 import math
@@ -79,8 +79,8 @@ class GenerationSettings:
         """
         if self.end_of_tokenizer:
             warnings.warn(
-                f"{self.where} says no eos_token_id: answers end with the tokenizer's eos_token, "
-                "where transformers would go on to the limit",
+                f"{self.where} says no eos_token_id: answers end with the tokenizer's "
+                "eos_token, where transformers would go on to the limit",
                 stacklevel=2,
             )
         fields = dict(self.fields)
@@ -93,13 +93,13 @@ class GenerationSettings:
         penalty, prompt_penalty = reader.penalty(), reader.penalty("encoder_")
         rules = LogitRules(
             biases=reader.biases("sequence_bias", (), reader.bias_entries),
-            prompt_penalty=None if prompt_penalty is None else 1 / prompt_penalty,
+            prompt_penalty=None if prompt_penalty is None else np.array(1 / prompt_penalty),
             penalty=penalty,
             ngram=reader.number("no_repeat_ngram_size", whole=True) or 0,
             prompt_ngram=reader.number("encoder_no_repeat_ngram_size", whole=True) or 0,
             bad_words=reader.biases("bad_words_ids", end_ids, reader.bad_word_entries),
             ending=np.array(end_ids, np.int32) if minimum > 0 or decay is not None else None,
-            min_new_tokens=np.int32(minimum) if minimum > 0 else None,
+            min_new_tokens=np.array(minimum, np.int32) if minimum > 0 else None,
             forced_end=reader.tokens("forced_eos_token_id"),
             finite=fields.get("remove_invalid_values") is True,
             decay=decay,
@@ -178,12 +178,12 @@ class _Reader:
             raise self._refuse(name, "a whole number of at least 0" if whole else "a number")
         return value
 
-    def penalty(self, side: str = "") -> np.float32 | None:
+    def penalty(self, side: str = "") -> np.ndarray | None:
         name = f"{side}repetition_penalty"
         value = self.number(name)
         if value == 0:
             raise self._refuse(name, "a number above 0")
-        return None if value is None or value == 1 else np.float32(value)
+        return None if value is None or value == 1 else np.array(value, np.float32)
 
     def decay(self) -> np.ndarray | None:
         name = "exponential_decay_length_penalty"

@@ -6,7 +6,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
+
+# On the host, and then on the device.
+Values = Array | np.ndarray
 
 
 class Biases(NamedTuple):
@@ -18,9 +22,9 @@ class Biases(NamedTuple):
       bias: number to add, minus infinity to forbid the token.
     """
 
-    before: Int[Array, "k n"]
-    token: Int[Array, " k"]
-    bias: Float[Array, " k"]
+    before: Int[Values, "k n"]
+    token: Int[Values, " k"]
+    bias: Float[Values, " k"]
 
 
 @functools.partial(
@@ -67,18 +71,18 @@ class LogitRules:
     """
 
     biases: Biases | None = None
-    prompt_penalty: Float[Array, ""] | None = None
-    penalty: Float[Array, ""] | None = None
+    prompt_penalty: Float[Values, ""] | None = None
+    penalty: Float[Values, ""] | None = None
     ngram: int = 0
     prompt_ngram: int = 0
     bad_words: Biases | None = None
-    ending: Int[Array, " x"] | None = None
-    min_new_tokens: Int[Array, ""] | None = None
-    forced_end: Int[Array, " y"] | None = None
+    ending: Int[Values, " x"] | None = None
+    min_new_tokens: Int[Values, ""] | None = None
+    forced_end: Int[Values, " y"] | None = None
     finite: bool = False
-    decay: Float[Array, " 2"] | None = None
-    suppressed: Int[Array, " z"] | None = None
-    suppressed_first: Int[Array, " w"] | None = None
+    decay: Float[Values, " 2"] | None = None
+    suppressed: Int[Values, " z"] | None = None
+    suppressed_first: Int[Values, " w"] | None = None
 
 
 def most_likely(
@@ -142,7 +146,7 @@ def _ruled(rules: LogitRules, logits, history, length, count, limit: int) -> Arr
     return logits
 
 
-def _forbid(logits, tokens: Bool[Array, "#b v"]):
+def _forbid(logits, tokens: Bool[Array, "*b v"]):
     return jnp.where(tokens, -jnp.inf, logits)
 
 
