@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eagle_jax.commands.dialogue import add_dialogue_arguments, text
+
 if TYPE_CHECKING:
     from eagle_jax.explaining.explanation import Approach
     from eagle_jax.lists import Broken, Item
@@ -104,7 +106,7 @@ def add_device_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_question_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --regions, --fill and --max-new-tokens: how a question is asked."""
+    """Adds --regions, --fill, --max-new-tokens, --system and --thinking."""
     from eagle_jax.inputs.fill import DEFAULT_FILL
     from eagle_jax.inputs.regions import DEFAULT_REGIONS
 
@@ -123,6 +125,7 @@ def add_question_arguments(parser: argparse.ArgumentParser) -> None:
         'the image), "blur", or the path of an image of the same size (default: %(default)s)',
     )
     add_answer_length_argument(parser)
+    add_dialogue_arguments(parser)
 
 
 def add_answer_length_argument(parser: argparse.ArgumentParser) -> None:
@@ -285,14 +288,6 @@ def option(argument: str) -> tuple[str, str | int | float]:
         except ValueError:
             continue
     return name, text(value)
-
-
-def text(argument: str) -> str:
-    """Any text."""
-    # Python keeps bytes that are not UTF-8 in arguments as lone surrogates.
-    if any("\ud800" <= character <= "\udfff" for character in argument):
-        raise argparse.ArgumentTypeError("the text is not valid UTF-8")
-    return argument
 
 
 def whole(argument: str) -> int:

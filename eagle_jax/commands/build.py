@@ -7,6 +7,7 @@ from pathlib import Path
 
 from eagle_jax.commands.arguments import (
     add_answer_length_argument,
+    add_dialogue_arguments,
     add_list_format_arguments,
     add_model_arguments,
     cache_compilations,
@@ -57,6 +58,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     add("--plurals", action="store_true", help="count the plural of an object as a mention")
     add_answer_length_argument(parser)
+    add_dialogue_arguments(parser)
 
 
 def command(options: argparse.Namespace) -> int:
@@ -84,6 +86,8 @@ def command(options: argparse.Namespace) -> int:
         keep=options.keep,
         plurals=options.plurals,
         max_new_tokens=options.max_new_tokens,
+        system=options.system,
+        thinking=options.thinking,
         progress=sys.stderr.isatty(),
     )
     for failure in built.failures:

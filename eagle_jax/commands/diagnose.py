@@ -110,6 +110,8 @@ def command(options: argparse.Namespace) -> None:
         fill=fill,
         max_new_tokens=options.max_new_tokens,
         batch_size=options.batch_size,
+        system=options.system,
+        thinking=options.thinking,
         search=options.search,
         budget=options.budget,
         seconds=options.seconds,

@@ -111,6 +111,8 @@ def command(options: argparse.Namespace) -> int:
         fill=fill,
         max_new_tokens=options.max_new_tokens,
         batch_size=options.batch_size,
+        system=options.system,
+        thinking=options.thinking,
     )
     attribution = explain_case(case, approach, progress=sys.stderr.isatty())
     attribution.save(options.out, figure=True)

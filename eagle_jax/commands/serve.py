@@ -62,5 +62,7 @@ def command(options: argparse.Namespace) -> None:
         regions=options.regions,
         fill=options.fill,
         max_new_tokens=options.max_new_tokens,
+        system=options.system,
+        thinking=options.thinking,
         announce=lambda address: print(f"open {address} (Ctrl-C stops the server)", flush=True),
     )

@@ -91,6 +91,8 @@ def judge_all(
             perturbation,
             batch_size=batch_size,
             published_rounding=settings.published_rounding,
+            system=settings.system,
+            thinking=settings.thinking,
         )
         write_file(_file(out, perturbation, method, name), json.dumps(values) + "\n")
 
@@ -102,6 +104,8 @@ def judge(
     *,
     batch_size: int | None = None,
     published_rounding: bool = False,
+    system: str | None = None,
+    thinking: str | None = None,
 ) -> dict[str, float]:
     """Insertion and deletion AUC of an explanation for any partition and any fill.
 
@@ -111,6 +115,8 @@ def judge(
       perturbation: what is inserted and deleted at each step.
       batch_size: masked images per batch; None chooses.
       published_rounding: round as the published code does, as in `eagle_jax.ask`.
+      system: system message with which the question was asked.
+      thinking: "off" or "on" if the question was asked with the template's switch for thoughts.
 
     Returns:
       The two areas under "insertion" and "deletion".
@@ -131,6 +137,8 @@ def judge(
         fill=perturbation.fill,
         batch_size=batch_size,
         published_rounding=published_rounding,
+        system=system,
+        thinking=thinking,
     )
     curves = curves_along(case.scorer, order)
     pixels = np.bincount(labels.ravel())[order]

@@ -69,8 +69,10 @@ def run_list(
     recorded, and the other items go on.
 
     An item with a label but no target is asked what speaks for the label: the label is scored
-    in place of the first token of the answer. Items with a label also get the answers of the
-    model as the last regions of the order are removed, see `Settings.regenerate`.
+    in place of the first token of the answer, behind the thought of a model that thinks first;
+    the item fails if the answer ends inside the thought. Items with a label also get the
+    answers of the model as the last regions of the order are removed, see
+    `Settings.regenerate`.
 
     Args:
       entries: from `eagle_jax.lists.read_list`.
@@ -137,6 +139,8 @@ class _Run:
             settings.max_new_tokens,
             batch_size,
             settings.published_rounding,
+            settings.system,
+            settings.thinking,
         )
         self.failures, self.finished, self.forwards = failures, 0, 0
         self.bar = tqdm(disable=True)
@@ -200,6 +204,7 @@ class _Run:
                 item.label,
                 bisect=settings.regenerate == "bisect",
                 batch_size=self.asking.batch_size,
+                max_new_tokens=settings.max_new_tokens,
             )
         if settings.controls:
             orders = control_orders(case.labels, curves.order, settings.controls, item.name)

@@ -7,11 +7,12 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from eagle_jax.errors import InputError
+from eagle_jax.inputs.answer import Place
 from eagle_jax.inputs.images import read_image
 from eagle_jax.inputs.regions import Regions, segment
 from eagle_jax.lists import Item
 from eagle_jax.lists.prompts import prompt_difference
-from eagle_jax.scoring.case import AskSettings, Case, ask
+from eagle_jax.scoring.case import AskSettings, Case, Target, ask
 from eagle_jax.scoring.model import Model
 
 # Number of images that are read and divided ahead of time.
@@ -59,7 +60,7 @@ def prepare_case(
     """Asks a model the question of an item.
 
     An item with a label but no target is asked what speaks for the label: the label is scored
-    in place of the first token of the answer.
+    in place of the first token of the answer, behind the thought of a model that thinks first.
 
     Args:
       model: from `eagle_jax.load`.
@@ -71,9 +72,11 @@ def prepare_case(
       InputError: the image cannot be read, the question cannot be asked, or its prompt has
         other tokens than the list says.
     """
-    (image, labels), target, target_ids = divided.result(), item.target, item.target_ids
+    image, labels = divided.result()
+    target: Target | None = item.target
+    target_ids = item.target_ids
     if item.label is not None and target is None and target_ids is None:
-        target, target_ids = (0,), (item.label,)
+        target, target_ids = Place.FIRST, (item.label,)
     case = ask(
         model,
         image,

@@ -75,6 +75,7 @@ class Attribution:
       interaction: what both regions of a pair add together beyond the sum of what each adds
         alone.
       fill: what is shown in place of hidden regions: "black", "mean", "blur" or an image.
+      cut: where the answer that the model generated was cut; empty for a whole answer.
 
     References:
       EAGLE, arXiv 2509.22496, section 3.
@@ -108,6 +109,7 @@ class Attribution:
     pairs: Int32[np.ndarray, "m 2"] | None = None
     interaction: Float32[np.ndarray, "m"] | None = None
     fill: str | UInt8[np.ndarray, "H W 3"] = "black"
+    cut: str = ""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Attribution):
@@ -203,6 +205,8 @@ class Attribution:
             why = why.get(str(self.options.get("ended")), "")
             regions.append(f"cut short{why} after {self.order.size} of {self.regions} regions")
         lines = {"answer": " ".join(self.answer.split())}
+        if self.cut:
+            lines["cut"] = self.cut
         if self.partial or self.counterfactual.any():
             lines["target"] = self._targets()
         lines["regions"] = ("\n" + " " * 12).join(regions)

@@ -55,6 +55,8 @@ class Settings:
       controls: number of random and of area-matched orders whose curves are scored beside those
         of the explanation.
       published_rounding: round pixels, logits and probabilities as the published code does.
+      system: system message in front of each conversation; None for the chat template's own.
+      thinking: "off" or "on" passes the chat template's switch for thoughts, if it has one.
 
     Corrections and controls need an order of all regions: an item whose search was cut short by
     a limit then fails.
@@ -80,6 +82,8 @@ class Settings:
     regenerate: str = REGENERATE[0]
     controls: int = 0
     published_rounding: bool = False
+    system: str | None = None
+    thinking: str | None = None
 
 
 def begin_run(out: Path, settings: Settings, weights: str, process: int = 0) -> None:

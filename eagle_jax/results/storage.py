@@ -40,6 +40,7 @@ _SCALARS = {
     "method": str,
     "options": dict,
     "backwards": int,
+    "cut": str,
 }
 _TEXTS = ("answer_tokens", "tokens")
 _NAMES = ("labels", "order", "insertion", "deletion", "answer_ids", "positions", "token_ids")
@@ -178,7 +179,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
         search = _typed(record, "search", str)
         record |= {"method": "eagle", "options": {"search": search}}
     # The first records lack the number of gradients, and all before schema 3 the fill.
-    return {"backwards": 0, "fill": "black"} | record
+    return {"backwards": 0, "fill": "black", "cut": ""} | record
 
 
 def _read_arrays(content: bytes) -> dict[str, np.ndarray | None]:
