@@ -7,6 +7,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eagle_jax.errors import InputError
+from eagle_jax.files import local_path
+
 if TYPE_CHECKING:
     from eagle_jax.explaining.explanation import Approach
     from eagle_jax.lists import Broken, Item
@@ -43,7 +46,7 @@ def add_list_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "list",
         metavar="LIST",
-        type=Path,
+        type=path,
         help="list of questions: JSON lines, or a published list. "
         '"storybook:words" draws a list of 100 items for the demo model, "storybook:words:5" '
         'a list of 5; "captions", "colours" and "mistakes" are the other storybook lists',
@@ -55,7 +58,7 @@ def add_list_format_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --images and --kind."""
     parser.add_argument(
         "--images",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="folder that holds the images (default: the folder of the list)",
     )
@@ -287,6 +290,14 @@ def text(argument: str) -> str:
     if any("\ud800" <= character <= "\udfff" for character in argument):
         raise argparse.ArgumentTypeError("the text is not valid UTF-8")
     return argument
+
+
+def path(argument: str) -> Path:
+    """A path of this machine."""
+    try:
+        return local_path(argument)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def whole(argument: str) -> int:

@@ -3,13 +3,13 @@
 import argparse
 import collections
 import sys
-from pathlib import Path
 
 from eagle_jax.commands.arguments import (
     add_answer_length_argument,
     add_list_format_arguments,
     add_model_arguments,
     cache_compilations,
+    path,
     positive,
 )
 from eagle_jax.errors import InputError
@@ -39,9 +39,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     parser.set_defaults(run=command)
     add = parser.add_argument
-    add("list", metavar="LIST", type=Path, help="list that eagle-jax run can read")
+    add("list", metavar="LIST", type=path, help="list that eagle-jax run can read")
     add_model_arguments(parser)
-    add("--out", required=True, metavar="NEW.jsonl", type=Path, help="file of the new list")
+    add("--out", required=True, metavar="NEW.jsonl", type=path, help="file of the new list")
     add_list_format_arguments(parser)
     add(
         "--count",

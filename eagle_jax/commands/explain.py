@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from eagle_jax.commands.arguments import (
     add_batch_size_argument,
@@ -13,6 +12,7 @@ from eagle_jax.commands.arguments import (
     add_search_arguments,
     approach_of,
     cache_compilations,
+    path,
     text,
 )
 from eagle_jax.commands.images import read_divided
@@ -74,7 +74,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     add(
         "--out",
         default="explanation",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="folder for figure.png and the saved attribution (default: %(default)s)",
     )

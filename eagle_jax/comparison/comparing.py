@@ -19,7 +19,7 @@ from eagle_jax.comparison.judging import (
 from eagle_jax.errors import InputError, require_choice
 from eagle_jax.explaining import RunSummary, local_mesh, run_list
 from eagle_jax.explaining.loop import DEFAULT_TOGETHER
-from eagle_jax.files import write_file
+from eagle_jax.files import local_path, write_file
 from eagle_jax.inputs.fill import FILLS
 from eagle_jax.inputs.images import read_image
 from eagle_jax.lists import Broken, Item
@@ -90,7 +90,7 @@ def compare_methods(
     References:
       EAGLE, arXiv 2509.22496, section 4.
     """
-    out = Path(out)
+    out = local_path(out)
     for method in methods:
         chosen_method(method)
     if not methods or len(set(methods)) < len(methods):

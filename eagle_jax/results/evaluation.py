@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from eagle_jax.errors import InputError, reason
-from eagle_jax.files import write_file
+from eagle_jax.files import local_path, write_file
 from eagle_jax.metrics.reliance import perception_auroc
 from eagle_jax.metrics.statistics import (
     Interval,
@@ -162,7 +162,7 @@ def evaluate(
     Raises:
       InputError: the folder holds no result that can be read.
     """
-    out = Path(out)
+    out = local_path(out)
     folder = out / ITEMS
     if not folder.is_dir():
         raise InputError(f"{out} holds no run: give the --out folder of eagle-jax run")

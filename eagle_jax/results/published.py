@@ -47,8 +47,8 @@ def to_eagle(
         raise InputError(f"name is {name!r}; give a plain file name, and the folder apart")
     try:
         finished = (
-            Path(folder) / "npy" / f"{name}.npy",
-            Path(folder) / "json" / f"{name}.json",
+            local_path(folder) / "npy" / f"{name}.npy",
+            local_path(folder) / "json" / f"{name}.json",
         )
         mark = uuid.uuid4().hex[:8]
         masks, record = partial = [path.with_name(f".{mark}-{path.name}") for path in finished]

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Int32
 
 from eagle_jax.errors import InputError, reason
-from eagle_jax.files import DEMO
+from eagle_jax.files import DEMO, local_path
 from eagle_jax.inputs.image_settings import ImageSettings
 from eagle_jax.inputs.patches import ImagePlan
 from eagle_jax.inputs.processors import read_settings
@@ -219,9 +219,9 @@ def find_folder(source: str) -> Path:
     """
     if source in ("demo", _SHORTCUT):
         return DEMO / "checkpoint"
-    folder = Path(source)
+    folder = local_path(source)
     if folder.exists() or source.startswith(("/", ".", "~")) or source.count("/") != 1:
-        return folder.expanduser()
+        return folder
     return _download(source)
 
 
