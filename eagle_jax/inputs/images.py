@@ -175,11 +175,13 @@ def _with_image(
 def _describe(problem: Exception, content: bytes) -> str:
     if isinstance(problem, Image.DecompressionBombError):
         return _too_large("the image has far")
-    if isinstance(problem, Image.UnidentifiedImageError):
-        return describe_file(content)
     why = reason(problem, 80)
+    # How the decoders of WebP and JPEG 2000 name any damage.
+    unclear = "could not create decoder" in why or "broken data stream" in why
+    if isinstance(problem, Image.UnidentifiedImageError) or unclear:
+        return describe_file(content)
     if "truncated" in why.lower() or isinstance(problem, EOFError):
-        return f"cannot read the image: the file is cut short ({why}); fetch it again"
+        return "cannot read the image: the file is truncated; fetch it again"
     return f"cannot read the image: {why}"
 
 
@@ -214,10 +216,11 @@ def _without_warnings() -> Iterator[None]:
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return image.getexif().get(_ORIENTATION, 1)
+        orientation = image.getexif().get(_ORIENTATION)
     except Exception:
         exif = image.info.get("exif")
-        return (exif_orientation(exif) if isinstance(exif, bytes) else None) or 1
+        orientation = exif_orientation(exif) if isinstance(exif, bytes) else None
+    return orientation if orientation in _TURNS else 1
 
 
 def _from_pil(image: Image.Image, orientation: int | None, name: str) -> np.ndarray:

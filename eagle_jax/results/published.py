@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from eagle_jax.errors import InputError, reason
+from eagle_jax.files import local_path
 from eagle_jax.results.attribution import Attribution
 
 _SPECIAL_TOKEN = re.compile(r"\s*(<\|.*\|>|</?s>|<pad>|<eos>|<bos>|<end_of_turn>)\s*")
