@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eagle_jax.commands.loading import add_pixel_arguments
 from eagle_jax.errors import InputError
 from eagle_jax.files import local_path
 
@@ -22,7 +23,7 @@ _ITEMS = 100
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --model, --dtype and --quantize."""
+    """Adds --model, --dtype, --quantize, --min-pixels and --max-pixels."""
     parser.add_argument(
         "--model",
         default="demo",
@@ -39,6 +40,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["int8"],
         help="integer type of weights and activations (default: as in the checkpoint)",
     )
+    add_pixel_arguments(parser)
 
 
 def add_list_arguments(parser: argparse.ArgumentParser) -> None:

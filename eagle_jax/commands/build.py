@@ -12,6 +12,7 @@ from eagle_jax.commands.arguments import (
     path,
     positive,
 )
+from eagle_jax.commands.loading import load_model
 from eagle_jax.errors import InputError
 
 _EXAMPLES = """\
@@ -61,7 +62,6 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def command(options: argparse.Namespace) -> int:
     """Runs the command."""
-    import eagle_jax
     from eagle_jax.files import require_new_file
     from eagle_jax.lists import Broken, read_list
     from eagle_jax.lists.build import build_list
@@ -75,7 +75,7 @@ def command(options: argparse.Namespace) -> int:
             f"{broken[0].place}: {broken[0].reason}"
         )
     cache_compilations()
-    model = eagle_jax.load(options.model, dtype=options.dtype, quantize=options.quantize)
+    model = load_model(options)
     built = build_list(
         model,
         entries,

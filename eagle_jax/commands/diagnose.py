@@ -15,6 +15,7 @@ from eagle_jax.commands.arguments import (
     text,
 )
 from eagle_jax.commands.images import read_divided
+from eagle_jax.commands.loading import load_model
 from eagle_jax.metrics.hallucination import LABELS
 
 # Index of the bundled mistake: the model is sure of a fish that is not there.
@@ -91,7 +92,7 @@ def command(options: argparse.Namespace) -> None:
     pixels, labels, fill = read_divided(image, options)
 
     cache_compilations()
-    model = eagle_jax.load(options.model, dtype=options.dtype, quantize=options.quantize)
+    model = load_model(options)
     diagnosis = eagle_jax.diagnose(
         model,
         pixels,

@@ -16,6 +16,7 @@ from eagle_jax.commands.arguments import (
     text,
 )
 from eagle_jax.commands.images import read_divided
+from eagle_jax.commands.loading import load_model
 from eagle_jax.errors import InputError
 
 _EXAMPLES = """\
@@ -83,6 +84,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def command(options: argparse.Namespace) -> int:
     """Runs the command; 130 if an interrupt cut the search short, otherwise 0."""
     import eagle_jax
+    from eagle_jax.explaining.cost import announce_cost
     from eagle_jax.explaining.explanation import explain_case
     from eagle_jax.results.storage import require_free
 
@@ -98,7 +100,7 @@ def command(options: argparse.Namespace) -> int:
     pixels, labels, fill = read_divided(image, options)
 
     cache_compilations()
-    model = eagle_jax.load(options.model, dtype=options.dtype, quantize=options.quantize)
+    model = load_model(options)
     case = eagle_jax.ask(
         model,
         pixels,
@@ -111,6 +113,7 @@ def command(options: argparse.Namespace) -> int:
         max_new_tokens=options.max_new_tokens,
         batch_size=options.batch_size,
     )
+    announce_cost(case, approach)
     attribution = explain_case(case, approach, progress=sys.stderr.isatty())
     attribution.save(options.out, figure=True)
     print(attribution.summary())

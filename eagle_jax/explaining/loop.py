@@ -106,6 +106,8 @@ def run_list(
             dtype=settings.dtype,
             mesh=local_mesh(split_weights),
             quantize=settings.quantize,
+            min_pixels=settings.min_pixels,
+            max_pixels=settings.max_pixels,
             progress=progress,
         )
         with tqdm(total=len(waiting), unit="item", disable=not progress) as run.bar:

@@ -97,6 +97,9 @@ def image_sizes(path: str | os.PathLike) -> tuple[tuple[int, int], tuple[int, in
 
 def _sizes(image: Image.Image, orientation: int | None, _: str) -> tuple[tuple[int, int], ...]:
     width, height = image.size
+    # HEIC photos come turned.
+    if (image.info.get("original_orientation") or 1) >= 5:
+        return (width, height), (height, width)
     if (_orientation(image) if orientation is None else orientation) < 5:
         return (width, height), (width, height)
     # Pillow turns TIFF images by itself, and reports their size turned.
