@@ -1,20 +1,102 @@
-"""Files and folders written completely or not at all, and the folder of the demo."""
+"""Paths that users give, files written completely or not at all, and the demo's folder."""
 
 import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from eagle_jax.errors import InputError, one_line
 
 DEMO = Path(__file__).parent / "demo"
 """Folder of the bundled demo: a checkpoint, an image and a list of its mistakes."""
+
+# `Path` eats one of the two slashes, so a single slash must be recognised as well. Other names
+# with a single slash may be folders of this machine.
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):(/+)", re.IGNORECASE)
+_WEB = ("http", "https", "ftp", "ftps", "sftp", "ssh")
+_CLOUD = (
+    *("gs", "gcs", "s3", "s3a", "s3n", "r2", "b2", "hf", "abfs", "abfss", "adl", "az", "azure"),
+    *("wasb", "wasbs", "hdfs", "webhdfs", "viewfs", "dbfs", "oss", "cos", "cosn", "obs", "tos"),
+    *("swift", "oci", "smb", "gdrive", "wandb", "mlflow", "memory"),
+)
+_LONGEST = 120
+
+
+def local_path(path: str | os.PathLike, folder: str | os.PathLike = "") -> Path:
+    """A path that a user gives as a path of this machine; ``~`` and ``file://`` are resolved.
+
+    Args:
+      path: path of a file or folder, which need not exist.
+      folder: folder that a relative path starts from.
+
+    Raises:
+      InputError: the path is a URL, lies in cloud storage or is a data URI; it is empty or of
+        another type; or the system refuses to look it up, because it is too long or lies in a
+        folder that may not be read, for example.
+    """
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str):
+        raise InputError(f"a path must be text, not {type(path).__name__}")
+    if not text:
+        raise InputError("the path is empty; give the name of a file or folder")
+    if text[:5].lower() == "data:" and "," in text:
+        raise InputError(f"{shown_path(text)} is a data URI, not a path; save it to a file")
+    if scheme := _SCHEME.match(text):
+        text = _without_scheme(text, scheme[1].lower(), scheme[2])
+    resolved = Path(folder) / os.path.expanduser(text)
+    try:
+        os.lstat(resolved)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise InputError(
+            f"{shown_path(resolved)}: {error.strerror}; give another path"
+        ) from None
+    except UnicodeEncodeError:
+        raise InputError(f"the path {ascii(text)[:_LONGEST]} is not valid Unicode") from None
+    except ValueError:
+        raise InputError(f"the path {ascii(text)[:_LONGEST]} holds a NUL character") from None
+    return resolved
+
+
+def _without_scheme(text: str, scheme: str, slashes: str) -> str:
+    rest = text[len(scheme) + 1 :]
+    if scheme == "file":
+        place = rest[2:] if slashes == "//" else rest
+        place = place.removeprefix("localhost") if slashes == "//" else place
+        if not place.startswith(("/", "~")):
+            raise InputError(
+                f"{shown_path(text)} names another machine; a file of this machine is file:///..."
+            )
+        return os.fsdecode(unquote_to_bytes(place.encode("utf-8", "surrogateescape")))
+    if scheme not in (*_WEB, *_CLOUD) and slashes == "/":
+        return text
+    name = shown_path(f"{scheme}://{rest.lstrip('/')}")
+    if scheme == "hf" or "//huggingface.co" in name:
+        raise InputError(
+            f"{name} is a URL: give a model by its hub id, such as "
+            "Qwen/Qwen2.5-VL-3B-Instruct, and download other files first"
+        )
+    if scheme in _WEB:
+        raise InputError(f"{name} is a URL: download it first, and give the file")
+    raise InputError(
+        f"{name} is not on this machine: mount the bucket as a folder (gcsfuse, s3fs), or copy "
+        "from and to a local folder"
+    )
+
+
+def shown_path(path: str | os.PathLike) -> str:
+    """A path as messages show it: the end of a long path, on one line."""
+    text = " ".join(str(path).split(None))
+    return text if len(text) <= _LONGEST else f"{text[:20]}...{text[-(_LONGEST - 23) :]}"
 
 
 def encoded(save: Callable[..., Any], /, **options: Any) -> bytes:
@@ -63,7 +145,7 @@ def new_file(path: str | os.PathLike) -> Iterator[Path]:
       InputError: the file cannot be written, or a text is not valid Unicode.
     """
     with one_line(f"cannot write {path}", OSError, UnicodeEncodeError):
-        path = Path(path).resolve()
+        path = local_path(path).resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}-new")
         try:
@@ -102,7 +184,7 @@ def new_folder(folder: str | os.PathLike) -> Iterator[Path]:
       InputError: the folder cannot be written.
     """
     with one_line(f"cannot write {folder}", OSError):
-        folder = Path(folder).resolve()
+        folder = local_path(folder).resolve()
         folder.parent.mkdir(parents=True, exist_ok=True)
         mark = uuid.uuid4().hex[:8]
         new = folder.with_name(f".{folder.name}-{mark}-new")
@@ -147,6 +229,7 @@ def require_new_file(path: str | os.PathLike) -> None:
     Raises:
       InputError: the file exists, or no file can be made in its folder.
     """
+    path = local_path(path)
     if os.path.lexists(path):
         raise InputError(f"{path} exists already; choose another path, or remove the file")
-    require_writable(Path(path).resolve().parent)
+    require_writable(path.resolve().parent)

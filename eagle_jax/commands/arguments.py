@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eagle_jax.commands.dialogue import add_dialogue_arguments, text
+from eagle_jax.commands.loading import add_pixel_arguments
+from eagle_jax.errors import InputError
+from eagle_jax.files import local_path
 
 if TYPE_CHECKING:
     from eagle_jax.explaining.explanation import Approach
@@ -21,7 +24,7 @@ _ITEMS = 100
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --model, --dtype and --quantize."""
+    """Adds --model, --dtype, --quantize, --min-pixels and --max-pixels."""
     parser.add_argument(
         "--model",
         default="demo",
@@ -38,6 +41,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["int8"],
         help="integer type of weights and activations (default: as in the checkpoint)",
     )
+    add_pixel_arguments(parser)
 
 
 def add_list_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +49,7 @@ def add_list_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "list",
         metavar="LIST",
-        type=Path,
+        type=path,
         help="list of questions: JSON lines, or a published list. "
         '"storybook:words" draws a list of 100 items for the demo model, "storybook:words:5" '
         'a list of 5; "captions", "colours" and "mistakes" are the other storybook lists',
@@ -59,7 +63,7 @@ def add_list_format_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument(
         "--images",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="folder that holds the images (default: the folder of the list)",
     )
@@ -288,6 +292,14 @@ def option(argument: str) -> tuple[str, str | int | float]:
         except ValueError:
             continue
     return name, text(value)
+
+
+def path(argument: str) -> Path:
+    """A path of this machine."""
+    try:
+        return local_path(argument)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def whole(argument: str) -> int:

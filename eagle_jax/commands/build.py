@@ -3,7 +3,6 @@
 import argparse
 import collections
 import sys
-from pathlib import Path
 
 from eagle_jax.commands.arguments import (
     add_answer_length_argument,
@@ -11,8 +10,10 @@ from eagle_jax.commands.arguments import (
     add_list_format_arguments,
     add_model_arguments,
     cache_compilations,
+    path,
     positive,
 )
+from eagle_jax.commands.loading import load_model
 from eagle_jax.errors import InputError
 
 _EXAMPLES = """\
@@ -40,9 +41,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     parser.set_defaults(run=command)
     add = parser.add_argument
-    add("list", metavar="LIST", type=Path, help="list that eagle-jax run can read")
+    add("list", metavar="LIST", type=path, help="list that eagle-jax run can read")
     add_model_arguments(parser)
-    add("--out", required=True, metavar="NEW.jsonl", type=Path, help="file of the new list")
+    add("--out", required=True, metavar="NEW.jsonl", type=path, help="file of the new list")
     add_list_format_arguments(parser)
     add(
         "--count",
@@ -63,7 +64,6 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def command(options: argparse.Namespace) -> int:
     """Runs the command."""
-    import eagle_jax
     from eagle_jax.files import require_new_file
     from eagle_jax.lists import Broken, read_list
     from eagle_jax.lists.build import build_list
@@ -77,7 +77,7 @@ def command(options: argparse.Namespace) -> int:
             f"{broken[0].place}: {broken[0].reason}"
         )
     cache_compilations()
-    model = eagle_jax.load(options.model, dtype=options.dtype, quantize=options.quantize)
+    model = load_model(options)
     built = build_list(
         model,
         entries,

@@ -3,7 +3,6 @@
 import argparse
 import math
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eagle_jax.commands.arguments import (
@@ -17,6 +16,7 @@ from eagle_jax.commands.arguments import (
     add_search_arguments,
     cache_compilations,
     entries_of,
+    path,
     settings_of,
 )
 from eagle_jax.commands.processes import add_process_arguments, join_processes
@@ -55,7 +55,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=command)
     add = parser.add_argument
     add_list_arguments(parser)
-    add("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
+    add("--out", required=True, type=path, metavar="DIR", help="folder for the results")
     add(
         "--methods",
         default="eagle,llava-cam,igos++,tam,random",

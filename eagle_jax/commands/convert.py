@@ -2,9 +2,8 @@
 
 import argparse
 import sys
-from pathlib import Path
 
-from eagle_jax.commands.arguments import DTYPES
+from eagle_jax.commands.arguments import DTYPES, path
 
 _EXAMPLES = """\
 examples:
@@ -27,7 +26,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=command)
     add = parser.add_argument
     add("source", metavar="SRC", help="Hugging Face folder, or hub id")
-    add("destination", metavar="DST", type=Path, help="new folder")
+    add("destination", metavar="DST", type=path, help="new folder")
     add(
         "--dtype",
         choices=DTYPES,

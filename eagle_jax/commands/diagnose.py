@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from eagle_jax.commands.arguments import (
     add_batch_size_argument,
@@ -12,9 +11,11 @@ from eagle_jax.commands.arguments import (
     add_search_arguments,
     approach_of,
     cache_compilations,
+    path,
     text,
 )
 from eagle_jax.commands.images import read_divided
+from eagle_jax.commands.loading import load_model
 from eagle_jax.metrics.hallucination import LABELS
 
 # Index of the bundled mistake: the model is sure of a fish that is not there.
@@ -71,7 +72,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     add(
         "--out",
         default="diagnosis",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="folder for diagnosis.png, answers.json and the saved attribution "
         "(default: %(default)s)",
@@ -100,7 +101,7 @@ def command(options: argparse.Namespace) -> None:
     pixels, labels, fill = read_divided(image, options)
 
     cache_compilations()
-    model = eagle_jax.load(options.model, dtype=options.dtype, quantize=options.quantize)
+    model = load_model(options)
     diagnosis = eagle_jax.diagnose(
         model,
         pixels,

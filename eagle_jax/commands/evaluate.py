@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from eagle_jax.commands.arguments import path
 from eagle_jax.errors import InputError, one_line
 
 _FORMATS = (".png", ".pdf", ".svg")
@@ -36,12 +37,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     add(
         "run_folder",
         metavar="DIR",
-        type=Path,
+        type=path,
         help="folder of a run: the --out of eagle-jax run",
     )
     add(
         "--baseline",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="folder of another run over the same items, to compare with",
     )
@@ -53,8 +54,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         "their first letters, the scan for corrections stops at one region, and CSR leaves out "
         "items that are never corrected",
     )
-    add("--json", type=Path, metavar="FILE", help="file for all measures of all items")
-    add("--figure", type=Path, metavar="FILE", help="file for a figure: .png, .pdf or .svg")
+    add("--json", type=path, metavar="FILE", help="file for all measures of all items")
+    add("--figure", type=path, metavar="FILE", help="file for a figure: .png, .pdf or .svg")
 
 
 def command(options: argparse.Namespace) -> int:

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from eagle_jax.commands.arguments import (
     add_batch_size_argument,
@@ -13,9 +12,11 @@ from eagle_jax.commands.arguments import (
     add_search_arguments,
     approach_of,
     cache_compilations,
+    path,
     text,
 )
 from eagle_jax.commands.images import read_divided
+from eagle_jax.commands.loading import load_model
 from eagle_jax.errors import InputError
 
 _EXAMPLES = """\
@@ -75,7 +76,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     add(
         "--out",
         default="explanation",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="folder for figure.png and the saved attribution (default: %(default)s)",
     )
@@ -84,6 +85,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def command(options: argparse.Namespace) -> int:
     """Runs the command; 130 if an interrupt cut the search short, otherwise 0."""
     import eagle_jax
+    from eagle_jax.explaining.cost import announce_cost
     from eagle_jax.explaining.explanation import explain_case
     from eagle_jax.results.storage import require_free
 
@@ -99,7 +101,7 @@ def command(options: argparse.Namespace) -> int:
     pixels, labels, fill = read_divided(image, options)
 
     cache_compilations()
-    model = eagle_jax.load(options.model, dtype=options.dtype, quantize=options.quantize)
+    model = load_model(options)
     case = eagle_jax.ask(
         model,
         pixels,
@@ -114,6 +116,7 @@ def command(options: argparse.Namespace) -> int:
         system=options.system,
         thinking=options.thinking,
     )
+    announce_cost(case, approach)
     attribution = explain_case(case, approach, progress=sys.stderr.isatty())
     attribution.save(options.out, figure=True)
     print(attribution.summary())

@@ -1,7 +1,8 @@
 """``eagle-jax export``: a run for the published evaluation and drawing scripts."""
 
 import argparse
-from pathlib import Path
+
+from eagle_jax.commands.arguments import path
 
 _EXAMPLE = """\
 example:
@@ -24,10 +25,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     add(
         "run_folder",
         metavar="DIR",
-        type=Path,
+        type=path,
         help="folder of a run: the --out of eagle-jax run",
     )
-    add("--out", required=True, type=Path, metavar="FOLDER", help="folder for json and npy")
+    add("--out", required=True, type=path, metavar="FOLDER", help="folder for json and npy")
 
 
 def command(options: argparse.Namespace) -> None:

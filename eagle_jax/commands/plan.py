@@ -3,6 +3,7 @@
 import argparse
 
 from eagle_jax.commands.arguments import number, positive
+from eagle_jax.commands.loading import add_pixel_arguments
 
 _EXAMPLES = """\
 examples:
@@ -63,6 +64,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         choices=["int8"],
         help="precision of weights and activations (default: bfloat16)",
     )
+    add_pixel_arguments(parser)
     add(
         "--utilisation",
         type=number,
@@ -88,6 +90,8 @@ def command(options: argparse.Namespace) -> None:
             topology=options.topology,
             targets=options.targets,
             quantize=options.quantize,
+            min_pixels=options.min_pixels,
+            max_pixels=options.max_pixels,
             utilisation=options.utilisation,
         )
     )

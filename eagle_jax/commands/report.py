@@ -2,8 +2,8 @@
 
 import argparse
 import sys
-from pathlib import Path
 
+from eagle_jax.commands.arguments import path
 from eagle_jax.errors import InputError
 
 _EXAMPLES = """\
@@ -34,14 +34,14 @@ def add(commands: argparse._SubParsersAction) -> None:
     add(
         "folders",
         nargs="+",
-        type=Path,
+        type=path,
         metavar="FOLDER",
         help="folder to show: the --out of eagle-jax explain, diagnose or run",
     )
     add(
         "--out",
         required=True,
-        type=Path,
+        type=path,
         metavar="PATH",
         help="output: an .html file, or a folder if FOLDER is a run",
     )

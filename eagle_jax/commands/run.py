@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from eagle_jax.commands.arguments import (
     add_batch_size_argument,
@@ -16,6 +15,7 @@ from eagle_jax.commands.arguments import (
     add_search_arguments,
     cache_compilations,
     entries_of,
+    path,
     settings_of,
     whole,
 )
@@ -51,7 +51,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=command)
     add = parser.add_argument
     add_list_arguments(parser)
-    add("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
+    add("--out", required=True, type=path, metavar="DIR", help="folder for the results")
     add_model_arguments(parser)
     add_question_arguments(parser)
     add_method_arguments(parser)

@@ -9,6 +9,7 @@ from eagle_jax.commands.arguments import (
     cache_compilations,
     whole,
 )
+from eagle_jax.commands.loading import load_model
 
 _EXAMPLES = """\
 examples:
@@ -54,7 +55,7 @@ def command(options: argparse.Namespace) -> None:
 
     cache_compilations()
     eagle_jax.serve(
-        lambda: eagle_jax.load(options.model, dtype=options.dtype, quantize=options.quantize),
+        lambda: load_model(options),
         host=options.host,
         port=options.port,
         search=options.search,

@@ -18,7 +18,7 @@ from eagle_jax.errors import InputError, require_choice
 from eagle_jax.explaining import RunSummary, local_mesh, run_list
 from eagle_jax.explaining.explanation import Approach, check_approach
 from eagle_jax.explaining.loop import DEFAULT_TOGETHER
-from eagle_jax.files import encoded, write_file
+from eagle_jax.files import encoded, local_path, write_file
 from eagle_jax.inputs.fill import FILLS
 from eagle_jax.lists import Broken, Item
 from eagle_jax.results.evaluation import evaluate
@@ -88,7 +88,7 @@ def compare_methods(
     References:
       EAGLE, arXiv 2509.22496, section 4.
     """
-    out = Path(out)
+    out = local_path(out)
     _check(methods, settings)
     perturbations = _perturbations(granularity, settings.fill, fill)
     summaries = {

@@ -83,7 +83,14 @@ def judge_all(
     ]
     if not waiting:
         return
-    model = load(settings.model, dtype=settings.dtype, mesh=mesh, quantize=settings.quantize)
+    model = load(
+        settings.model,
+        dtype=settings.dtype,
+        mesh=mesh,
+        quantize=settings.quantize,
+        min_pixels=settings.min_pixels,
+        max_pixels=settings.max_pixels,
+    )
     for method, name, perturbation in tqdm(waiting, desc="judging", disable=not progress):
         values = judge(
             model,

@@ -105,7 +105,8 @@ def explain(
       stop: fraction of the full image's score at which the order may end; None for all regions.
       insight_weight: lambda 1 of the paper, weight of sufficiency, p(token | chosen).
       necessity_weight: lambda 2 of the paper, weight of necessity, 1 - p(token | rest).
-      progress: show a progress bar.
+      progress: show a progress bar, and say beforehand what a search of more than a minute
+        costs.
 
     Returns:
       The attribution.
@@ -132,7 +133,13 @@ def explain(
         "system": system,
         "thinking": thinking,
     }
-    return explain_case(_case(asked, image, prompt, question), approach, progress)
+    case = _case(asked, image, prompt, question)
+    if progress:
+        # Imported when needed: it counts operations, for which few have a use.
+        from eagle_jax.explaining.cost import announce_cost
+
+        announce_cost(case, approach)
+    return explain_case(case, approach, progress)
 
 
 class Approach(NamedTuple):

@@ -17,6 +17,7 @@ from eagle_jax.explaining.explanation import Approach, check_approach, conclude,
 from eagle_jax.explaining.mesh import local_mesh
 from eagle_jax.explaining.preparation import prepare_case, read_ahead
 from eagle_jax.explaining.resuming import remove_leftovers, sort_entries
+from eagle_jax.files import local_path
 from eagle_jax.lists import Broken, Item
 from eagle_jax.results.failures import Failure, describe_error, remove_failure, write_failure
 from eagle_jax.results.manifest import REGENERATE, Settings, begin_run, fingerprint
@@ -93,7 +94,7 @@ def run_list(
       InputError: the settings, the folder or the model cannot be used at all.
     """
     begin = time.perf_counter()
-    out = Path(out)
+    out = local_path(out)
     _check(entries, settings, together, process)
     begin_run(out, settings, fingerprint(find_folder(settings.model)), process[0])
     remove_leftovers(out, entries, process)
@@ -107,6 +108,8 @@ def run_list(
             dtype=settings.dtype,
             mesh=local_mesh(split_weights),
             quantize=settings.quantize,
+            min_pixels=settings.min_pixels,
+            max_pixels=settings.max_pixels,
             progress=progress,
         )
         with tqdm(total=len(waiting), unit="item", disable=not progress) as run.bar:

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from eagle_jax.errors import InputError
+from eagle_jax.files import shown_path
 from eagle_jax.inputs.images import ImageSource, read_image
 
 FILLS = ("black", "mean", "blur")
@@ -35,7 +36,7 @@ def read_fill(
         if not isinstance(fill, str):
             raise
         raise InputError(
-            f"fill is {fill!r}; give {', '.join(FILLS)}, or an image ({error})"
+            f"fill is {shown_path(fill)!r}; give {', '.join(FILLS)}, or an image ({error})"
         ) from error
     if pixels.shape != image.shape:
         height, width = pixels.shape[:2]

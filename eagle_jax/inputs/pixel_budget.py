@@ -73,3 +73,37 @@ class PixelBudget(ImageSettings):
         # The patches of a visual token follow each other.
         resized = down * unit, across * unit
         return (Frame(resized, (0, 0), (down, across), self.merge_size, self.patch_size),)
+
+
+def with_pixel_bounds(
+    settings: ImageSettings, min_pixels: int | None, max_pixels: int | None
+) -> ImageSettings:
+    """The settings of Qwen's image processor with other bounds of the number of pixels.
+
+    Args:
+      settings: settings of a checkpoint.
+      min_pixels, max_pixels: bounds, as in `PixelBudget`; None keeps the checkpoint's.
+
+    Raises:
+      InputError: a bound is not a positive whole number, they are in the wrong order, or the
+        checkpoint has another image processor.
+    """
+    given = {"min_pixels": min_pixels, "max_pixels": max_pixels}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        if type(value) is not int or value < 1:
+            raise InputError(f"{name} is {value!r}; it must be a positive whole number")
+        if not isinstance(settings, PixelBudget):
+            raise InputError(
+                f"{name} is {value}, but only models of Qwen have such a bound: leave it out"
+            )
+    if not given:
+        return settings
+    low, high = (
+        given.get(name, getattr(settings, name)) for name in ("min_pixels", "max_pixels")
+    )
+    if low > high:
+        raise InputError(
+            f"max_pixels is {high}, below min_pixels, which is {low}: give both or others"
+        )
+    return dataclasses.replace(settings, **given)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from eagle_jax.errors import InputError
-from eagle_jax.files import write_file
+from eagle_jax.files import local_path, write_file
 from eagle_jax.lists import entries
 from eagle_jax.lists.entries import Entry, shown
 from eagle_jax.lists.items import Item
@@ -92,7 +92,7 @@ def write_list(path: str | os.PathLike, items: Iterable[Item]) -> None:
     Raises:
       InputError: the file cannot be written.
     """
-    path = Path(path)
+    path = local_path(path)
     folder = path.resolve().parent
     content = "".join(
         json.dumps(_to_entry(item, folder), ensure_ascii=False) + "\n" for item in items

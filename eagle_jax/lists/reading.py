@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from eagle_jax.errors import InputError, reason
+from eagle_jax.files import local_path
 from eagle_jax.lists import coco, lines, published, questions
 from eagle_jax.lists.entries import Placed, require_object
 from eagle_jax.lists.items import Broken, Item
@@ -68,10 +69,10 @@ def read_list(
     Raises:
       InputError: the list or the folder of images is missing, or the file is not a list.
     """
-    path = Path(path)
+    path = local_path(path)
     if kind is not None and kind not in KINDS:
         raise InputError(f"kind is {kind!r}; it must be one of {', '.join(KINDS)}")
-    root = path.parent if images is None else Path(images)
+    root = path.parent if images is None else local_path(images)
     if images is not None and not os.path.isdir(root):
         raise InputError(f"{root}: no such folder of images")
     entries = parse_list(path)

@@ -136,6 +136,8 @@ def plan(
     topology: str = "v6e:2x4",
     targets: int = 24,
     quantize: str | None = None,
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
     utilisation: float | None = None,
     effort: float = REAL,
 ) -> Plan:
@@ -154,6 +156,8 @@ def plan(
       topology: "v5e:2x2", "v6e:2x4" and so on, or "a100", "h100", "h200", with ":8" for eight.
       targets: number of answer tokens that are explained.
       quantize: None for bfloat16 weights, or "int8".
+      min_pixels, max_pixels: bounds of the number of pixels that the image is resized to, for
+        models of Qwen; None keeps the checkpoint's.
       utilisation: fraction of the chips' peak rate, above 0 and at most 1, to assume in place
         of a prediction.
       effort: effort of the compiler, as of `eagle_jax.planning.compilation.compile_step`; with
@@ -174,6 +178,8 @@ def plan(
         topology=topology,
         targets=targets,
         quantize=quantize,
+        min_pixels=min_pixels,
+        max_pixels=max_pixels,
     )
     memory, compiled = _memory(step, topology, effort)
     if utilisation is not None:

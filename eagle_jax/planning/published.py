@@ -2,11 +2,10 @@
 
 import json
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from eagle_jax.errors import InputError
-from eagle_jax.files import DEMO
+from eagle_jax.files import DEMO, local_path
 from eagle_jax.inputs.image_settings import ImageSettings
 from eagle_jax.inputs.processors import read_settings
 from eagle_jax.models.checkpoints.config_values import checked_config
@@ -46,7 +45,7 @@ def read_model(model: str) -> tuple[str, Any, ImageSettings]:
         files = published[model]
         skeleton, _ = abstract_network(files["config"], model)
         return model, skeleton, read_settings(files["preprocessor_config"])
-    folder = DEMO / "checkpoint" if model == "demo" else Path(model)
+    folder = DEMO / "checkpoint" if model == "demo" else local_path(model)
     if not folder.is_dir():
         raise InputError(
             f"model is {model!r}; it must be demo, a folder with config.json and "

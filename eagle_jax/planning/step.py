@@ -9,6 +9,7 @@ from jaxtyping import Int, Int32
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.patches import ImagePlan, plan_image
+from eagle_jax.inputs.pixel_budget import with_pixel_bounds
 from eagle_jax.inputs.prompt import require_context
 from eagle_jax.models.families.network import Network
 from eagle_jax.models.layers.building_blocks import in_int8
@@ -135,6 +136,8 @@ def size_step(
     topology: str,
     targets: int,
     quantize: str | None,
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
 ) -> Step:
     """Chooses mesh and batch size for a step; the arguments are those of `eagle_jax.plan`.
 
@@ -153,6 +156,7 @@ def size_step(
         raise InputError(f"quantize is {quantize!r}; it must be int8, or left out")
 
     name, network, settings = read_model(model)
+    settings = with_pixel_bounds(settings, min_pixels, max_pixels)
     network = compilation.in_bfloat16(network)
     if quantize == "int8":
         network = in_int8(network)

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from eagle_jax.errors import InputError, reason
-from eagle_jax.files import json_lines, write_file
+from eagle_jax.files import json_lines, local_path, write_file
 from eagle_jax.metrics.reliance import perception_auroc
 from eagle_jax.metrics.statistics import Interval, Paired, bootstrap_interval, paired_difference
 from eagle_jax.metrics.word_classes import CLASSES, WordClass
@@ -149,7 +149,7 @@ def evaluate(
     Raises:
       InputError: the folder holds no result that can be read.
     """
-    out = Path(out)
+    out = local_path(out)
     # A folder without its record is a damaged result.
     names, rows, damaged = result_names(out), [], []
     for name in tqdm(names, unit="item", desc="evaluation", disable=not progress):

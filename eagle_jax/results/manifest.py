@@ -35,6 +35,8 @@ class Settings:
       model: "demo", a folder or a hub id, as in `eagle_jax.load`.
       dtype: floating-point type of the weights; None for the checkpoint's.
       quantize: "int8" for int8 weights and activations, or None.
+      min_pixels, max_pixels: bounds of the number of pixels that an image is resized to, as in
+        `eagle_jax.load`; None for the checkpoint's.
       regions: about this number of SLICO regions, or a form such as "grid:8x8".
       fill: what is shown in place of hidden regions: "black", "mean", "blur", or the path of an
         image.
@@ -65,6 +67,8 @@ class Settings:
     model: str = "demo"
     dtype: str | None = None
     quantize: str | None = None
+    min_pixels: int | None = None
+    max_pixels: int | None = None
     regions: int | str = DEFAULT_REGIONS
     fill: str = DEFAULT_FILL
     method: str = "eagle"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from eagle_jax.errors import InputError
-from eagle_jax.files import new_file
+from eagle_jax.files import local_path, new_file
 from eagle_jax.results.attribution import Attribution
 
 _SPECIAL_TOKEN = re.compile(r"\s*(<\|.*\|>|</?s>|<pad>|<eos>|<bos>|<end_of_turn>)\s*")
@@ -45,7 +45,7 @@ def to_eagle(
         )
     if name in ("", ".", "..") or name != Path(name).name:
         raise InputError(f"name is {name!r}; give a plain file name, and the folder apart")
-    folder = Path(folder)
+    folder = local_path(folder)
     with (
         new_file(folder / "json" / f"{name}.json") as record,
         new_file(folder / "npy" / f"{name}.npy") as masks,

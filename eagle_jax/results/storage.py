@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from eagle_jax.errors import InputError, one_line
-from eagle_jax.files import encoded, json_lines, require_writable
+from eagle_jax.files import encoded, json_lines, local_path, require_writable
 from eagle_jax.results.consistency import check_fields
 
 SCHEMA = 3
@@ -70,7 +70,7 @@ def require_free(folder: str | os.PathLike, beside: Iterable[str] = ()) -> None:
     Raises:
       InputError: the folder holds something that saving would destroy.
     """
-    folder = Path(folder)
+    folder = local_path(folder)
     with one_line(f"cannot write {folder}", OSError, ValueError):
         require_writable(folder.resolve().parent)
         if not folder.exists():
@@ -106,7 +106,7 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
       InputError: a file is missing, damaged or edited, or from a newer eagle-jax.
     """
     with one_line(f"cannot read the attribution in {folder}", *_DAMAGE):
-        folder = Path(folder)
+        folder = local_path(folder)
         record = _read_record(folder)
         content = {}
         for name in {ARRAYS} | ({IMAGE, FILL} & record["sha256"].keys()):

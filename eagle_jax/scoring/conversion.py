@@ -8,7 +8,7 @@ import jax
 from flax import nnx
 
 from eagle_jax.errors import InputError
-from eagle_jax.files import new_folder, require_writable
+from eagle_jax.files import local_path, new_folder, require_writable
 from eagle_jax.models.checkpoints.converted import MARKER, finish, verify_weights, write_weights
 from eagle_jax.scoring.model import find_folder, load
 
@@ -47,7 +47,7 @@ def convert(
     Raises:
       InputError: the source cannot be loaded, or the destination cannot be written.
     """
-    destination = Path(destination).expanduser().absolute()
+    destination = local_path(destination).absolute()
     require_new(destination)
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         model = load(source, dtype=dtype, quantize=quantize, progress=progress)

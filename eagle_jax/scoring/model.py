@@ -12,9 +12,10 @@ from jax.sharding import Mesh
 from jaxtyping import Int32
 
 from eagle_jax.errors import InputError, reason
-from eagle_jax.files import DEMO
+from eagle_jax.files import DEMO, local_path
 from eagle_jax.inputs.image_settings import ImageSettings
 from eagle_jax.inputs.patches import ImagePlan
+from eagle_jax.inputs.pixel_budget import with_pixel_bounds
 from eagle_jax.inputs.processors import read_settings
 from eagle_jax.inputs.prompt import (
     DEFAULT_DIALOGUE,
@@ -72,6 +73,8 @@ def load(
     dtype: str | None = None,
     mesh: Mesh | None = None,
     quantize: str | None = None,
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
     progress: bool = False,
 ) -> Model:
     """Loads a model.
@@ -87,6 +90,8 @@ def load(
         axis "model", over which weights are split; None for the default device alone.
       quantize: "int8" for linear layers with int8 weights and activations; None loads the
         checkpoint as it is, in int8 if it was converted to int8.
+      min_pixels, max_pixels: bounds of the number of pixels that an image is resized to, for
+        models of Qwen; fewer pixels are fewer visual tokens. None keeps the checkpoint's.
       progress: show a progress bar while weights in the Hugging Face layout are read.
 
     Returns:
@@ -109,6 +114,7 @@ def load(
     skeleton, keys = abstract_network(config, where)
     # The weights come last: reading them takes long, and the small files can be wrong as well.
     settings = read_image_settings(folder, skeleton.config.vision)
+    settings = with_pixel_bounds(settings, min_pixels, max_pixels)
     _require_fitting_patches(settings, skeleton.config.vision, folder)
     tokenizer = _read_tokenizer(folder, skeleton)
     generation, end_ids = read_generation(folder, config, tokenizer)
@@ -227,9 +233,9 @@ def find_folder(source: str) -> Path:
     """
     if source in ("demo", _SHORTCUT):
         return DEMO / "checkpoint"
-    folder = Path(source)
+    folder = local_path(source)
     if folder.exists() or source.startswith(("/", ".", "~")) or source.count("/") != 1:
-        return folder.expanduser()
+        return folder
     return _download(source)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eagle_jax.errors import one_line
+from eagle_jax.files import local_path
 from eagle_jax.inputs.images import ImageSource
 from eagle_jax.metrics.hallucination import LABELS, Label, yes_or_no
 from eagle_jax.results.attribution import Attribution
@@ -47,7 +48,7 @@ def read_explanation(folder: Path, image: ImageSource | None = None) -> Explanat
       InputError: the folder holds none of these, a file in it is damaged, or the image is
         missing.
     """
-    folder = Path(folder).resolve()
+    folder = local_path(folder).resolve()
     if (folder / ITEM).is_file():
         return explanation_of(read_result(folder.parents[1], folder.name), image)
     attribution = Attribution.load(folder)

@@ -3,10 +3,9 @@
 import os
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 
 from eagle_jax.errors import InputError
-from eagle_jax.files import write_file
+from eagle_jax.files import local_path, write_file
 from eagle_jax.reports.page.document import document
 from eagle_jax.reports.page.explanations import Explanation, read_explanation
 from eagle_jax.reports.page.page_data import explanation_data, image_url, mapped_image
@@ -35,7 +34,7 @@ def report(shown: Shown | Sequence[Shown], path: str | os.PathLike) -> None:
       InputError: a folder cannot be read, an attribution has no image, or the file cannot be
         written.
     """
-    path = Path(path)
+    path = local_path(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{path} must end in .html")
     several = [shown] if isinstance(shown, Shown) else shown
@@ -84,7 +83,7 @@ def _explanation(shown: Shown) -> Explanation:
         return shown
     if isinstance(shown, Attribution):
         return Explanation(shown.search, shown)
-    return read_explanation(Path(shown))
+    return read_explanation(local_path(shown))
 
 
 def _static(explanation: Explanation) -> str:

@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from eagle_jax.errors import InputError, reason
-from eagle_jax.files import encoded, new_folder, require_writable
+from eagle_jax.files import encoded, local_path, new_folder, require_writable
 from eagle_jax.metrics.hallucination import yes_or_no
 from eagle_jax.metrics.statistics import Interval
 from eagle_jax.reports.page.document import document
@@ -68,7 +68,7 @@ def report_run(
       InputError: the run holds no result that can be read, or the folder of the pages holds
         something else or cannot be written.
     """
-    run, out = Path(run), Path(out)
+    run, out = local_path(run), local_path(out)
     _require_free(out)
     evaluation = evaluate(run, progress=progress)
     with new_folder(out) as folder:
