@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from eagle_jax.models.layers.caching import prefill, step
@@ -20,10 +21,10 @@ class Settling(NamedTuple):
       closing: tokens that end a thought.
     """
 
-    words: Int[Array, " w"]
-    joints: Int[Array, " j"]
-    opening: Int[Array, " o"]
-    closing: Int[Array, " c"]
+    words: Int[Array | np.ndarray, " w"]
+    joints: Int[Array | np.ndarray, " j"]
+    opening: Int[Array | np.ndarray, " o"]
+    closing: Int[Array | np.ndarray, " c"]
 
 
 def generate(
