@@ -29,8 +29,8 @@ each_family = pytest.mark.parametrize("family", SIZES)
 
 # Module and program: what is compiled, and its static arguments.
 PROGRAMS = {
-    ("attention", "_rollout"): (),
-    ("attention", "_relevance"): (),
+    ("attention", "rolled_out_attention"): (),
+    ("attention", "attention_relevance"): (),
     ("igos", "optimised_masks"): ("settings",),
     ("integrated_gradients", "patch_values"): ("steps", "batch_size", "mesh"),
     ("llava_cam", "smooth_cam"): ("samples", "layer", "batch_size", "mesh"),
