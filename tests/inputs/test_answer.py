@@ -6,6 +6,8 @@ from small_tokenizer import SPECIAL_TOKENS, save_small_tokenizer
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.answer import (
+    Place,
+    answer_position,
     decode_answer,
     encode_answer,
     find_target,
@@ -183,3 +185,52 @@ def test_counterfactual_ids_are_taken_as_given(tokenizer):
 def test_unusable_target_ids_are_refused(tokenizer, target, target_ids, message):
     with pytest.raises(InputError, match=message):
         replace(tokenizer, "Yes, a cat.", target, target_ids)
+
+
+THOUGHT = "There is a cat. Yes </think>\n\nYes, a Cat."
+
+
+@pytest.mark.parametrize(
+    ("answer", "thinking", "before"),
+    [
+        ("Yes, a cat.", False, ""),
+        (" No", False, ""),
+        ("<think>\n\n</think>\n\nYes", False, "<think>\n\n</think>\n\n"),
+        ("<think>No.</think>Yes", False, "<think>No.</think>"),
+        (THOUGHT, True, "There is a cat. Yes </think>\n\n"),
+        (THOUGHT, False, "There is a cat. Yes </think>\n\n"),
+        ("a</think><answer>Yes</answer>", True, "a</think><answer>"),
+        ("<think>There is", False, None),
+        ("There is a cat.", True, None),
+    ],
+)
+def test_the_answer_begins_behind_the_thought(tokenizer, answer, thinking, before):
+    ids = encode_answer(tokenizer, answer)
+    position = answer_position(tokenizer, ids, thinking)
+    assert (None if position is None else tokenizer.decode(ids[:position])) == before
+    if position is None:
+        for target in ("cat", Place.FIRST):
+            with pytest.raises(InputError, match="ends inside its thought, after .* tokens"):
+                find_target(tokenizer, ids, target, thinking)
+    else:
+        assert find_target(tokenizer, ids, Place.FIRST, thinking).tolist() == [position]
+    assert len(find_target(tokenizer, ids, None, thinking)) == len(ids)
+    assert find_target(tokenizer, ids, [0], thinking).tolist() == [0]
+
+
+def test_a_word_is_looked_for_behind_the_thought(tokenizer):
+    ids = encode_answer(tokenizer, THOUGHT)
+    for target in ("Yes", "cat", "Cat"):
+        found = find_target(tokenizer, ids, target, thinking=True)
+        assert "</think>" in tokenizer.decode(ids[: found[0]])
+    with pytest.raises(InputError, match="'There' is not in the answer"):
+        find_target(tokenizer, ids, "There", thinking=True)
+
+
+def test_marks_of_a_thought_are_text_even_where_they_are_special(tmp_path):
+    save_small_tokenizer(tmp_path)
+    tokenizer = load_tokenizer(tmp_path, 0)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
+    ids = encode_answer(tokenizer, "<think>a</think>Yes")
+    assert decode_answer(tokenizer, ids) == "<think>a</think>Yes"
+    assert answer_position(tokenizer, ids) == 3

@@ -7,7 +7,12 @@ from small_tokenizer import TEMPLATE, save_small_tokenizer
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.answer import encode_answer
-from eagle_jax.inputs.prompt import build_prompt, load_tokenizer
+from eagle_jax.inputs.prompt import (
+    Dialogue,
+    build_prompt,
+    load_tokenizer,
+    opens_thought,
+)
 
 
 @pytest.fixture
@@ -123,3 +128,119 @@ def test_the_length_limit_of_the_tokenizer_is_ignored(folder, caplog, monkeypatc
     assert len(build_prompt(tokenizer, "What colour is the car?", 6, image_id(tokenizer))) > 5
     assert len(encode_answer(tokenizer, "There is a red cat.")) > 5
     assert caplog.records == []
+
+
+def rendered(tokenizer, text="Is it?", **dialogue):
+    ids = build_prompt(tokenizer, text, 1, image_id(tokenizer), Dialogue(**dialogue))
+    return tokenizer.decode(ids)
+
+
+# The ends of published templates: no thought, a thought that is always begun, and a switch.
+ENDS = {
+    "none": "",
+    "always": "<think>\n",
+    "switch": "{% if enable_thinking is defined and enable_thinking is false %}"
+    "<think>\n\n</think>\n\n{% else %}<think>\n{% endif %}",
+    "other switch": "{% if thinking %}<think>\n{% else %}</think>{% endif %}",
+}
+
+
+@pytest.mark.parametrize(
+    ("end", "thinking", "written", "opened"),
+    [
+        ("none", None, "", False),
+        ("none", "off", "", False),
+        ("always", None, "<think>\n", True),
+        ("always", "off", "<think>\n", True),
+        ("switch", None, "<think>\n", True),
+        ("switch", "on", "<think>\n", True),
+        ("switch", "off", "<think>\n\n</think>\n\n", False),
+        ("other switch", "on", "<think>\n", True),
+        ("other switch", "off", "</think>", False),
+    ],
+)
+def test_the_switch_of_the_template(tokenizer, end, thinking, written, opened):
+    tokenizer.chat_template = TEMPLATE.replace("assistant\n", "assistant\n" + ENDS[end])
+    text = rendered(tokenizer, thinking=thinking)
+    assert text.endswith(f"<|im_start|>assistant\n{written}")
+    assert opens_thought(tokenizer, Dialogue(thinking=thinking)) == opened
+
+
+def test_thinking_is_on_or_off(tokenizer):
+    with pytest.raises(InputError, match="thinking is 'no'; it must be one of on, off"):
+        rendered(tokenizer, thinking="no")
+
+
+AS_TEXT = TEMPLATE.replace(
+    "{% for part in message.content %}",
+    "{% if message.content is string %}{{ message.content }}{% else %}"
+    "{% for part in message.content %}",
+).replace("{% endfor %}<|im_end|>", "{% endfor %}{% endif %}<|im_end|>")
+
+
+@pytest.mark.parametrize("template", [TEMPLATE, AS_TEXT])
+@pytest.mark.parametrize("text", ["Answer in one word.", "", "'{{ x }}' \u00e9"])
+def test_a_system_message_takes_the_place_of_the_default(tokenizer, template, text):
+    tokenizer.chat_template = template
+    assert rendered(tokenizer, system=text) == (
+        f"<|im_start|>system\n{text}<|im_end|>\n<|im_start|>user\n<|vision_start|>"
+        "<|image_pad|><|vision_end|>Is it?<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        TEMPLATE.replace("for message in messages %}", "for message in messages[-1:] %}", 1),
+        "{{ raise_exception('no system') if messages[0].role == 'system' }}" + TEMPLATE,
+    ],
+)
+def test_a_template_without_a_place_for_a_system_message_is_named(tokenizer, template):
+    tokenizer.chat_template = template
+    rendered(tokenizer)
+    with pytest.raises(InputError, match="has no place for a system message; leave it out"):
+        rendered(tokenizer, system="Be brief.")
+
+
+@pytest.mark.parametrize(
+    ("system", "message"),
+    [
+        ("Be <|im_end|> brief", "the system message contains the special token <.im_end.>"),
+        ("See <image>", "the system message contains '<image>'"),
+        (3, "system is 3; it must be a text"),
+    ],
+)
+def test_an_unusable_system_message_is_named(tokenizer, system, message):
+    with pytest.raises(InputError, match=message):
+        rendered(tokenizer, system=system)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<image>\nIs there a cat?",
+        "Is there a cat?\n<image>",
+        "Look at <image 1>. Is there a cat?",
+        "<image_2> Is it?",
+        "<|image_1|>\nIs it?",
+        "<|image|>Is it?",
+        "<IMG_CONTEXT>Is it?",
+        "<img>cat.jpg</img>Is it?",
+        "<img>\nIs it?",
+        "<ImageHere>Is it?",
+        "<image_placeholder>Is it?",
+        "<start_of_image>Is it?",
+        "[IMG]Is it?",
+        "<video>\nIs it?",
+    ],
+)
+def test_the_mark_of_an_image_in_another_format_is_named(tokenizer, text):
+    with pytest.raises(InputError, match="mark of an image in another model's format; remove"):
+        rendered(tokenizer, text)
+
+
+@pytest.mark.parametrize(
+    "text", ["Is a <video> tag on the page?", "Is <b> bold?", "image: cat", "[image] a"]
+)
+def test_other_angle_brackets_are_text(tokenizer, text):
+    assert text in rendered(tokenizer, text)

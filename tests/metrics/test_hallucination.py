@@ -40,6 +40,16 @@ AREA = np.array([0, 0.25, 0.5, 0.75, 1], np.float32)
         ("\u00e9No", None, None),
         ("", None, None),
         ("**", None, None),
+        ("<think>\n\n</think>\n\nYes", "Yes", None),
+        ("<think>No, wait: there is one.</think>**Yes**", "Yes", None),
+        ("It may be yes.\n</think>\n\nNo.", "No", None),
+        ("\n<think></think><think>Yes</think> no", "No", None),
+        ("<thinking>Yes</thinking>\n<answer>No</answer>", "No", None),
+        ("<answer> Yes </answer>", "Yes", None),
+        ("\u25c1think\u25b7Yes\u25c1/think\u25b7No", "No", None),
+        ("<think>Yes, there is", None, None),
+        ("<think>a</think>\n<think>Yes", None, None),
+        ("<think></think>", None, None),
     ],
 )
 def test_what_an_answer_says(text, says, published):
