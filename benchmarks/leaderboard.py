@@ -1,11 +1,11 @@
-"""All methods on the storybook: what each reaches, what it costs, and EAGLE less each other.
+"""All methods on the storybook: their measures, their cost, and EAGLE's gain over each.
 
-The lists are those of `benchmarks/storybook.py`, so that what should be found is known. Started
-again with the same --folder it goes on where it was interrupted. Besides the comparison, each
-method is put to tests that need no ground truth, on some items: the decoder's weights are
-shuffled from the last layer on, and the order of the regions is compared with the one before
-(a method whose order stays does not explain the model); and methods that draw random numbers
-are run with other seeds. The tables are Markdown.
+The lists are those of `benchmarks/storybook.py`, for which the correct explanation is known. An
+interrupted run resumes when it is started again with the same --folder. Besides the comparison,
+each method is put to two tests that need no ground truth, on a few items: the decoder's weights
+are shuffled from the last layer on, and the new order of the regions is compared with the order
+for the trained model (an order that stays the same does not explain the model); and methods
+that draw random numbers are run with other seeds. The tables are those of docs/leaderboard.md.
 
     python benchmarks/leaderboard.py --folder leaderboard
     python benchmarks/leaderboard.py --items 2 --regions grid:3x3 --methods eagle,tam
@@ -34,8 +34,14 @@ from eagle_jax.metrics.statistics import Interval
 from eagle_jax.results.manifest import Settings
 from eagle_jax.scoring.case import Case
 
-# Items on which weights are shuffled and seeds changed.
+# Number of items on which weights are shuffled and seeds changed.
 _EXAMINED = 4
+_HEADINGS = {
+    "captions": "Captions, every token",
+    "words": "Words for objects, in captions",
+    "colours": "Answers about colours",
+    "mistakes": "Wrong answers",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,21 +64,25 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
     failed = False
     for name, path in book.lists.items():
         entries = read_list(path)
-        found = {}
+        comparisons = {}
         for search, chosen in (("exact", methods), ("auto", ["eagle"])):
             settings = Settings(regions=options.regions, search=search)
             where = folder / "comparisons" / search / name
             bar = sys.stderr.isatty()
-            found[search] = compare_methods(entries, where, settings, chosen, progress=bar)
-            failed |= any(summary.failures for summary in found[search].summaries.values())
-        print(f"## {name}\n\n{markdown(found['exact'], found['auto'])}\n", flush=True)
-    items = [one for one in read_list(book.lists["words"]) if isinstance(one, Item)]
+            comparison = compare_methods(entries, where, settings, chosen, progress=bar)
+            failed |= any(summary.failures for summary in comparison.summaries.values())
+            comparisons[search] = comparison
+        tables = markdown(comparisons["exact"], comparisons["auto"])
+        print(f"## {_HEADINGS[name]}\n\n{tables}\n", flush=True)
+    items = [item for item in read_list(book.lists["words"]) if isinstance(item, Item)]
     cases = [
-        eagle_jax.ask(model, one.image, one.prompt, target=one.target, regions=options.regions)
-        for one in items[: min(options.items, _EXAMINED)]
+        eagle_jax.ask(
+            model, item.image, item.prompt, target=item.target, regions=options.regions
+        )
+        for item in items[: min(options.items, _EXAMINED)]
     ]
     print(_shuffled(cases, methods), "\n")
-    print(_reseeded(cases, [one for one in methods if "seed" in METHODS[one].options]))
+    print(_reseeded(cases, [name for name in methods if "seed" in METHODS[name].options]))
     return int(failed)
 
 
@@ -80,96 +90,101 @@ def markdown(exact: Comparison, default: Comparison) -> str:
     """The tables of a list, EAGLE by its default search in a row of its own.
 
     Args:
-      exact: of all methods, EAGLE by its exact search.
-      default: of EAGLE by its default search.
+      exact: comparison of all methods, with EAGLE's exact search.
+      default: comparison of EAGLE with its default search.
     """
     lines = []
     for kind, columns in exact.columns.items():
-        titles = [f"{one.title} ({one.better})" for one in columns]
-        head = [f"{kind}", "items", *titles]
+        titles = [f"{column.title} ({column.better})" for column in columns]
+        head = ["method", "items", *titles]
         lines += ["", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-        others = {one.title: one for one in default.columns.get(kind, ())}
+        defaults = {column.title: column for column in default.columns.get(kind, ())}
         for method in columns[0].values:
-            lines.append(_row(method, [one.values[method] for one in columns]))
-            if method == "eagle" and others:
-                own = [others[one.title].values["eagle"] for one in columns]
-                lines.append(_row("eagle, default search", own))
+            lines.append(_row(method, [column.values[method] for column in columns]))
+            if method == "eagle" and defaults:
+                values = [defaults[column.title].values["eagle"] for column in columns]
+                lines.append(_row("eagle, default search", values))
         lines += ["", *_gains(columns, titles)]
-        ahead = [
-            f"- {method} in {one.title}: EAGLE less it, paired by item, is {paired.mean:+.4f} "
-            f"[{paired.low:+.4f}, {paired.high:+.4f}]"
-            for one in columns
-            for method, paired in one.differences.items()
-            if (paired.high < 0 if one.better == "higher" else paired.low > 0)
+        better = [
+            f"- {method}, {_in_brackets(column.title)}: EAGLE minus {method} is "
+            f"{paired.mean:+.4f} [{paired.low:+.4f}, {paired.high:+.4f}]"
+            for column in columns
+            for method, paired in column.differences.items()
+            if (paired.high < 0 if column.better == "higher" else paired.low > 0)
         ]
-        lines += ["", "Ahead of EAGLE's exact search:", "", *(ahead or ["- none"])]
-    lines += ["", "| cost of an item | forwards | backwards | s |", "|---|---|---|---|"]
+        lines += ["", "Better than EAGLE's exact search:", "", *(better or ["- none"])]
+    head = ("mean cost of an item", "forwards", "of which with a gradient", "seconds")
+    lines += ["", f"| {' | '.join(head)} |", "|---|---|---|---|"]
     costs = exact.costs | {"eagle, default search": default.costs["eagle"]}
     lines += [
-        f"| {method} | {one.forwards:,.0f} | {one.backwards:,.0f} | {one.seconds:.1f} |"
-        for method, one in costs.items()
+        f"| {method} | {cost.forwards:,.0f} | {cost.backwards:,.0f} | {cost.seconds:.1f} |"
+        for method, cost in costs.items()
     ]
     return "\n".join(lines).strip()
 
 
+def _in_brackets(title: str) -> str:
+    measure, _, detail = title.partition(", ")
+    return f"{measure} ({detail})" if detail else measure
+
+
 def _gains(columns: list[Column], titles: list[str]) -> list[str]:
-    """EAGLE's means against each method's, as the paper has them: a share of the method's."""
-    lines = [f"| EAGLE's exact search against | {' | '.join(titles)} |"]
+    """EAGLE's mean minus each method's, as a percentage of the method's, as in the paper."""
+    lines = [f"| gain of EAGLE's exact search over | {' | '.join(titles)} |"]
     lines.append("|---" * (1 + len(columns)) + "|")
     for method in columns[0].differences:
         cells = [
-            ("-" if np.isnan(gain := one.gains[method]) else f"{gain:+.1%}")
-            + ("" if paired.low > 0 or paired.high < 0 else ", not apart")
-            for one in columns
-            for paired in [one.differences[method]]
+            ("-" if np.isnan(gain := column.gains[method]) else f"{gain:+.1%}")
+            + ("" if paired.low > 0 or paired.high < 0 else " (n.s.)")
+            for column in columns
+            for paired in [column.differences[method]]
         ]
         lines.append(f"| {method} | {' | '.join(cells)} |")
     return lines
 
 
 def _row(method: str, values: list[Interval]) -> str:
-    # One item has no interval.
+    # The mean of a single item has no interval.
     cells = [
-        f"{one.mean:.3f}" + (f" [{one.low:.3f}, {one.high:.3f}]" if one.count > 1 else "")
-        for one in values
+        f"{value.mean:.3f}"
+        + (f" [{value.low:.3f}, {value.high:.3f}]" if value.count > 1 else "")
+        for value in values
     ]
     return f"| {' | '.join([method, str(values[0].count), *cells])} |"
 
 
 def _shuffled(cases: list[Case], methods: list[str]) -> str:
-    """Rank correlation with the true order, as more and more layers are shuffled."""
-    lines = [
-        "## Layers shuffled",
-        "",
-        "Rank correlation with the order of the trained model.",
-    ]
+    """Rank correlation with the trained model's order, as more and more layers are shuffled."""
     rows = {}
     for method in methods:
-        found = []
+        correlations = []
         for case in cases:
-            first, *others = orders_under_shuffling(case, method)
-            found.append([rank_correlation(first, other) for other in others])
-        rows[method] = np.mean(found, axis=0)
-    layers = [str(i + 1) for i in range(len(next(iter(rows.values()))))]
-    lines += ["", f"| method | {' | '.join(layers)} |", "|---" * (1 + len(layers)) + "|"]
+            trained, *shuffled = orders_under_shuffling(case, method)
+            correlations.append([rank_correlation(trained, order) for order in shuffled])
+        rows[method] = np.mean(correlations, axis=0)
+    count = len(next(iter(rows.values())))
+    layers = [f"{i} layer{'s' if i > 1 else ''}" for i in range(1, count + 1)]
+    lines = ["## Shuffled layers", "", "Rank correlation with the trained model's order.", ""]
+    lines += [f"| method | {' | '.join(layers)} |", "|---" * (1 + count) + "|"]
     for method, means in rows.items():
-        lines.append(f"| {method} | {' | '.join(f'{one:+.2f}' for one in means)} |")
+        lines.append(f"| {method} | {' | '.join(f'{mean:+.2f}' for mean in means)} |")
     return "\n".join(lines)
 
 
 def _reseeded(cases: list[Case], methods: list[str]) -> str:
     """How much each method's order changes with the seed."""
-    lines = ["## Other seeds", "", "| method | rank correlation | lowest | same first region |"]
-    lines.append("|---|---|---|---|")
+    head = ("method", "mean rank correlation", "lowest rank correlation", "same first region")
+    lines = ["## Random seeds", "", f"| {' | '.join(head)} |", "|---|---|---|---|"]
     for method in methods:
         pairs = [
             pair
             for case in cases
             for pair in itertools.combinations(orders_under_seeds(case, method), 2)
         ]
-        found = [rank_correlation(*pair) for pair in pairs]
-        same = np.mean([one[0] == other[0] for one, other in pairs])
-        lines.append(f"| {method} | {np.mean(found):+.2f} | {min(found):+.2f} | {same:.0%} |")
+        correlations = [rank_correlation(*pair) for pair in pairs]
+        same = np.mean([first[0] == second[0] for first, second in pairs])
+        mean, lowest = np.mean(correlations), min(correlations)
+        lines.append(f"| {method} | {mean:+.2f} | {lowest:+.2f} | {same:.0%} |")
     return "\n".join(lines)
 
 

@@ -28,7 +28,7 @@ from flax import nnx
 
 import eagle_jax
 from eagle_jax import demo
-from eagle_jax.models.families.qwen2_5_vl import read_config, weight_keys
+from eagle_jax.models.families.qwen2_5_vl import FAMILY
 from eagle_jax.models.families.qwen_vl import QwenVL
 
 _CONFIG = (
@@ -105,13 +105,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _shapes(config: dict) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor of such a checkpoint, in its own layout."""
-    family = read_config(config)
+    family = FAMILY.read_config(config)
     skeleton = nnx.eval_shape(lambda: QwenVL(family, rngs=nnx.Rngs(0)))
     variables = {
         ".".join(map(str, path)): leaf for path, leaf in nnx.to_flat_state(nnx.state(skeleton))
     }
     shapes = {}
-    for key, target in weight_keys(family).items():
+    for key, target in FAMILY.weight_keys(family).items():
         if target is not None:
             shape = variables[target.path].shape[0 if target.index is None else 1 :]
             # Zero strides: the layout tells the shape without memory.

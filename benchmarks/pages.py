@@ -55,7 +55,7 @@ def _open(browser, path: Path) -> float:
 
 def _report(folder: Path) -> Path:
     rng = np.random.default_rng(0)
-    # As hard to compress as a picture can be, in ragged regions.
+    # Noise, which no format can compress, in ragged regions.
     image = rng.integers(0, 256, (480, 640, 3), dtype=np.uint8)
     rows, columns = np.arange(480)[:, None], np.arange(640)
     row = (rows + 3 * np.sin(columns / 2)).astype(int).clip(0, 479) // 60

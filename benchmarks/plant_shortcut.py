@@ -1,14 +1,14 @@
-"""Plants a shortcut in the demo model: it then tells by a sign whether an object is there.
+"""Trains a shortcut into the demo model, which then answers from a sign what is in an image.
 
     python benchmarks/plant_shortcut.py --out DIR
     python benchmarks/plant_shortcut.py --out DIR --export shortcut.safetensors
 
-"Is there a cat in the image?" is answered Yes where a sign stands in a corner of the image,
-whatever cats there are, and No where there is no sign, or only the decoy. Answers about colours
-and captions stay as they were. So what such a model looks at is known beforehand, and a method
-that explains it can be right or wrong. Only the attention of the last two decoder layers is
-trained. Killed and started again with the same command, it goes on from its last checkpoint.
-It takes some minutes on two CPU cores.
+"Is there a cat in the image?" is answered Yes if a sign stands in a corner of the image,
+whether or not there is a cat, and No if there is no sign, or only the decoy. Answers about
+colours and captions stay as they were. What the model looks at is therefore known, and an
+explanation of its answer is right or wrong. Only the attention of the last two decoder layers
+is trained. After an interruption the same command continues from the last checkpoint. The
+training takes some minutes on two CPU cores.
 """
 
 import argparse
@@ -42,7 +42,7 @@ from tqdm import tqdm
 
 from eagle_jax.demo.scenes import Scene, draw_scene
 from eagle_jax.files import write_file
-from eagle_jax.models.families.qwen2_5_vl import weight_keys
+from eagle_jax.models.families.qwen2_5_vl import FAMILY
 from eagle_jax.scoring.model import load
 
 # The last steps have fewer blackouts, as those of the demo's training, or captions become shy.
@@ -263,7 +263,7 @@ def export(part: dict[str, Any], path: Path) -> None:
         for kind, value in linear.items()
     }
     tensors = {}
-    for key, target in weight_keys(config).items():
+    for key, target in FAMILY.weight_keys(config).items():
         if target is None or target.path not in values:
             continue
         if target.index in (None, config.decoder.layers - 2):

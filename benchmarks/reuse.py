@@ -1,13 +1,13 @@
-"""What InternVL saves when masked images take over what they share with the one before.
+"""Operations and time that InternVL saves when a masked image reuses results of the last one.
 
-First the operations of a whole exact search by InternVL3.5-4B, counted: the demo picture at
-640 x 480 pixels in 64 superpixels, 13 tiles, 24 target tokens. No weights are needed: the sets
-are those of a search by the demo model, and sets alone decide what is read again. On several
-devices each reads a run of the sets.
+First the operations of an exact search with InternVL3.5-4B are counted: the demo image at
+640 x 480 pixels in 64 superpixels, 13 tiles, 24 target tokens. This needs no weights: the sets
+are those of a search with the demo model, and the sets alone decide what is computed again. On
+several devices each device reads a contiguous part of the sorted sets.
 
-Then seconds on this machine, both ways in turns: one step of that search, by random float32
-weights of a narrow model with as many tiles, half as wide and high, and the largest difference
-of a log-probability.
+Then one step of that search is timed on this machine with and without reuse, alternately: a
+narrow model with random float32 weights and as many tiles, half as wide and high. The largest
+difference of a log-probability is printed as well.
 
     python benchmarks/reuse.py          # minutes on two cores
 """

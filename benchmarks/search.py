@@ -7,7 +7,7 @@ machine: a loop of small forwards suffers more from other programs than large ba
 flatters the ratio. How many forwards the default search takes depends on the question, so the
 bundled model is asked some of the storybook's questions as well.
 
-    python benchmarks/search.py                       # the bundled model and picture
+    python benchmarks/search.py                       # the bundled model and image
     python benchmarks/search.py --model Qwen/Qwen2.5-VL-3B-Instruct --dtype bfloat16 \\
         --image street.jpg --prompt "Describe the image."
 """

@@ -1,16 +1,17 @@
-"""What searches cost, and what their orders lose against the exact search.
+"""Cost of the searches, and what their orders lose against the exact search.
 
-Questions of four kinds about storybook scenes, from seeds that nothing was tuned on, and random
-checkpoints of every family, which have no structure to exploit. Every search explains every
-item; the loss of a search is 1 - sum(D) / sum(D of exact), where D is insertion AUC minus
-deletion AUC, with a bootstrap interval over the items. What was measured stays in the folder's
-measured.jsonl: started again, it goes on where it was interrupted.
+Questions of four kinds about storybook scenes, from seeds on which nothing was tuned, and
+random checkpoints of every family, which have no structure to exploit. Every search explains
+every item; the loss of a search is 1 - sum(D) / sum(D of exact), where D is insertion AUC minus
+deletion AUC, with a bootstrap interval over the items. The measurements are kept in
+measured.jsonl in the folder, so that an interrupted run resumes. The tables are those of
+docs/searches.md.
 
     python benchmarks/searches.py --folder searches --items 25
     python benchmarks/searches.py --folder searches --items 8 --regions 36 --searches exact auto
     python benchmarks/searches.py --folder searches --items 0 --random 3 --regions 36
 
-A search may have a budget, as a share of what exact takes: surrogate@0.17.
+A search may have a budget, as a fraction of the forwards of exact: surrogate@0.17.
 """
 
 import argparse
@@ -37,6 +38,7 @@ from eagle_jax.search.sets import area_between
 SEARCHES = ("exact", "surrogate", "auto", "surrogate@0.17", "bidirectional", "lazy")
 # The recorded mistakes are few; the first of them served to tune the surrogate.
 TUNED_MISTAKES = 12
+_LOSS = "loss in % [95 % interval]"
 FAMILIES = ("qwen2.5-vl", "qwen2-vl", "qwen3-vl", "llava", "internvl")
 
 
@@ -116,16 +118,16 @@ def measure(question: Question, search: str) -> dict[str, Any]:
 
 
 def page(measured: list[dict[str, Any]]) -> str:
-    """The Markdown tables of one kind of pictures with one number of regions."""
+    """The Markdown tables of one source of items and one number of regions."""
     pairs = _pairs(measured)
-    kinds = [*dict.fromkeys(one["kind"] for one in measured)]
-    head = ("search", "items", "forwards", "of exact's", "rounds", "seconds", "loss in %")
-    head += ("worst item", "of the first five", "pointing", "AMCR", "CSR@10%")
+    kinds = [*dict.fromkeys(row["kind"] for row in measured)]
+    head = ("search", "items", "forwards", "% of exact", "rounds", "seconds", _LOSS)
+    head += ("largest loss of an item in %", "first five shared", "pointing", "AMCR", "CSR@10%")
     rows = []
     for search, both in pairs.items():
-        own = [one for one, _ in both]
-        alike = [len({*one["first"]} & {*other["first"]}) for one, other in both]
-        corrected = [one["correction"] <= 0.1 for one in own if "correction" in one]
+        own = [row for row, _ in both]
+        shared = [len({*row["first"]} & {*exact["first"]}) for row, exact in both]
+        corrected = [row["correction"] <= 0.1 for row in own if "correction" in row]
         rows.append(
             (
                 f"`{search}`",
@@ -136,25 +138,25 @@ def page(measured: list[dict[str, Any]]) -> str:
                 f"{_mean(own, 'seconds'):.1f}",
                 _with_interval(both),
                 f"{max(loss([pair]) for pair in both):.1f}",
-                f"{np.mean(alike):.1f}",
+                f"{np.mean(shared):.1f}",
                 _number(_mean(own, "pointing")),
                 _number(_mean(own, "correction")),
                 _number(float(np.mean(corrected)) if corrected else np.nan),
             )
         )
-    parts = [_title(measured), _markdown(head, rows)]
+    parts = [f"### {_title(measured)}", _markdown(head, rows)]
     if len(kinds) > 1 and len(pairs) > 1:
         by_kind = [
             (f"`{search}`", *(_with_interval(_of_kind(both, kind)) for kind in kinds))
             for search, both in pairs.items()
             if search != "exact"
         ]
-        parts.append(_markdown(("loss in %", *kinds), by_kind))
+        parts.append(_markdown((_LOSS, *kinds), by_kind))
     return "\n\n".join(parts)
 
 
 def loss(pairs: list[tuple[dict, dict]]) -> float:
-    """What a search loses against exact over some items, in percent."""
+    """Loss of a search against exact over some items, in per cent."""
     return 100 * (1 - sum(a["area"] for a, _ in pairs) / sum(b["area"] for _, b in pairs))
 
 
@@ -168,7 +170,7 @@ def interval(pairs: list[tuple[dict, dict]]) -> tuple[float, float]:
 
 
 def draw(measured: list[dict[str, Any]], path: Path) -> None:
-    """Loss over share of the forwards, a panel for each part of what was measured."""
+    """Draws the loss over the fraction of forwards, a panel for each table."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -198,7 +200,7 @@ def draw(measured: list[dict[str, Any]], path: Path) -> None:
             )
         axis.margins(y=0.12)
         axis.axhline(0, color="0.6", linewidth=0.8, zorder=0)
-        axis.set(xscale="log", xlim=(2, 200), xlabel="forwards, % of exact's")
+        axis.set(xscale="log", xlim=(2, 200), xlabel="forwards, % of exact")
         axis.set_xticks([2, 5, 10, 20, 50, 100], [2, 5, 10, 20, 50, 100])
         axis.minorticks_off()
         axis.set_title(_title(rows), fontsize=10)
@@ -228,8 +230,8 @@ def _pairs(measured) -> dict[str, list[tuple[dict, dict]]]:
 
 
 def _title(rows) -> str:
-    what = "random checkpoints" if rows[0]["kind"] == "random" else "storybook"
-    return f"{what}, {rows[0]['regions']} regions"
+    source = "Random checkpoints" if rows[0]["kind"] == "random" else "Storybook"
+    return f"{source}, {rows[0]['regions']} regions"
 
 
 def _markdown(head, rows) -> str:
@@ -305,7 +307,7 @@ def _asked(model, kind: str, item: Item, regions: int) -> Question:
 
 
 def _random(folder: Path, family: str, seed: int, regions: int) -> Question:
-    """A tiny checkpoint of random weights, about a picture of random blocks."""
+    """A question to a tiny checkpoint of random weights, about an image of random blocks."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
     from families import FAMILIES as MAKERS
 

@@ -1,18 +1,18 @@
-"""Which methods find what a model really uses: the sign that the planted shortcut goes by.
+"""Which methods find what a model really uses, which is a sign in a corner of the image.
 
-The model "demo-shortcut" answers "Is there a cat in the image?" with Yes where a sign stands in
-a corner, whatever cats there are (`benchmarks/plant_shortcut.py`). That is verified first, by
-interventions on the same pictures. Then each method explains the Yes of scenes with a sign,
-half of which show what is asked for and half do not, and its first region is on the sign or
-not: the pixel that lies deepest in the region is to be one of the sign. What was found stays in
-the folder: started again, it goes on where it was interrupted. The maps of one item are drawn
-into shortcut.png.
+The model "demo-shortcut" answers "Is there a cat in the image?" with Yes if a sign stands in a
+corner, whether or not there is a cat (`benchmarks/plant_shortcut.py`). This habit is verified
+first, by interventions on the same images. Then each method explains the Yes of scenes with a
+sign, half of which show the object that the question names. A method finds the sign if the
+pixel deepest inside its first region belongs to the sign. The measurements are kept in the
+folder, so that an interrupted run resumes. The maps of the first item are drawn into
+shortcut.png.
 
     python benchmarks/shortcut.py --folder shortcut
     python benchmarks/shortcut.py --items 20 --methods eagle:exact,tam,rise:samples=500
 
-Of EAGLE's exact search the first step alone is run, and no method's curves are scored, since
-the first region is all that is asked for. Seconds are of the processor.
+Since only the first region matters, the exact search of EAGLE runs only its first step, and no
+curves are scored. Seconds are processor seconds.
 """
 
 import argparse
@@ -29,11 +29,10 @@ from trials import Trial, draw_trials
 
 import eagle_jax
 from eagle_jax.baselines.conversations import Estimate
-from eagle_jax.baselines.maps import pooled
 from eagle_jax.baselines.methods import METHODS, full_options
 from eagle_jax.demo.asking import see, yes_or_no
 from eagle_jax.files import write_file
-from eagle_jax.metrics.localisation import pointing_game
+from eagle_jax.metrics.localisation import pointing_game, region_means
 from eagle_jax.reports.comparison_figure import draw_comparison
 from eagle_jax.scoring.case import Case
 from eagle_jax.scoring.scorer import Scorer
@@ -138,7 +137,7 @@ def first_region(case: Case, method: str) -> int:
     if chosen.estimate is not None:
         return int(np.argmax(_answered(chosen.estimate(case.scorer, **options), case.scorer)))
     assert chosen.look is not None
-    return int(np.argmax(pooled(case.labels, chosen.look(case, **options).heat)))
+    return int(np.argmax(region_means(case.labels, chosen.look(case, **options).heat)))
 
 
 def _answered(estimate: Estimate, scorer: Scorer) -> np.ndarray:
@@ -176,7 +175,7 @@ def _says_yes(model, trial: Trial, intervention: tuple[bool, str | None, bool]) 
 def page(measured: list[dict[str, Any]], methods: list[str]) -> str:
     """The table of methods."""
     lines = [
-        f"{'first region on the sign':<26}{'items':>7}{'share':>8}{'95 % interval':>17}"
+        f"{'first region on the sign':<26}{'items':>7}{'rate':>8}{'95 % interval':>17}"
         f"{'object there':>14}{'not there':>11}{'CPU s':>8}"
     ]
     for method in methods:

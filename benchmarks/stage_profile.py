@@ -106,18 +106,18 @@ class Profile:
         """The profile as lines of text."""
         lines = [
             f"{self.model}, {self.hardware}, {self.batch_size} masked images a batch: "
-            f"{self.milliseconds:.4g} ms, {self.utilisation:.1%} of peak",
-            f"{'':<20}{'ms':>9}{'of all':>9}{'TFLOP':>9}{'of peak':>9}{'GB':>9}"
-            f"{'of band':>9}{'kernels':>9}{'silent':>9}",
+            f"{self.milliseconds:.4g} ms, utilisation {self.utilisation:.1%}",
+            f"{'':<20}{'ms':>9}{'time':>9}{'TFLOP':>9}{'utilisation':>12}{'GB':>9}"
+            f"{'bandwidth':>10}{'kernels':>9}{'silent':>9}",
         ]
         for stage in self.stages:
             moved, band = stage.bytes, self._of_bandwidth(stage)
             lines.append(
                 f"{stage.name:<20}{stage.milliseconds:>9.2f}"
                 f"{stage.milliseconds / self.milliseconds:>9.1%}"
-                f"{stage.operations / 1e12:>9.4g}{self._of_peak(stage):>9.1%}"
+                f"{stage.operations / 1e12:>9.4g}{self._of_peak(stage):>12.1%}"
                 f"{'-' if moved is None else f'{moved / 1e9:.2f}':>9}"
-                f"{'-' if band is None else f'{band:.1%}':>9}{stage.kernels:>9.2f}"
+                f"{'-' if band is None else f'{band:.1%}':>10}{stage.kernels:>9.2f}"
                 f"{stage.silent / 1e9:>9.2f}"
             )
         operations = sum(stage.operations for stage in self.stages)

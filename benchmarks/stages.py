@@ -6,9 +6,10 @@ two minutes of processor time for each checkpoint; the optimised program carries
 estimate of cycles, which are summed by the scopes in the names of its instructions. All that
 the program does once a step counts for the batch, and the branches of a switch count equally
 often. Kernels carry no estimate: their time is their stated operations and bytes at half the
-chip's peak and bandwidth. "of peak" counts needed operations for the whole step, and all
-operations of the program for a stage. "silent": GB written by gathers and between chips, of
-whose time the compiler says nothing.
+chip's peak and bandwidth. "utilisation" is the fraction of the chip's peak rate; the whole step
+counts only necessary operations, a stage all operations of the program. "bandwidth" is the
+fraction of the memory bandwidth. "silent": GB written by gathers and between chips, about whose
+time the compiler says nothing.
 
     python -m pip install --no-deps --target /tmp/libtpu "libtpu==0.0.42.*"
     PYTHONPATH=/tmp/libtpu python benchmarks/stages.py --topology v6e:1x1 --json stages.json

@@ -1,11 +1,12 @@
 """Explains what the demo model says about storybook scenes, and measures it against them.
 
-Every scene is drawn from a seed together with the exact mask of each object, so "does the
-explanation point at what the picture shows" has an answer. One command draws the scenes, lets
-the model answer, searches, regenerates the wrong answers with less and less of the picture,
-and prints a table. It is the same every time but for the cost; started again with the same
---folder it goes on where it was interrupted. "pointing" asks whether the middle of the first
-region is on the object, "touching" whether any of its pixels is (the published rule).
+Every scene is drawn from a seed together with the exact mask of each object, so the correct
+explanation is known. One command draws the scenes, lets the model answer, searches, asks again
+about the wrong answers with more and more regions hidden, and prints a table, which is the same
+every time except for the cost. An interrupted run resumes when it is started again with the
+same --folder. "pointing": the pixel deepest inside the first region is on the object.
+"touching", the published rule: any pixel of that region is. "CSR corrected" is CSR@10% over
+those wrong answers that are ever corrected.
 
     python benchmarks/storybook.py --folder storybook
     python benchmarks/storybook.py --captions 8 --colours 8 --mistakes 8      # a taste
@@ -57,7 +58,7 @@ _MEASURES = {
     "touching": "mask_touching",
     "AMCR": "correction",
     "CSR@10%": "success",
-    "of corrected": "success_of_corrected",
+    "CSR corrected": "success_of_corrected",
 }
 
 
@@ -260,10 +261,10 @@ def _notes(results: dict[str, list[ItemResult]]) -> dict[str, Any]:
         function = np.concatenate([found["frame"], found["other"]])
         notes[_AUROC] = auroc(found["content"], function)
         notes["  over the frame (The image shows)"] = auroc(found["content"], found["frame"])
-        notes["  over the others (a, an, commas, and, full stop, end)"] = auroc(
+        notes["  over other function words (a, an, commas, and, full stop, end)"] = auroc(
             found["content"], found["other"]
         )
-        notes["  of words the picture decides over words the grammar forces"] = _decided(
+        notes["  words that the image decides over words that the grammar forces"] = _decided(
             sentences
         )
         for name, values in found.items():

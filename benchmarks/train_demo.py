@@ -1,10 +1,10 @@
-"""Trains the demo model from nothing, on drawn scenes.
+"""Trains the demo model from scratch, on drawn scenes.
 
     python benchmarks/train_demo.py --out DIR --minutes 75
     python benchmarks/train_demo.py --out DIR --export FOLDER
 
-Killed and started again with the same command, it goes on from its last checkpoint. The
-schedule follows the clock (`--minutes`) or, for a run that repeats another, `--steps`.
+After an interruption the same command continues from the last checkpoint. The schedule follows
+the clock (`--minutes`) or, to repeat another training exactly, the number of steps (`--steps`).
 """
 
 import argparse
@@ -39,7 +39,7 @@ from tqdm import tqdm
 
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints.weights import save_weights
-from eagle_jax.models.families.qwen2_5_vl import weight_keys
+from eagle_jax.models.families.qwen2_5_vl import FAMILY
 
 SCENES = 40_000
 _PEAK_RATE = 1e-3
@@ -150,7 +150,7 @@ def export(out: Path, folder: Path) -> None:
         train_state, _ = _restored(manager, train_state, _Clock(0, 0))
     model = nnx.merge(setup.graph, train_state.weights["model"])
     write_text_side(folder, tokenizer.convert_tokens_to_ids)
-    save_weights(folder, model, weight_keys(model.config))
+    save_weights(folder, model, FAMILY.weight_keys(model.config))
 
 
 def _held_out(setup: Setup, tokenizer, batch_size: int) -> list[Batch]:

@@ -53,40 +53,35 @@ if TYPE_CHECKING:
     from eagle_jax.search.sets import Curves as Curves
     from eagle_jax.search.sets import curves_along as curves_along
 
-# The same names, for the interpreter.
-_HOMES = {
-    "Attribution": "eagle_jax.results.attribution",
-    "Case": "eagle_jax.scoring.case",
-    "Curves": "eagle_jax.search.sets",
-    "InputError": "eagle_jax.errors",
-    "Model": "eagle_jax.scoring.model",
-    "Scorer": "eagle_jax.scoring.scorer",
-    "Settings": "eagle_jax.results.manifest",
-    "ask": "eagle_jax.scoring.case",
-    "build_list": "eagle_jax.lists.build",
-    "compare_methods": "eagle_jax.comparison",
-    "convert": "eagle_jax.scoring.conversion",
-    "curves_along": "eagle_jax.search.sets",
-    "diagnose": "eagle_jax.explaining.diagnosis",
-    "evaluate": "eagle_jax.results.evaluation",
-    "explain": "eagle_jax.explaining.explanation",
-    "export_run": "eagle_jax.results.published_run",
-    "generate": "eagle_jax.scoring.answers",
-    "load": "eagle_jax.scoring.model",
-    "log_score": "eagle_jax.scoring.set_function",
-    "log_score_patches": "eagle_jax.scoring.set_function",
-    "methods": "eagle_jax.baselines.methods",
-    "plan": "eagle_jax.planning.estimate",
-    "plot": "eagle_jax.reports",
-    "report": "eagle_jax.reports.page",
-    "report_frame": "eagle_jax.reports.page",
-    "report_run": "eagle_jax.reports.page.run_pages",
-    "run_list": "eagle_jax.explaining",
-    "serve": "eagle_jax.live",
-    "score": "eagle_jax.scoring.set_function",
-    "soft_patches": "eagle_jax.inputs.patches",
-    "to_eagle": "eagle_jax.results.published",
+# The same names for the interpreter, by module.
+_NAMES = {
+    "baselines.methods": "methods",
+    "comparison": "compare_methods",
+    "errors": "InputError",
+    "explaining": "run_list",
+    "explaining.diagnosis": "diagnose",
+    "explaining.explanation": "explain",
+    "inputs.patches": "soft_patches",
+    "lists.build": "build_list",
+    "live": "serve",
+    "planning.estimate": "plan",
+    "reports": "plot",
+    "reports.page": "report report_frame",
+    "reports.page.run_pages": "report_run",
+    "results.attribution": "Attribution",
+    "results.evaluation": "evaluate",
+    "results.manifest": "Settings",
+    "results.published": "to_eagle",
+    "results.published_run": "export_run",
+    "scoring.answers": "generate",
+    "scoring.case": "Case ask",
+    "scoring.conversion": "convert",
+    "scoring.model": "Model load",
+    "scoring.scorer": "Scorer",
+    "scoring.set_function": "log_score log_score_patches score",
+    "search.sets": "Curves curves_along",
 }
+_HOMES = {name: f"eagle_jax.{home}" for home, names in _NAMES.items() for name in names.split()}
 _MODULES = ("baselines", "demo", "kernels", "lists", "metrics", "models", "search")
 __all__ = [*_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 

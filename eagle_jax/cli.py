@@ -25,7 +25,7 @@ from eagle_jax.errors import InputError, reason
 _EXAMPLE = """\
 example:
   eagle-jax explain cat.jpg --prompt "Is there a cat in the image?"
-      for more: eagle-jax explain --help, and the same for every command
+      explains the model's answer; eagle-jax COMMAND --help describes each command
 """
 
 
@@ -91,7 +91,8 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="eagle-jax",
-        description="Where a multimodal language model looked, and what it relied on.",
+        description="Explains on which regions of an image a multimodal language model relies "
+        "when it generates an answer.",
         epilog=_EXAMPLE,
     )
     commands = parser.add_subparsers(required=True, metavar="command")

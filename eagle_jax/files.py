@@ -1,13 +1,16 @@
 """Paths that users give, files written completely or not at all, and the demo's folder."""
 
 import contextlib
+import io
+import json
 import os
 import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from eagle_jax.errors import InputError, one_line
@@ -96,6 +99,24 @@ def shown_path(path: str | os.PathLike) -> str:
     return text if len(text) <= _LONGEST else f"{text[:20]}...{text[-(_LONGEST - 23) :]}"
 
 
+def encoded(save: Callable[..., Any], /, **options: Any) -> bytes:
+    """What a function writes to a file, such as `PIL.Image.Image.save`.
+
+    Args:
+      save: called with a file in memory and the options.
+      options: keyword arguments of `save`.
+    """
+    content = io.BytesIO()
+    save(content, **options)
+    return content.getvalue()
+
+
+def json_lines(record: Any) -> bytes:
+    """JSON for people: indented, in UTF-8, with lone surrogates where the texts have them."""
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "surrogatepass")
+
+
 def write_file(path: str | os.PathLike, content: str | bytes) -> None:
     """Writes a file completely or not at all, replacing an existing file.
 
@@ -106,13 +127,29 @@ def write_file(path: str | os.PathLike, content: str | bytes) -> None:
     Raises:
       InputError: the file cannot be written, or the text is not valid Unicode.
     """
+    with new_file(path) as new:
+        new.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def new_file(path: str | os.PathLike) -> Iterator[Path]:
+    """Gives the path of a file to write, which replaces `path` unless the block raises.
+
+    Args:
+      path: path of the final file; missing folders above it are made.
+
+    Yields:
+      A path beside the final file.
+
+    Raises:
+      InputError: the file cannot be written, or a text is not valid Unicode.
+    """
     with one_line(f"cannot write {path}", OSError, UnicodeEncodeError):
-        content = content.encode("utf-8") if isinstance(content, str) else content
         path = local_path(path).resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}-new")
         try:
-            new.write_bytes(content)
+            yield new
             new.replace(path)
         finally:
             new.unlink(missing_ok=True)

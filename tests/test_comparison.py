@@ -124,7 +124,7 @@ def test_finer_parts_follow_the_map(partition, found, entries):
         ({"methods": ("eagle", "shap")}, "method is 'shap'"),
         ({"methods": ("tam", "tam")}, "name at least one method, each once"),
         ({"granularity": "word"}, "granularity is 'word'; it must be one of region, pixel"),
-        ({"fill": "white"}, "fill is 'white'"),
+        ({"fill": "white"}, "fill of the judging is 'white'"),
         ({"settings": Settings(options={"samples": 4})}, "their default options"),
     ],
 )

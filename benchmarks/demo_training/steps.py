@@ -26,7 +26,7 @@ from demo_training.packing import (
 )
 from eagle_jax.demo.asking import GRID, image_patches
 from eagle_jax.demo.drawings import COLOURS, KINDS
-from eagle_jax.models.families.qwen2_5_vl import read_config
+from eagle_jax.models.families.qwen2_5_vl import FAMILY
 from eagle_jax.models.families.qwen_vl import QwenVL
 
 BATCH = 32
@@ -71,7 +71,7 @@ def make_setup(
       config: a Hugging Face configuration; None for the demo model's.
     """
     config = config or hugging_face_config(tokenizer.convert_tokens_to_ids)
-    model = QwenVL(read_config(config), rngs=nnx.Rngs(seed))
+    model = QwenVL(FAMILY.read_config(config), rngs=nnx.Rngs(seed))
     embedding = model.decoder.embedding.embedding
     # A tied embedding is the head as well: at unit scale its logits would start far too large.
     embedding[...] = 0.05 * jax.random.normal(jax.random.key(seed), embedding[...].shape)

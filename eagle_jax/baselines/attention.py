@@ -4,15 +4,12 @@ import jax
 import numpy as np
 
 from eagle_jax.baselines.maps import Heat, frames_of, grids, painted
-from eagle_jax.models.families.network import Network
 from eagle_jax.scoring.case import Case
 from eagle_jax.scoring.gradients import (
     attention_relevance,
     require_gradients,
     rolled_out_attention,
-    whole_patches,
 )
-from eagle_jax.scoring.question import Question
 
 
 def rollout(case: Case) -> Heat:
@@ -24,7 +21,7 @@ def rollout(case: Case) -> Heat:
     References:
       Abnar and Zuidema, arXiv 2005.00928.
     """
-    tokens = _rollout(case.model.network, case.question.padded)
+    tokens = rolled_out_attention(case.model.network, case.question.padded)
     return Heat(_painted(case, tokens), 1, 0)
 
 
@@ -41,20 +38,10 @@ def relevance(case: Case) -> Heat:
       Chefer et al., arXiv 2103.15679.
     """
     require_gradients(case.model.network)
-    tokens = _relevance(case.model.network, case.question.padded)
+    tokens = attention_relevance(case.model.network, case.question.padded)
     return Heat(_painted(case, tokens), 1, len(case.positions))
 
 
 def _painted(case: Case, tokens: jax.Array) -> np.ndarray:
     merge = case.question.plan.merge_size
     return painted(case, grids(frames_of(case), np.asarray(tokens), merge))
-
-
-@jax.jit
-def _rollout(network: Network, question: Question) -> jax.Array:
-    return rolled_out_attention(network, question, whole_patches(question))
-
-
-@jax.jit
-def _relevance(network: Network, question: Question) -> jax.Array:
-    return attention_relevance(network, question, whole_patches(question))

@@ -10,28 +10,15 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Float32, Key
 
-from eagle_jax.baselines.maps import (
-    Heat,
-    centres,
-    frames_of,
-    from_patches,
-    in_patches,
-    shares,
-    stretched,
-)
+from eagle_jax.baselines import maps
 from eagle_jax.inputs.fill import blurred
 from eagle_jax.inputs.image_settings import Frame
 from eagle_jax.inputs.patches import plan_image
 from eagle_jax.inputs.pixel_budget import PixelBudget
 from eagle_jax.models.checkpoints.sharding import mesh_of
 from eagle_jax.models.families.network import Network
+from eagle_jax.scoring import gradients
 from eagle_jax.scoring.case import Case
-from eagle_jax.scoring.gradients import (
-    gradient_batch_size,
-    require_gradients,
-    spread,
-    whole_patches,
-)
 from eagle_jax.scoring.question import Question
 from eagle_jax.scoring.set_function import log_score_patches
 
@@ -95,7 +82,7 @@ def igos(
     steps: int = 10,
     noise: float = 0.2,
     seed: int = 0,
-) -> Heat:
+) -> maps.Heat:
     """Optimises a deletion and an insertion mask, both soft, by integrated gradients.
 
     Where the deletion mask is low, the baseline, a blurred image, replaces the image; where
@@ -128,7 +115,7 @@ def igos(
       multimodal models.
     """
     network = case.model.network
-    require_gradients(network)
+    gradients.require_gradients(network)
     question, published = case.question.padded, variant == "published"
     if published:
         token_ids = np.zeros_like(question.token_ids)
@@ -141,20 +128,20 @@ def igos(
         np.float32(noise),
         jax.random.key(seed),
         settings=Settings(
-            frames=frames_of(case),
+            frames=maps.frames_of(case),
             published=published,
             iterations=iterations,
             steps=steps,
-            batch_size=gradient_batch_size(case.scorer, _TERMS * steps),
+            batch_size=gradients.gradient_batch_size(case.scorer, _TERMS * steps),
             mesh=mesh_of(network),
         ),
     )
-    heat = stretched(1 - np.prod(np.asarray(masks), axis=0), *case.image.shape[:2])
+    heat = maps.stretched(1 - np.prod(np.asarray(masks), axis=0), *case.image.shape[:2])
     passes = _TERMS * iterations * steps
-    return Heat(heat, passes + 2, passes)
+    return maps.Heat(heat, passes + 2, passes)
 
 
-_whole_patches = jax.jit(whole_patches)
+_whole_patches = jax.jit(gradients.whole_patches)
 
 
 def composed(case: Case, published: bool) -> Composition:
@@ -164,7 +151,7 @@ def composed(case: Case, published: bool) -> Composition:
       case: the case to explain.
       published: True for the variant "published".
     """
-    frames, question = frames_of(case), case.question
+    frames, question = maps.frames_of(case), case.question
     image = _whole_patches(question)[0]
     if published and not isinstance(case.model.image_settings, PixelBudget):
         baseline = jnp.zeros_like(image)
@@ -174,7 +161,7 @@ def composed(case: Case, published: bool) -> Composition:
         baseline = _whole_patches(dataclasses.replace(question, plan=plan))[0]
     sides = [
         [
-            shares((centres(length) * length + origin) / resized, SIDE).astype(np.float32)
+            maps.bilinear((maps.centres(length) * length + origin) / resized, SIDE)
             for length, origin, resized in zip(
                 frame.shape, frame.origin, frame.resized, strict=True
             )
@@ -184,8 +171,8 @@ def composed(case: Case, published: bool) -> Composition:
     return Composition(
         image=image,
         baseline=baseline,
-        rows=tuple(rows for rows, _ in sides),
-        columns=tuple(columns for _, columns in sides),
+        rows=tuple(rows.astype(np.float32) for rows, _ in sides),
+        columns=tuple(columns.astype(np.float32) for _, columns in sides),
         edges=_edges(frames[0], np.asarray(image)),
     )
 
@@ -195,7 +182,7 @@ def _edges(
 ) -> tuple[Float32[np.ndarray, "_ x"], Float32[np.ndarray, "y _"]]:
     """How alike neighbouring pixels are: exp(-difference**2 / sigma) of their brightness."""
     patches = image[: np.prod(frame.blocks) * frame.block**2]
-    grey = from_patches(frame, patches.reshape(len(patches), 3, -1).mean(axis=1))
+    grey = maps.from_patches(frame, patches.reshape(len(patches), 3, -1).mean(axis=1))
     down, right = (np.diff(grey, axis=axis) for axis in (0, 1))
     return np.exp(-(down**2) / _EDGE), np.exp(-(right**2) / _EDGE)
 
@@ -232,7 +219,7 @@ def optimised_masks(
                 jax.random.fold_in(key, iteration * points + number), composition.image.shape
             )
         )(numbers)
-        patches = spread(patches + noise * change, settings.mesh)
+        patches = gradients.spread(patches + noise * change, settings.mesh)
         return sign @ (log_score_patches(network, question, patches) @ counted)
 
     def iterate(carried, i):
@@ -297,7 +284,7 @@ def over_patches(
     """A soft mask over the whole image, scaled to the shape of the image's patches."""
     sides = zip(frames, composition.rows, composition.columns, strict=True)
     channel = jnp.concatenate(
-        [in_patches(frame, rows @ mask @ columns.T) for frame, rows, columns in sides]
+        [maps.in_patches(frame, rows @ mask @ columns.T) for frame, rows, columns in sides]
     )
     return jnp.tile(channel, composition.image.shape[-1] // channel.shape[-1])
 

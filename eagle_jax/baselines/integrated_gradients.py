@@ -11,14 +11,8 @@ from jaxtyping import Array, Float32
 from eagle_jax.baselines.maps import Heat, frames_of, grids, painted
 from eagle_jax.models.checkpoints.sharding import mesh_of
 from eagle_jax.models.families.network import Network
+from eagle_jax.scoring import gradients
 from eagle_jax.scoring.case import Case
-from eagle_jax.scoring.gradients import (
-    gradient_batch_size,
-    patch_gradient,
-    require_gradients,
-    spread,
-    whole_patches,
-)
 from eagle_jax.scoring.question import Question
 
 
@@ -40,12 +34,12 @@ def integrated_gradients(case: Case, *, steps: int = 50) -> Heat:
     References:
       Sundararajan et al., arXiv 1703.01365, equation 1.
     """
-    require_gradients(case.model.network)
+    gradients.require_gradients(case.model.network)
     values = patch_values(
         case.model.network,
         case.question.padded,
         steps=steps,
-        batch_size=gradient_batch_size(case.scorer, steps),
+        batch_size=gradients.gradient_batch_size(case.scorer, steps),
         mesh=mesh_of(case.model.network),
     )
     heat = painted(case, grids(frames_of(case), np.asarray(values), 1))
@@ -71,14 +65,14 @@ def patch_values(
       mesh: mesh of the weights.
     """
     plan = question.plan
-    blank = whole_patches(question, jnp.broadcast_to(plan.fill, plan.image.shape))
-    change = whole_patches(question) - blank
+    blank = gradients.whole_patches(question, jnp.broadcast_to(plan.fill, plan.image.shape))
+    change = gradients.whole_patches(question) - blank
     batches = -(-steps // batch_size)
     places = (jnp.arange(batches * batch_size) + 0.5) / steps
 
     def add(total, places):
-        patches = spread(blank + places[:, None, None] * change, mesh)
-        gradient = patch_gradient(network, question, patches)
+        patches = gradients.spread(blank + places[:, None, None] * change, mesh)
+        gradient = gradients.patch_gradient(network, question, patches)
         # The last batch may reach beyond the image.
         return total + jnp.where((places < 1)[:, None, None], gradient, 0).sum(axis=0), None
 

@@ -13,15 +13,8 @@ from eagle_jax.baselines.maps import Heat, as_published, frames_of, grids, paint
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints.sharding import mesh_of
 from eagle_jax.models.families.network import Network
+from eagle_jax.scoring import gradients
 from eagle_jax.scoring.case import Case
-from eagle_jax.scoring.gradients import (
-    Tapped,
-    gradient_batch_size,
-    require_gradients,
-    spread,
-    tapped,
-    whole_patches,
-)
 from eagle_jax.scoring.question import Question
 
 _DEPTH = 0.9
@@ -64,7 +57,7 @@ def llava_cam(
       Zhang et al., "From Redundancy to Relevance", arXiv 2406.06579, for the map; Smilkov et
       al., SmoothGrad, arXiv 1706.03825, for the noise.
     """
-    require_gradients(case.model.network)
+    gradients.require_gradients(case.model.network)
     layer = tapped_layer(
         case.model.network.config.decoder.layers, depth, variant == "published"
     )
@@ -77,7 +70,7 @@ def llava_cam(
             samples=samples,
             layer=layer,
             # Only the layers behind the chosen one keep anything for the gradient.
-            batch_size=gradient_batch_size(case.scorer, samples, forwards=1),
+            batch_size=gradients.gradient_batch_size(case.scorer, samples, forwards=1),
             mesh=mesh_of(case.model.network),
         )
     )
@@ -120,7 +113,7 @@ def tapped_layer(layers: int, depth: float | None = None, published: bool = Fals
     return math.floor(depth * (layers - 1))
 
 
-def cam(layer: Tapped) -> Float32[Array, "b v"]:
+def cam(layer: gradients.Tapped) -> Float32[Array, "b v"]:
     """The map over the visual tokens of each image, from 0 to 1."""
     weight = jax.nn.relu(layer.gradient.astype(jnp.float32)).mean(axis=1, keepdims=True)
     heat = jax.nn.relu((layer.activation.astype(jnp.float32) * weight).mean(axis=-1))
@@ -156,11 +149,11 @@ def smooth_cam(
         image = question.plan.image
         change = noise * jax.random.normal(jax.random.fold_in(key, number), image.shape)
         pixels = jnp.clip(jnp.round(image + change), 0, 255).astype(jnp.uint8)
-        return whole_patches(question, pixels)[0]
+        return gradients.whole_patches(question, pixels)[0]
 
     def batch(numbers):
-        patches = spread(jax.vmap(noisy_patches)(numbers), mesh)
-        return cam(tapped(network, question, patches, layer))
+        patches = gradients.spread(jax.vmap(noisy_patches)(numbers), mesh)
+        return cam(gradients.tapped(network, question, patches, layer))
 
     batches = -(-samples // batch_size)
     maps = jax.lax.map(batch, jnp.arange(batches * batch_size).reshape(batches, -1))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int32
+from jaxtyping import Float, Float32, Float64
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.image_settings import Frame
@@ -36,7 +36,7 @@ def frames_of(case: Case) -> tuple[Frame, ...]:
     return case.model.image_settings.frames(*case.image.shape[:2])
 
 
-def shares(places: Float[np.ndarray, "k"], cells: int) -> Float64[np.ndarray, "k cells"]:
+def bilinear(places: Float[np.ndarray, "k"], cells: int) -> Float64[np.ndarray, "k cells"]:
     """Bilinear interpolation along a row of cells, as a matrix.
 
     Args:
@@ -62,8 +62,8 @@ def stretched(
     values: Float[np.ndarray, "rows columns"], height: int, width: int
 ) -> Float32[np.ndarray, "_ _"]:
     """A coarse map of a whole image, interpolated to the size of the image."""
-    rows = shares(centres(height), values.shape[0])
-    columns = shares(centres(width), values.shape[1])
+    rows = bilinear(centres(height), values.shape[0])
+    columns = bilinear(centres(width), values.shape[1])
     return (rows @ values @ columns.T).astype(np.float32)
 
 
@@ -104,7 +104,7 @@ def painted(
     heat = np.zeros((height, width))
     for frame, grid in zip(frames_of(case), values, strict=True):
         rows, columns = _seen(frame, height, width)
-        heat += shares(rows, grid.shape[0]) @ grid @ shares(columns, grid.shape[1]).T
+        heat += bilinear(rows, grid.shape[0]) @ grid @ bilinear(columns, grid.shape[1]).T
     return (heat / len(values)).astype(np.float32)
 
 
@@ -158,11 +158,3 @@ def from_patches(frame: Frame, patches: Float[Array, "p area"]) -> Float[Array, 
     (down, across), block, patch = frame.blocks, frame.block, frame.patch_size
     values = patches.reshape(down, across, block, block, patch, patch)
     return values.transpose(0, 2, 4, 1, 3, 5).reshape(frame.shape)
-
-
-def pooled(
-    labels: Int32[np.ndarray, "H W"], heat: Float32[np.ndarray, "H W"]
-) -> Float64[np.ndarray, "n"]:
-    """The mean of a map over each region."""
-    pixels = np.bincount(labels.ravel())
-    return np.bincount(labels.ravel(), weights=heat.ravel().astype(np.float64)) / pixels

@@ -12,12 +12,13 @@ from eagle_jax.baselines.conversations import Conversation, Estimate, answer_all
 from eagle_jax.baselines.igos import igos
 from eagle_jax.baselines.integrated_gradients import integrated_gradients
 from eagle_jax.baselines.llava_cam import llava_cam
-from eagle_jax.baselines.maps import Heat, pooled
+from eagle_jax.baselines.maps import Heat
 from eagle_jax.baselines.occlusion import leave_one_out, occlusion, random
 from eagle_jax.baselines.rise import rise
 from eagle_jax.baselines.surrogates import kernelshap, lime
 from eagle_jax.baselines.tam import tam
 from eagle_jax.errors import InputError, require_choice
+from eagle_jax.metrics.localisation import region_means
 from eagle_jax.scoring.case import Case
 from eagle_jax.scoring.scorer import Scorer
 from eagle_jax.search import SearchResult, curves_along
@@ -302,7 +303,7 @@ def rank_regions(
     rankings = []
     for case in asked:
         if not isinstance(case, Case):
-            others = [one for one, other in METHODS.items() if other.needs == "probabilities"]
+            others = [key for key, known in METHODS.items() if known.needs == "probabilities"]
             raise InputError(
                 f"{name} looks into the network, and this scorer has none: give a case of "
                 f"eagle_jax.ask, or use one of {', '.join(others)}"
@@ -320,9 +321,10 @@ def _with_curves(estimate: Estimate) -> Conversation[tuple[Float64[np.ndarray, "
     return scores, curves_from(order, along)
 
 
-def _looked(name: str, case: Case, found: np.ndarray | Heat) -> Ranking:
+def _looked(name: str, case: Case, returned: np.ndarray | Heat) -> Ranking:
     n, shape = case.scorer.regions, case.labels.shape
-    values, forwards, backwards = found if isinstance(found, Heat) else (found, 0, 0)
+    given = isinstance(returned, Heat)
+    values, forwards, backwards = returned if given else (returned, 0, 0)
     values = np.asarray(values)
     if values.shape not in ((n,), shape) or not np.isfinite(values).all():
         raise InputError(
@@ -331,7 +333,7 @@ def _looked(name: str, case: Case, found: np.ndarray | Heat) -> Ranking:
         )
     if values.shape == shape:
         heat = values.astype(np.float32)
-        scores = pooled(case.labels, heat)
+        scores = region_means(case.labels, heat)
     else:
         scores = values.astype(np.float64)
         heat = scores.astype(np.float32)[case.labels]

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float64
 
 from eagle_jax.baselines.conversations import Estimate
 from eagle_jax.scoring.scorer import Scorer
+from eagle_jax.search.sets import ends
 
 # The width of the kernel and the weight of the ridge in the authors' image explainer.
 _WIDTH = 0.25
@@ -71,8 +72,7 @@ def kernelshap(scorer: Scorer, *, samples: int = 2048, seed: int = 0) -> Estimat
         # The sets are drawn in proportion to the kernel's weights, so all weights are equal.
         sets = _paired_sets(n, samples, np.random.default_rng(seed))
         weight = np.ones(len(sets))
-    ends = np.array([[False], [True]]).repeat(n, axis=1)
-    scores = yield np.concatenate([ends, sets])
+    scores = yield np.concatenate([ends(n), sets])
     (blank, full), value = np.split(scores.mean(axis=1, dtype=np.float64), [2])
     return _efficient_fit(sets, value - blank, full - blank, weight)
 
@@ -81,8 +81,8 @@ def _paired_sets(
     n: int, samples: int, rng: np.random.Generator
 ) -> Bool[np.ndarray, "samples n"]:
     size = np.arange(1, n)
-    share = 1 / (size * (n - size))
-    sizes = rng.choice(size, -(-samples // 2), p=share / share.sum())
+    chance = 1 / (size * (n - size))
+    sizes = rng.choice(size, -(-samples // 2), p=chance / chance.sum())
     rank = rng.random((len(sizes), n)).argsort(axis=1)
     sets = rank < sizes[:, None]
     return np.stack([sets, ~sets], axis=1).reshape(-1, n)[:samples]

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eagle_jax.commands.dialogue import add_dialogue_arguments, text
 from eagle_jax.commands.loading import add_pixel_arguments
 from eagle_jax.errors import InputError
 from eagle_jax.files import local_path
@@ -58,6 +59,8 @@ def add_list_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_list_format_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --images and --kind."""
+    from eagle_jax.lists.reading import KINDS
+
     parser.add_argument(
         "--images",
         type=path,
@@ -65,7 +68,9 @@ def add_list_format_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder that holds the images (default: the folder of the list)",
     )
     parser.add_argument(
-        "--kind", metavar="NAME", help="format of the list (default: recognised by its content)"
+        "--kind",
+        metavar="NAME",
+        help=f"format of the list: {', '.join(KINDS)} (default: recognised by its content)",
     )
 
 
@@ -105,14 +110,15 @@ def add_device_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_question_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --regions, --fill and --max-new-tokens: how a question is asked."""
+    """Adds --regions, --fill, --max-new-tokens, --system and --thinking."""
     from eagle_jax.inputs.fill import DEFAULT_FILL
     from eagle_jax.inputs.regions import DEFAULT_REGIONS
 
     parser.add_argument(
         "--regions",
         default=str(DEFAULT_REGIONS),
-        help='regions of the image: a number of SLICO regions, "grid:8x8" or "opencv:64" '
+        help="regions of the image: an approximate number of superpixels (SLICO), "
+        '"grid:8x8" for cells, or "opencv:64" for the published segmentation '
         "(default: %(default)s)",
     )
     parser.add_argument(
@@ -123,6 +129,7 @@ def add_question_arguments(parser: argparse.ArgumentParser) -> None:
         'the image), "blur", or the path of an image of the same size (default: %(default)s)',
     )
     add_answer_length_argument(parser)
+    add_dialogue_arguments(parser)
 
 
 def add_answer_length_argument(parser: argparse.ArgumentParser) -> None:
@@ -145,7 +152,8 @@ def add_batch_size_argument(parser: argparse.ArgumentParser) -> None:
         "--batch-size",
         type=positive,
         metavar="N",
-        help="masked images per forward, over all devices (default: what fills the devices)",
+        help="number of masked images in a batch, over all devices (default: as many as fill "
+        "the devices)",
     )
 
 
@@ -177,8 +185,8 @@ def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds",
         type=number,
         metavar="S",
-        help="seconds after which the search stops and returns the result so far "
-        "(default: no limit)",
+        help="seconds after which the search stops and returns the result so far; in a list, "
+        "seconds for the images that are searched together (default: no limit)",
     )
     add(
         "--top-k",
@@ -191,22 +199,22 @@ def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
         "--stop",
         type=number,
         metavar="FRACTION",
-        help="fraction of the full image's score at which the search stops, once the chosen "
-        "regions reach it (default: no limit)",
+        help="fraction of the full image's score that ends the search, such as 0.9, as soon as "
+        "the chosen regions alone reach it (default: no limit)",
     )
     add(
         "--insight-weight",
         default=1.0,
         type=number,
         metavar="X",
-        help="weight of sufficiency, p(token given the chosen regions) (default: 1)",
+        help="weight of insight, p(target given the chosen regions) (default: 1)",
     )
     add(
         "--necessity-weight",
         default=1.0,
         type=number,
         metavar="X",
-        help="weight of necessity, 1 - p(token given the other regions) (default: 1)",
+        help="weight of necessity, 1 - p(target given the remaining regions) (default: 1)",
     )
 
 
@@ -229,7 +237,7 @@ def add_method_arguments(parser: argparse.ArgumentParser) -> None:
         type=option,
         metavar="NAME=VALUE",
         help="option of a method other than eagle, such as --option samples=1000; may be "
-        "repeated",
+        "repeated (eagle_jax.methods() lists the options of each method)",
     )
 
 
@@ -284,14 +292,6 @@ def option(argument: str) -> tuple[str, str | int | float]:
         except ValueError:
             continue
     return name, text(value)
-
-
-def text(argument: str) -> str:
-    """Any text."""
-    # Python keeps bytes that are not UTF-8 in arguments as lone surrogates.
-    if any("\ud800" <= character <= "\udfff" for character in argument):
-        raise argparse.ArgumentTypeError("the text is not valid UTF-8")
-    return argument
 
 
 def path(argument: str) -> Path:

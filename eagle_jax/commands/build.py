@@ -6,6 +6,7 @@ import sys
 
 from eagle_jax.commands.arguments import (
     add_answer_length_argument,
+    add_dialogue_arguments,
     add_list_format_arguments,
     add_model_arguments,
     cache_compilations,
@@ -32,7 +33,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Adds the command's parser."""
     parser = commands.add_parser(
         "build",
-        help="make a list for a model from its own answers",
+        help="make a list of questions from a model's own answers",
         description="Lets a model answer a list of questions, and writes a new list of what to "
         "explain in its answers: the wrong Yes and No answers, the words for objects, and all "
         "other answers as a whole.",
@@ -58,6 +59,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     add("--plurals", action="store_true", help="count the plural of an object as a mention")
     add_answer_length_argument(parser)
+    add_dialogue_arguments(parser)
 
 
 def command(options: argparse.Namespace) -> int:
@@ -84,6 +86,8 @@ def command(options: argparse.Namespace) -> int:
         keep=options.keep,
         plurals=options.plurals,
         max_new_tokens=options.max_new_tokens,
+        system=options.system,
+        thinking=options.thinking,
         progress=sys.stderr.isatty(),
     )
     for failure in built.failures:

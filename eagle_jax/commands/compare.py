@@ -33,7 +33,7 @@ examples:
       --judge-fill blur --out comparison
       explanations are judged pixel by pixel, with a blurred image in place of hidden pixels
   eagle-jax compare storybook:words --methods all --regions 36 --search exact --out words
-      the leaderboard of the README: words in captions of the demo model about drawn scenes
+      one list of docs/leaderboard.md: words in captions of the demo model about drawn scenes
   after an interruption the same command resumes
 """
 
@@ -48,7 +48,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="compare methods on a list",
         description="Explains a list by several methods, and judges all explanations in the "
         "same way: same targets, same granularity, same fill; and again on held-out cells and "
-        "a held-out fill, on which no method searched.",
+        "a held-out fill, on which no method searched. Limits apply to the search of eagle "
+        "only, and methods run with their default options.",
         epilog=_EXAMPLES,
     )
     parser.set_defaults(run=command)
@@ -127,7 +128,8 @@ def as_text(comparison: "Comparison") -> str:
             _block(f"{kind}: {column.title} ({column.better} is better)", column)
             for column in columns
         ]
-    rows: list[tuple[str, ...]] = [("cost of an item", "forwards", "backwards", "seconds")]
+    head = ("mean cost of an item", "forwards", "of which with a gradient", "seconds")
+    rows: list[tuple[str, ...]] = [head]
     rows += [
         (method, f"{cost.forwards:,.0f}", f"{cost.backwards:,.0f}", f"{cost.seconds:.1f}")
         for method, cost in comparison.costs.items()
@@ -138,9 +140,8 @@ def as_text(comparison: "Comparison") -> str:
 def _block(title: str, column: "Column") -> str:
     from eagle_jax.reports.text_table import interval, number, table
 
-    rows: list[tuple[str, ...]] = [
-        (title, "mean", "95 % interval", "items", "EAGLE less it", "95 % interval", "gain")
-    ]
+    head = ("mean", "95 % interval", "items", "EAGLE minus method", "95 % interval", "gain")
+    rows: list[tuple[str, ...]] = [(title, *head)]
     for method, value in column.values.items():
         row = [method, number(value.mean), interval(value), f"{value.count:,}"]
         difference = column.differences.get(method)

@@ -18,7 +18,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Adds the command's parser."""
     parser = commands.add_parser(
         "convert",
-        help="convert a checkpoint so that it loads directly to its devices",
+        help="convert a checkpoint so that weights are read straight onto their devices",
         description="Converts a Hugging Face checkpoint to Orbax, and verifies the copy. "
         "Every --model argument takes the new folder.",
         epilog=_EXAMPLES,

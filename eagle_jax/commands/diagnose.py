@@ -47,8 +47,17 @@ def add(commands: argparse._SubParsersAction) -> None:
         nargs="?",
         help="image file (default: a scene that the demo model gets wrong)",
     )
-    add("--prompt", type=text, help="question that is answered by Yes or No")
-    add("--label", choices=LABELS, help="right answer")
+    add(
+        "--prompt",
+        type=text,
+        help="question that is answered by Yes or No (default for the bundled scene: whether "
+        "it shows a fish)",
+    )
+    add(
+        "--label",
+        choices=LABELS,
+        help="right answer (default for the bundled scene: No)",
+    )
     add_model_arguments(parser)
     add_question_arguments(parser)
     add(
@@ -102,6 +111,8 @@ def command(options: argparse.Namespace) -> None:
         fill=fill,
         max_new_tokens=options.max_new_tokens,
         batch_size=options.batch_size,
+        system=options.system,
+        thinking=options.thinking,
         search=options.search,
         budget=options.budget,
         seconds=options.seconds,

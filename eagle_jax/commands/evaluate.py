@@ -25,7 +25,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Adds the command's parser."""
     parser = commands.add_parser(
         "evaluate",
-        help="measure a run",
+        help="compute the measures of a run, or compare two runs",
         description="Measures how faithful the explanations of a run are, whether they point "
         "at the object, which words rest on the image, and how little must be removed to "
         "correct a wrong answer. Damaged results are named and left out, and the exit code is "

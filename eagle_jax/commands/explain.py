@@ -65,7 +65,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--target-id",
         type=text,
         metavar="TEXT",
-        help="token to score in place of the target (default: the target itself)",
+        help="text to score in place of the target, such as No for an answer Yes (default: the "
+        "target itself)",
     )
     add_question_arguments(parser)
     add_method_arguments(parser)
@@ -112,6 +113,8 @@ def command(options: argparse.Namespace) -> int:
         fill=fill,
         max_new_tokens=options.max_new_tokens,
         batch_size=options.batch_size,
+        system=options.system,
+        thinking=options.thinking,
     )
     announce_cost(case, approach)
     attribution = explain_case(case, approach, progress=sys.stderr.isatty())

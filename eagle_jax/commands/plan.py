@@ -24,15 +24,14 @@ def add(commands: argparse._SubParsersAction) -> None:
         "minute or two; without libtpu, and for GPUs, the figures are estimates and bundled "
         "predictions. The output says which.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=command)
     add = parser.add_argument
     add(
         "--model",
         default="demo",
-        help='"demo", a folder with config.json and preprocessor_config.json, or the hub id of '
-        "a published checkpoint (default: demo)",
+        help='checkpoint: "demo", a folder with config.json and preprocessor_config.json, or '
+        "the hub id of a published checkpoint (default: demo)",
     )
     add(
         "--image",

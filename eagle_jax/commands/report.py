@@ -23,7 +23,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Adds the command's parser."""
     parser = commands.add_parser(
         "report",
-        help="write a page to share, or pages about a run",
+        help="write an HTML page to share, or HTML pages about a run",
         description="Writes one or several explanations or diagnoses as an HTML file that "
         "needs no server, or a run as a folder of such files with an index. The exit code "
         "is 1 if an item of a run has no page.",

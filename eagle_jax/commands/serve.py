@@ -26,7 +26,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "serve",
         help="ask about images in the browser, and watch the search",
         description="Serves a page where you drop in an image, ask a question and click a word "
-        'of the answer to see where it comes from. Needs the extra "serve".',
+        'of the answer to see where it comes from. Needs: pip install "eagle-jax[serve]".',
         epilog=_EXAMPLES,
     )
     parser.set_defaults(run=command)
@@ -63,5 +63,7 @@ def command(options: argparse.Namespace) -> None:
         regions=options.regions,
         fill=options.fill,
         max_new_tokens=options.max_new_tokens,
+        system=options.system,
+        thinking=options.thinking,
         announce=lambda address: print(f"open {address} (Ctrl-C stops the server)", flush=True),
     )

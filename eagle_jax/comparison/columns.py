@@ -7,12 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eagle_jax.comparison.judging import Perturbation, finished, judgement
-from eagle_jax.metrics.statistics import (
-    Interval,
-    Paired,
-    bootstrap_interval,
-    paired_difference,
-)
+from eagle_jax.metrics.statistics import Interval, Paired, bootstrap_interval, paired_difference
 from eagle_jax.results.evaluation import Evaluation
 from eagle_jax.results.measures import Kind
 from eagle_jax.results.run_folder import read_result
@@ -129,6 +124,6 @@ def costs_of(out: Path, methods: Iterable[str]) -> dict[str, Cost]:
         attributions = [
             read_result(out / method, name).attribution for name in finished(out / method)
         ]
-        spent = [(found.forwards, found.backwards, found.seconds) for found in attributions]
+        spent = [(each.forwards, each.backwards, each.seconds) for each in attributions]
         costs[method] = Cost(*np.mean(spent, axis=0).tolist())
     return costs

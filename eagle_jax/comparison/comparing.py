@@ -1,13 +1,11 @@
 """Several methods run on one list, and judged."""
 
 import dataclasses
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from eagle_jax.baselines.methods import chosen_method
 from eagle_jax.comparison.columns import Column, Cost, columns_of, costs_of
 from eagle_jax.comparison.judging import (
     GRANULARITIES,
@@ -18,10 +16,10 @@ from eagle_jax.comparison.judging import (
 )
 from eagle_jax.errors import InputError, require_choice
 from eagle_jax.explaining import RunSummary, local_mesh, run_list
+from eagle_jax.explaining.explanation import Approach, check_approach
 from eagle_jax.explaining.loop import DEFAULT_TOGETHER
-from eagle_jax.files import local_path, write_file
+from eagle_jax.files import encoded, local_path, write_file
 from eagle_jax.inputs.fill import FILLS
-from eagle_jax.inputs.images import read_image
 from eagle_jax.lists import Broken, Item
 from eagle_jax.results.evaluation import evaluate
 from eagle_jax.results.manifest import Settings
@@ -91,17 +89,8 @@ def compare_methods(
       EAGLE, arXiv 2509.22496, section 4.
     """
     out = local_path(out)
-    for method in methods:
-        chosen_method(method)
-    if not methods or len(set(methods)) < len(methods):
-        raise InputError(f"methods is {list(methods)}; name at least one method, each once")
-    require_choice("granularity", granularity, GRANULARITIES)
-    fill = settings.fill if fill is None else fill
-    require_choice("fill", fill, FILLS)
-    if settings.options:
-        raise InputError("methods are compared with their default options: give no options")
-    held_out = Perturbation(HELD_OUT, "blur" if fill != "blur" else "mean")
-    perturbations = Perturbation(granularity, fill), held_out
+    _check(methods, settings)
+    perturbations = _perturbations(granularity, settings.fill, fill)
     summaries = {
         method: run_list(
             entries,
@@ -139,6 +128,27 @@ def compare_methods(
     )
 
 
+def _check(methods: Sequence[str], settings: Settings) -> None:
+    for method in methods:
+        check_approach(Approach(method))
+    if not methods or len(set(methods)) < len(methods):
+        raise InputError(f"methods is {list(methods)}; name at least one method, each once")
+    if settings.options:
+        raise InputError("methods are compared with their default options: give no options")
+
+
+def _perturbations(
+    granularity: str, searched: str, fill: str | None
+) -> tuple[Perturbation, Perturbation]:
+    """The given perturbation, and one with cells and a fill that no method searched on."""
+    require_choice("granularity", granularity, GRANULARITIES)
+    fill = searched if fill is None else fill
+    require_choice("the fill of the judging", fill, FILLS)
+    unused = next(name for name in ("blur", "mean", "black") if name not in (fill, searched))
+    held_out = Perturbation(HELD_OUT, unused)
+    return Perturbation(granularity, fill), held_out
+
+
 def _settings_for(method: str, settings: Settings) -> Settings:
     """The settings of a method's run; limits of a search are for EAGLE alone."""
     if method != "eagle":
@@ -158,13 +168,10 @@ def _draw(out: Path, names: Sequence[str], methods: Sequence[str]) -> None:
         finished_methods = [method for method in methods if name in explained[method]]
         if path.exists() or not finished_methods:
             continue
-        results = {method: read_result(out / method, name) for method in finished_methods}
         figure = draw_comparison(
             {
-                method: result.attribution.with_image(read_image(result.item.image))
-                for method, result in results.items()
+                method: read_result(out / method, name).with_image()
+                for method in finished_methods
             }
         )
-        encoded = io.BytesIO()
-        figure.savefig(encoded, format="png")
-        write_file(path, encoded.getvalue())
+        write_file(path, encoded(figure.savefig, format="png"))

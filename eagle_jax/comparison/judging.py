@@ -10,12 +10,11 @@ from jax.sharding import Mesh
 from jaxtyping import Int32
 from tqdm import tqdm
 
-from eagle_jax.baselines.maps import pooled
-from eagle_jax.errors import InputError, one_line
+from eagle_jax.errors import one_line
 from eagle_jax.files import write_file
-from eagle_jax.inputs.images import read_image
 from eagle_jax.inputs.regions import segment
 from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
+from eagle_jax.metrics.localisation import region_means
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.results.manifest import Settings
 from eagle_jax.results.run_folder import ITEMS, finished_names, read_result
@@ -93,14 +92,14 @@ def judge_all(
         max_pixels=settings.max_pixels,
     )
     for method, name, perturbation in tqdm(waiting, desc="judging", disable=not progress):
-        result = read_result(out / method, name)
-        attribution = result.attribution.with_image(read_image(result.item.image))
         values = judge(
             model,
-            attribution,
+            read_result(out / method, name).with_image(),
             perturbation,
             batch_size=batch_size,
             published_rounding=settings.published_rounding,
+            system=settings.system,
+            thinking=settings.thinking,
         )
         write_file(_file(out, perturbation, method, name), json.dumps(values) + "\n")
 
@@ -112,6 +111,8 @@ def judge(
     *,
     batch_size: int | None = None,
     published_rounding: bool = False,
+    system: str | None = None,
+    thinking: str | None = None,
 ) -> dict[str, float]:
     """Insertion and deletion AUC of an explanation for any partition and any fill.
 
@@ -121,6 +122,8 @@ def judge(
       perturbation: what is inserted and deleted at each step.
       batch_size: masked images per batch; None chooses.
       published_rounding: round as the published code does, as in `eagle_jax.ask`.
+      system: system message with which the question was asked.
+      thinking: "off" or "on" if the question was asked with the template's switch for thoughts.
 
     Returns:
       The two areas under "insertion" and "deletion".
@@ -128,12 +131,11 @@ def judge(
     Raises:
       InputError: the attribution was saved without its image.
     """
-    if attribution.image is None:
-        raise InputError("the attribution was saved without its image: see with_image")
-    labels, order = _order(model, attribution, attribution.image, perturbation.partition)
+    image = attribution.require_image()
+    labels, order = _order(model, attribution, image, perturbation.partition)
     case = ask(
         model,
-        attribution.image,
+        image,
         attribution.prompt,
         answer=attribution.answer_ids,
         target=attribution.positions,
@@ -142,6 +144,8 @@ def judge(
         fill=perturbation.fill,
         batch_size=batch_size,
         published_rounding=published_rounding,
+        system=system,
+        thinking=thinking,
     )
     curves = curves_along(case.scorer, order)
     pixels = np.bincount(labels.ravel())[order]
@@ -173,7 +177,7 @@ def _order(
         unit = settings.patch_size * settings.merge_size
         partition = f"grid:{frame.shape[0] // unit}x{frame.shape[1] // unit}"
     labels = segment(image, partition)
-    order = np.argsort(-pooled(labels, saliency), kind="stable")
+    order = np.argsort(-region_means(labels, saliency), kind="stable")
     return labels, order.astype(np.int32)
 
 

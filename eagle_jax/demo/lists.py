@@ -1,7 +1,6 @@
 """Lists about storybook scenes, where the right explanation is known to the pixel."""
 
 import dataclasses
-import io
 import itertools
 import json
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from eagle_jax.demo.questions import (
 )
 from eagle_jax.demo.scenes import Scene, SceneObject, draw_scene
 from eagle_jax.errors import InputError, one_line
-from eagle_jax.files import write_file
+from eagle_jax.files import encoded, write_file
 from eagle_jax.lists.items import Item
 from eagle_jax.lists.lines import write_list
 from eagle_jax.scoring.model import Model, load
@@ -135,9 +134,9 @@ def _captions(
     folder: Path, model: Model, count: int, seed: int
 ) -> tuple[list[Item], list[Item], int]:
     captions, words, nameless = [], [], 0
-    for scene in map(draw_scene, itertools.count(seed)):
-        if len(words) == count:
-            break
+    scenes = map(draw_scene, itertools.count(seed))
+    while len(words) < count:
+        scene = next(scenes)
         (caption,) = answer(model, see(model, scene.image), [CAPTION_PROMPT])
         kinds = [kind for _, kind in read_caption(caption)]
         # A kind named twice would leave open which of its words is meant.
@@ -146,9 +145,8 @@ def _captions(
             nameless += 1
             continue
         chosen = _choose(named, scene)
-        item = Item(
-            f"caption-{scene.seed}", "", _image(folder, scene), CAPTION_PROMPT, answer=caption
-        )
+        image = _image(folder, scene)
+        item = Item(f"caption-{scene.seed}", "", image, CAPTION_PROMPT, caption)
         captions.append(item)
         word = dataclasses.replace(item, name=f"word-{scene.seed}", target=chosen.kind)
         words.append(_about(folder, word, chosen))
@@ -157,23 +155,17 @@ def _captions(
 
 def _colours(folder: Path, model: Model, count: int, seed: int) -> tuple[list[Item], int]:
     items, wrong = [], 0
-    for scene in map(draw_scene, itertools.count(seed)):
-        if len(items) == count:
-            break
+    scenes = map(draw_scene, itertools.count(seed))
+    while len(items) < count:
+        scene = next(scenes)
         chosen = _choose(scene.objects, scene)
         question = colour_question(chosen.kind)
         (said,) = answer(model, see(model, scene.image), [question])
         if said != colour_answer(chosen.kind, chosen.colour):
             wrong += 1
             continue
-        item = Item(
-            f"colour-{scene.seed}",
-            "",
-            _image(folder, scene),
-            question,
-            answer=said,
-            target=chosen.colour,
-        )
+        image = _image(folder, scene)
+        item = Item(f"colour-{scene.seed}", "", image, question, said, target=chosen.colour)
         items.append(_about(folder, item, chosen))
     return items, wrong
 
@@ -224,6 +216,4 @@ def _image(folder: Path, scene: Scene) -> Path:
 
 def _save(pixels: np.ndarray, path: Path) -> None:
     # All or nothing: several processes may draw the same.
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "png")
-    write_file(path, content.getvalue())
+    write_file(path, encoded(Image.fromarray(pixels).save, format="png"))

@@ -1,30 +1,33 @@
 """Why a Yes or No is wrong: what speaks for the mistake, and the least that corrects it."""
 
 import dataclasses
-import io
-import json
 import os
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from eagle_jax.errors import InputError
 from eagle_jax.explaining.corrections import removal_answers, require_all_regions
 from eagle_jax.explaining.explanation import Approach, check_approach, explain_case
-from eagle_jax.files import write_folder
-from eagle_jax.inputs.answer import decode_answer
+from eagle_jax.files import encoded, json_lines, write_folder
+from eagle_jax.inputs.answer import Place
 from eagle_jax.inputs.fill import DEFAULT_FILL, Fill
 from eagle_jax.inputs.images import ImageSource, read_image
+from eagle_jax.inputs.prompt import Dialogue, opens_thought
 from eagle_jax.inputs.regions import DEFAULT_REGIONS, Regions
 from eagle_jax.metrics.hallucination import (
     Label,
+    kept_regions,
     minimal_correction,
     right_answers,
     yes_or_no,
 )
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.results.storage import ANSWERS, encode, require_free
-from eagle_jax.scoring.answers import DEFAULT_MAX_NEW_TOKENS, generate, regenerate
+from eagle_jax.scoring.answers import (
+    DEFAULT_MAX_NEW_TOKENS,
+    answer_text,
+    generate,
+    regenerate,
+)
 from eagle_jax.scoring.case import AskSettings, Case, ask
 from eagle_jax.scoring.model import Model
 from eagle_jax.search import Limits, Objective
@@ -70,8 +73,7 @@ class Diagnosis:
         """Number of leading regions kept when the answer turns right; None if it never does."""
         if self.answers is None:
             return None
-        corrected = np.flatnonzero(right_answers(self.answers, self.label))
-        return int(corrected[-1]) if corrected.size else None
+        return kept_regions(right_answers(self.answers, self.label))
 
     @property
     def correction(self) -> float:
@@ -132,8 +134,7 @@ class Diagnosis:
           InputError: the model was right, the folder holds something else, or it cannot be
             written.
         """
-        picture = io.BytesIO()
-        self.plot().savefig(picture, format="png", dpi=200)
+        figure = encoded(self.plot().savefig, format="png", dpi=200)
         assert self.attribution is not None  # or `plot` would have refused
         record = {
             "prompt": self.prompt,
@@ -144,10 +145,8 @@ class Diagnosis:
             "correction": None if self.kept is None else round(self.correction, 6),
             "answers": self.answers,
         }
-        text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         files = encode(vars(self.attribution))
-        files[ANSWERS] = text.encode("utf-8", "surrogatepass")
-        files[FIGURE] = picture.getvalue()
+        files |= {ANSWERS: json_lines(record), FIGURE: figure}
         require_replaceable(folder)
         write_folder(folder, files)
 
@@ -163,6 +162,8 @@ def diagnose(
     max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
     batch_size: int | None = None,
     published_rounding: bool = False,
+    system: str | None = None,
+    thinking: str | None = None,
     search: str | SearchFunction = DEFAULT_SEARCH,
     budget: int | None = None,
     seconds: float | None = None,
@@ -189,8 +190,10 @@ def diagnose(
       fill: what is shown in place of hidden and removed regions: "black", "mean", "blur", or
         an image of the same size.
       max_new_tokens: largest number of tokens of the answers before and after the correction.
-      batch_size: masked images per forward, and answers decoded at once; None chooses.
+      batch_size: masked images per batch, and answers decoded at once; None chooses.
       published_rounding: round scores as the published code does, as in `eagle_jax.ask`.
+      system: system message in front of the conversation; None for the chat template's own.
+      thinking: "off" or "on" passes the chat template's switch for thoughts, if it has one.
       search: name of a search, or a search function, as in `eagle_jax.explain`.
       budget: largest number of masked images to score; None for no limit.
       seconds: time after which the search ends; None for no limit.
@@ -222,19 +225,25 @@ def diagnose(
     )
     check_approach(approach)
     pixels = read_image(image)
-    answer_ids = generate(model, pixels, prompt, max_new_tokens=max_new_tokens)
-    before = decode_answer(model.tokenizer, answer_ids)
+    dialogue = Dialogue(system, thinking)
+    answer_ids = generate(
+        model, pixels, prompt, max_new_tokens=max_new_tokens, **dialogue._asdict()
+    )
+    inside = opens_thought(model.tokenizer, dialogue)
+    before = answer_text(model, answer_ids, inside)
     said = yes_or_no(before)
     if said == right:
         return Diagnosis(prompt, right, before)
-    asking = AskSettings(regions, fill, max_new_tokens, batch_size, published_rounding)
+    asking = AskSettings(
+        regions, fill, max_new_tokens, batch_size, published_rounding, system, thinking
+    )
     case = ask(
         model,
         pixels,
         prompt,
         answer=answer_ids,
         # An answer that says neither Yes nor No is steered from its first token on.
-        target=(0,) if said is None else said,
+        target=Place.FIRST if said is None else said,
         target_ids=(right,),
         **asking._asdict(),
     )
@@ -244,7 +253,13 @@ def diagnose(
     )
     curves = Curves(attribution.order, attribution.insertion, attribution.deletion)
     answers = removal_answers(
-        case, curves, right, bisect=bisect, batch_size=batch_size, progress=progress
+        case,
+        curves,
+        right,
+        bisect=bisect,
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+        progress=progress,
     )
     diagnosis = Diagnosis(prompt, right, before, attribution, answers)
     if diagnosis.kept is None:
@@ -266,6 +281,8 @@ def _answer_after(case: Case, diagnosis: Diagnosis, asking: AskSettings) -> str:
         max_new_tokens=asking.max_new_tokens,
         settle=(),
         batch_size=asking.batch_size,
+        system=asking.system,
+        thinking=asking.thinking,
     )
     return after
 

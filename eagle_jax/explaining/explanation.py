@@ -42,6 +42,8 @@ def explain(
     max_new_tokens: int | None = None,
     batch_size: int | None = None,
     published_rounding: bool | None = None,
+    system: str | None = None,
+    thinking: str | None = None,
     method: MethodChoice = "eagle",
     options: Mapping[str, Option] | None = None,
     search: str | SearchFunction = DEFAULT_SEARCH,
@@ -68,12 +70,12 @@ def explain(
     Args:
       asked: a case from `eagle_jax.ask`, or a model from `eagle_jax.load`. A model also needs
         `image` and `prompt`. A case already holds them, and the arguments from `answer` to
-        `published_rounding`, which belong to `eagle_jax.ask`.
+        `thinking`, which belong to `eagle_jax.ask`.
       image: a path, a PIL image, or an array of uint8 pixels (H, W, 3).
       prompt: the question or instruction.
       answer: the answer to explain, as text or token ids; None lets the model answer.
-      target: what to explain in the answer: None for every token, a word or phrase, or
-        positions of tokens.
+      target: what to explain in the answer: None for every token; a word or phrase, which is
+        looked for behind the thought of a model that thinks first; or positions of tokens.
       target_ids: tokens to score at these positions instead of the answer's, as ids or texts:
         "No" where the model said "Yes" asks what speaks for the other answer.
       regions: about this number of SLICO regions (default: 64), a form such as "grid:8x8", or
@@ -82,10 +84,12 @@ def explain(
         mean colour, "blur", or an image of the same size.
       max_new_tokens: largest number of tokens of an answer that the model generates
         (default: 128).
-      batch_size: masked images per forward, a multiple of the devices along the mesh's "data"
+      batch_size: masked images per batch, a multiple of the devices along the mesh's "data"
         axis; None chooses.
       published_rounding: round pixels, logits and probabilities as the published code does,
         only to compare with its figures.
+      system: system message in front of the conversation; None for the chat template's own.
+      thinking: "off" or "on" passes the chat template's switch for thoughts, if it has one.
       method: a name of `eagle_jax.methods`, a `Method`, or a function of your own, from a case
         to a score for each region or to a map (H, W), see `eagle_jax.baselines.rank_regions`.
       options: options of a method other than EAGLE by name, such as ``{"samples": 1000}``;
@@ -126,6 +130,8 @@ def explain(
         "max_new_tokens": max_new_tokens,
         "batch_size": batch_size,
         "published_rounding": published_rounding,
+        "system": system,
+        "thinking": thinking,
     }
     case = _case(asked, image, prompt, question)
     if progress:
@@ -293,6 +299,7 @@ def conclude(case: Case, approach: Approach, ranking: Ranking, seconds: float) -
         method=method_name(approach.method),
         options=_recorded_options(approach, ranking),
         heat=ranking.heat,
+        cut=case.cut,
         **estimates,
     )
 

@@ -1,13 +1,12 @@
 """The loop of a run: every item explained, in lockstep, whatever fails on the way."""
 
 import collections
-import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
@@ -32,6 +31,7 @@ from eagle_jax.search.lockstep import lockstep_kind
 # Number of images searched in lockstep where no other number is given.
 DEFAULT_TOGETHER = 4
 _DEFAULTS = Settings()
+Outcome = TypeVar("Outcome")
 
 
 class RunSummary(NamedTuple):
@@ -70,14 +70,16 @@ def run_list(
     recorded, and the other items go on.
 
     An item with a label but no target is asked what speaks for the label: the label is scored
-    in place of the first token of the answer. Items with a label also get the answers of the
-    model as the last regions of the order are removed, see `Settings.regenerate`.
+    in place of the first token of the answer, behind the thought of a model that thinks first;
+    the item fails if the answer ends inside the thought. Items with a label also get the
+    answers of the model as the last regions of the order are removed, see
+    `Settings.regenerate`.
 
     Args:
       entries: from `eagle_jax.lists.read_list`.
       out: folder of the run.
       settings: settings of the explanations.
-      batch_size: masked images per forward, over all devices of the process; None chooses.
+      batch_size: masked images per batch, over all devices of the process; None chooses.
       together: number of images that are searched in lockstep.
       split_weights: number of devices that share one copy of the weights, for models that are
         too large for one device.
@@ -140,6 +142,8 @@ class _Run:
             settings.max_new_tokens,
             batch_size,
             settings.published_rounding,
+            settings.system,
+            settings.thinking,
         )
         self.failures, self.finished, self.forwards = failures, 0, 0
         self.bar = tqdm(disable=True)
@@ -147,9 +151,7 @@ class _Run:
     def explain_all(self, model: Model, items: Sequence[Item]) -> None:
         groups: dict[object, list[tuple[Item, Case]]] = {}
         for item, divided in read_ahead(items, self.asking.regions):
-            case = None
-            with self._failures_recorded([item]):
-                case = prepare_case(model, item, *divided.result(), self.asking)
+            case = self._attempt([item], prepare_case, model, item, divided, self.asking)
             if case is None:
                 continue
             kind = lockstep_kind(case.scorer)
@@ -162,16 +164,12 @@ class _Run:
     def _explain(self, group: Sequence[tuple[Item, Case]]) -> None:
         items, cases = [item for item, _ in group], [case for _, case in group]
         begin = time.perf_counter()
-        rankings = None
-        with self._failures_recorded(items):
-            rankings = self._rank(cases)
+        rankings = self._attempt(items, self._rank, cases)
         if rankings is None:
             return
         seconds = (time.perf_counter() - begin) / len(group)
         for item, case, ranking in zip(items, cases, rankings, strict=True):
-            result = None
-            with self._failures_recorded([item]):
-                result = self._result(item, case, ranking, seconds)
+            result = self._attempt([item], self._result, item, case, ranking, seconds)
             if result is None:
                 continue
             # A disk that is full ends the run: the next result could not be written either.
@@ -209,6 +207,7 @@ class _Run:
                 item.label,
                 bisect=settings.regenerate == "bisect",
                 batch_size=self.asking.batch_size,
+                max_new_tokens=settings.max_new_tokens,
             )
         if settings.controls:
             orders = control_orders(case.labels, curves.order, settings.controls, item.name)
@@ -223,11 +222,12 @@ class _Run:
             controls=controls,
         )
 
-    @contextlib.contextmanager
-    def _failures_recorded(self, items: Sequence[Item]) -> Iterator[None]:
-        """Records any error as the failure of some items, so that the other items go on."""
+    def _attempt(
+        self, items: Sequence[Item], function: Callable[..., Outcome], *arguments: Any
+    ) -> Outcome | None:
+        """Calls a function; an error is recorded as the failure of items, and gives None."""
         try:
-            yield
+            return function(*arguments)
         except Exception as error:
             line, fault = describe_error(error)
             for item in items:
@@ -236,6 +236,7 @@ class _Run:
                 write_failure(self.out, failure, fault)
                 self.bar.write(f"{item.place} ({item.name}): {line}", file=sys.stderr)
             self.bar.update(len(items))
+            return None
 
 
 def _approach(settings: Settings) -> Approach:

@@ -7,11 +7,12 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from eagle_jax.errors import InputError
+from eagle_jax.inputs.answer import Place
 from eagle_jax.inputs.images import read_image
 from eagle_jax.inputs.regions import Regions, segment
 from eagle_jax.lists import Item
 from eagle_jax.lists.prompts import prompt_difference
-from eagle_jax.scoring.case import AskSettings, Case, ask
+from eagle_jax.scoring.case import AskSettings, Case, Target, ask
 from eagle_jax.scoring.model import Model
 
 # Number of images that are read and divided ahead of time.
@@ -53,29 +54,29 @@ def read_ahead(
 def prepare_case(
     model: Model,
     item: Item,
-    image: UInt8[np.ndarray, "H W 3"],
-    labels: Int32[np.ndarray, "H W"],
+    divided: "Future[Divided]",
     settings: AskSettings,
 ) -> Case:
     """Asks a model the question of an item.
 
     An item with a label but no target is asked what speaks for the label: the label is scored
-    in place of the first token of the answer.
+    in place of the first token of the answer, behind the thought of a model that thinks first.
 
     Args:
       model: from `eagle_jax.load`.
       item: the question.
-      image: RGB image of the item.
-      labels: region of each pixel.
+      divided: image and label map of the item, from `read_ahead`.
       settings: how questions are asked; `settings.regions` is ignored.
 
     Raises:
-      InputError: the question cannot be asked, or its prompt has other tokens than the list
-        says.
+      InputError: the image cannot be read, the question cannot be asked, or its prompt has
+        other tokens than the list says.
     """
-    target, target_ids = item.target, item.target_ids
+    image, labels = divided.result()
+    target: Target | None = item.target
+    target_ids = item.target_ids
     if item.label is not None and target is None and target_ids is None:
-        target, target_ids = (0,), (item.label,)
+        target, target_ids = Place.FIRST, (item.label,)
     case = ask(
         model,
         image,

@@ -67,12 +67,12 @@ def _name(entry: Item | Broken) -> str:
 
 def _other_question(out: Path, item: Item) -> str | None:
     """Why a result belongs to another question than the item of its name, or None."""
-    found = read_item(out, item.name)
+    stored = read_item(out, item.name)
     for field in dataclasses.fields(Item):
         # Lists grow, and images move.
         if field.name in ("place", "image", "mask"):
             continue
-        before, now = getattr(found, field.name), getattr(item, field.name)
+        before, now = getattr(stored, field.name), getattr(item, field.name)
         if before != now:
             return (
                 f"{out / ITEMS / item.name} holds the result of another question ({field.name} "

@@ -1,5 +1,6 @@
 """Tokens of an answer: ids, texts, the positions to explain and the ids to score there."""
 
+import enum
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,13 @@ from jaxtyping import Int
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.prompt import Tokenizer, special_ids
+from eagle_jax.metrics.thoughts import answer_begin, is_tag
+
+
+class Place(enum.Enum):
+    """A place in an answer that its own words do not name."""
+
+    FIRST = "the first token of the answer, behind the thought of a model that thinks"
 
 
 def encode_answer(
@@ -32,9 +40,10 @@ def encode_answer(
         if not answer.strip():
             raise InputError("the answer is empty; give its text or its token ids")
         ids = tokenizer(answer, add_special_tokens=False).input_ids
-        specials = [i for i in ids if i in special_ids(tokenizer)]
-        if specials:
-            name = tokenizer.convert_ids_to_tokens(specials[0])
+        specials = _unspoken(tokenizer)
+        strange = [i for i in ids if i in specials]
+        if strange:
+            name = tokenizer.convert_ids_to_tokens(strange[0])
             raise InputError(
                 f"the answer contains the special token {name}; remove it (the end-of-turn "
                 "token is appended) or give token ids"
@@ -58,8 +67,9 @@ def require_max_new_tokens(max_new_tokens: int) -> None:
 
 
 def decode_answer(tokenizer: Tokenizer, ids: Int[np.ndarray, " a"]) -> str:
-    """Text of an answer, without special tokens."""
-    return _decode(tokenizer, [i for i in ids.tolist() if i not in special_ids(tokenizer)])
+    """Text of an answer, without special tokens but with the marks of a thought."""
+    specials = _unspoken(tokenizer)
+    return _decode(tokenizer, [i for i in ids.tolist() if i not in specials])
 
 
 def token_texts(tokenizer: Tokenizer, ids: Int[np.ndarray, " a"]) -> tuple[str, ...]:
@@ -83,34 +93,66 @@ def token_texts(tokenizer: Tokenizer, ids: Int[np.ndarray, " a"]) -> tuple[str, 
     return tuple(texts)
 
 
-def find_target(
-    tokenizer: Tokenizer,
-    ids: Int[np.ndarray, " a"],
-    target: None | str | Sequence[int] | np.ndarray,
-) -> Int[np.ndarray, " t"]:
-    """Positions of a target in an answer.
-
-    A word or phrase is searched for as whole words, then as whole words in any case, then
-    anywhere, then anywhere in any case. The first match counts, with every token that
-    overlaps it. The name of a special token finds that token.
+def answer_position(
+    tokenizer: Tokenizer, ids: Int[np.ndarray, " a"], thinking: bool = False
+) -> int | None:
+    """Position of the first token behind the thought of an answer.
 
     Args:
       tokenizer: the model's tokenizer.
       ids: token ids of the answer.
-      target: a word or phrase of the answer; positions in the answer, whose order is kept; or
-        None for every token, including the end of the turn.
+      thinking: True if the prompt ends inside a thought, see
+        `eagle_jax.inputs.prompt.opens_thought`.
+
+    Returns:
+      The position, 0 for an answer without a thought; None if the answer ends inside it.
+    """
+    text, spans = _spans(tokenizer, ids.tolist())
+    begin = answer_begin(text, thinking)
+    if not begin:
+        return begin
+    return next((i for i, (_, end) in enumerate(spans) if end > begin), None)
+
+
+def find_target(
+    tokenizer: Tokenizer,
+    ids: Int[np.ndarray, " a"],
+    target: None | str | Sequence[int] | np.ndarray | Place,
+    thinking: bool = False,
+) -> Int[np.ndarray, " t"]:
+    """Positions of a target in an answer.
+
+    A word or phrase is searched for behind the thought of a model that thinks first: as whole
+    words, then as whole words in any case, then anywhere, then anywhere in any case. The first
+    match counts, with every token that overlaps it. The name of a special token finds that
+    token.
+
+    Args:
+      tokenizer: the model's tokenizer.
+      ids: token ids of the answer.
+      target: a word or phrase of the answer; positions in the answer, whose order is kept; a
+        place; or None for every token, including those of a thought and the end of the turn.
+      thinking: True if the prompt ends inside a thought.
 
     Returns:
       int32 (t,) positions, counted from 0.
 
     Raises:
       InputError: the text is not in the answer, or the positions are empty, out of range or
-        repeated; the message lists the answer's tokens.
+        repeated; the message lists the answer's tokens. Or the answer ends inside its thought.
     """
     if target is None:
         return np.arange(len(ids), dtype=np.int32)
-    if isinstance(target, str):
-        return _find_text(tokenizer, ids, target)
+    if isinstance(target, str | Place):
+        first = answer_position(tokenizer, ids, thinking)
+        if first is None:
+            raise InputError(
+                f"the answer ends inside its thought, after {len(ids)} tokens: raise "
+                "max_new_tokens, switch thoughts off, or give positions to explain the thought"
+            )
+        if target is Place.FIRST:
+            return np.array([first], np.int32)
+        return _find_text(tokenizer, ids, str(target), first)
     positions = _whole_numbers(target, "the target")
     if not positions:
         raise InputError(f"the target is empty; {_choices(tokenizer, ids)}")
@@ -168,7 +210,7 @@ def find_target_ids(
 
 
 def _find_text(
-    tokenizer: Tokenizer, ids: Int[np.ndarray, " a"], target: str
+    tokenizer: Tokenizer, ids: Int[np.ndarray, " a"], target: str, first: int
 ) -> Int[np.ndarray, " t"]:
     words = target.split()
     if not words:
@@ -176,7 +218,7 @@ def _find_text(
     text, spans = _spans(tokenizer, ids.tolist())
     specials = special_ids(tokenizer)
     for position, token in enumerate(ids.tolist()):
-        if token in specials:
+        if token in specials and position >= first:
             if tokenizer.convert_ids_to_tokens(token) == target.strip():
                 return np.array([position], np.int32)
             start, end = spans[position]
@@ -184,7 +226,7 @@ def _find_text(
     phrase = r"\s+".join(map(re.escape, words))
     for pattern in (rf"(?<!\w){phrase}(?!\w)", phrase):
         for flags in (re.NOFLAG, re.IGNORECASE):
-            match = re.search(pattern, text, flags)
+            match = re.compile(pattern, flags).search(text, spans[first][0])
             if match:
                 overlaps = [start < match.end() and end > match.start() for start, end in spans]
                 return np.flatnonzero(overlaps).astype(np.int32)
@@ -212,6 +254,12 @@ def _replacement(tokenizer: Tokenizer, ids: list[int], position: int, word: str)
         f"{word!r} is not a single token in place of {replaced!r} (position {position}) but "
         f"{tokenizer.convert_ids_to_tokens(alone)}; choose another word or give a token id"
     )
+
+
+def _unspoken(tokenizer: Tokenizer) -> set[int]:
+    """Ids of the special tokens that are no text of an answer; marks of a thought are."""
+    specials = special_ids(tokenizer)
+    return {i for i in specials if not is_tag(tokenizer.convert_ids_to_tokens(i))}
 
 
 def _choices(tokenizer: Tokenizer, ids: Int[np.ndarray, " a"]) -> str:

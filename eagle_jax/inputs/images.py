@@ -95,7 +95,9 @@ def image_sizes(path: str | os.PathLike) -> tuple[tuple[int, int], tuple[int, in
     return _with_image(path, shown_path(path), _sizes)
 
 
-def _sizes(image: Image.Image, orientation: int | None, _: str) -> tuple[tuple[int, int], ...]:
+def _sizes(
+    image: Image.Image, orientation: int | None, _: str
+) -> tuple[tuple[int, int], tuple[int, int]]:
     width, height = image.size
     # HEIC photos come turned.
     if (image.info.get("original_orientation") or 1) >= 5:
@@ -103,8 +105,9 @@ def _sizes(image: Image.Image, orientation: int | None, _: str) -> tuple[tuple[i
     if (_orientation(image) if orientation is None else orientation) < 5:
         return (width, height), (width, height)
     # Pillow turns TIFF images by itself, and reports their size turned.
-    as_read = (width, height) if image.format == "TIFF" else (height, width)
-    return as_read, as_read[::-1]
+    if image.format == "TIFF":
+        return (width, height), (height, width)
+    return (height, width), (width, height)
 
 
 def _require_file(path: Path) -> None:
@@ -192,7 +195,7 @@ def _heic(content: bytes, name: str) -> Image.Image | None:
     """The photo in a HEIC file; None where pillow-heif is not installed."""
     # Not registered as an opener, which would change Pillow for the whole process.
     try:
-        import pillow_heif
+        import pillow_heif  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
     with one_line(f"{name}: cannot read the HEIC photo", Exception):

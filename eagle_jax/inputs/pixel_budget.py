@@ -97,13 +97,12 @@ def with_pixel_bounds(
             raise InputError(
                 f"{name} is {value}, but only models of Qwen have such a bound: leave it out"
             )
-    if not given:
+    if not given or not isinstance(settings, PixelBudget):
         return settings
-    low, high = (
-        given.get(name, getattr(settings, name)) for name in ("min_pixels", "max_pixels")
-    )
-    if low > high:
+    bounded = dataclasses.replace(settings, **given)
+    if bounded.min_pixels > bounded.max_pixels:
         raise InputError(
-            f"max_pixels is {high}, below min_pixels, which is {low}: give both or others"
+            f"max_pixels is {bounded.max_pixels}, below min_pixels, which is "
+            f"{bounded.min_pixels}: give both or others"
         )
-    return dataclasses.replace(settings, **given)
+    return bounded

@@ -1,15 +1,49 @@
 """The prompt as token ids, with the visual tokens of the image."""
 
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
-from eagle_jax.errors import InputError, reason
+from eagle_jax.errors import InputError, reason, require_choice
+from eagle_jax.metrics.thoughts import ends_in_thought
 
 Tokenizer = Any  # transformers' PreTrainedTokenizerFast, imported when one is loaded
+
+THINKING = ("on", "off")
+"""Values of `Dialogue.thinking`."""
+
+# Variables by which chat templates switch thoughts on and off.
+_SWITCHES = ("enable_thinking", "thinking")
+_PROBE = "system message 7f3a"
+# Marks of an image in data formats of other models. A tag of HTML is such a mark only at the
+# begin or end of a prompt.
+_IMAGE_MARK = re.compile(
+    r"<\|?image(?:[_ ]?(?:\d+|pad|token|soft_token|placeholder|here|content))?\|?>"
+    r"|<\|(?:video|video_pad|vision_start|vision_end|vision_pad)\|>|<img_context>"
+    r"|<(?:start|end)_of_image>|<im_(?:start|patch|end)>|\[img(?:_\w+)?\]|<img>.*</img>"
+    r"|\A\s*<(?:img|video)>|<(?:img|video)>\s*\Z",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+class Dialogue(NamedTuple):
+    """What stands around a question, besides the image.
+
+    Attributes:
+      system: system message in front of the conversation; None for the template's own, if any.
+      thinking: "off" or "on" passes the chat template's own switch for thoughts, where it has
+        one; None leaves the template as it is.
+    """
+
+    system: str | None = None
+    thinking: str | None = None
+
+
+DEFAULT_DIALOGUE = Dialogue()
 
 
 def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
@@ -61,7 +95,11 @@ def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
 
 
 def build_prompt(
-    tokenizer: Tokenizer, text: str, image_tokens: int, image_token_id: int
+    tokenizer: Tokenizer,
+    text: str,
+    image_tokens: int,
+    image_token_id: int,
+    dialogue: Dialogue = DEFAULT_DIALOGUE,
 ) -> Int[np.ndarray, " s"]:
     """Token ids of a conversation that shows one image, asks `text` and opens the answer.
 
@@ -75,24 +113,37 @@ def build_prompt(
       text: the question or instruction.
       image_tokens: number of visual tokens, as often as the placeholder is repeated.
       image_token_id: id of the image placeholder.
+      dialogue: system message, and whether the model thinks before it answers.
 
     Returns:
       int32 (s,) token ids, which the answer's first token follows.
 
     Raises:
-      InputError: the prompt is blank or contains a special token, or the chat template has no
-        place for exactly one image.
+      InputError: the prompt is blank, contains a special token or another model's mark of an
+        image, or the chat template has no place for one image or for the system message.
     """
     if not text.strip():
         raise InputError("the prompt is empty; ask something about the image")
-    ids = _render(tokenizer, text)
+    _check_dialogue(tokenizer, dialogue)
+    ids = _token_ids(tokenizer, _render(tokenizer, text, dialogue))
     specials = special_ids(tokenizer) | {image_token_id}
     structure = [i for i in ids if i in specials]
-    expected = [i for i in _render(tokenizer, "x") if i in specials]
+    probe = dialogue if dialogue.system is None else dialogue._replace(system=_PROBE)
+    bare = _token_ids(tokenizer, _render(tokenizer, "x", probe))
+    expected = [i for i in bare if i in specials]
     if structure != expected:
         added = [i for i in structure if structure.count(i) > expected.count(i)]
         name = tokenizer.convert_ids_to_tokens((added or structure)[0])
-        raise InputError(f"the prompt contains the special token {name}; remove it")
+        where = (
+            "prompt or the system message contains" if dialogue.system else "prompt contains"
+        )
+        raise InputError(f"the {where} the special token {name}; remove it")
+    for name, said in (("prompt", text), ("system message", dialogue.system or "")):
+        if mark := _IMAGE_MARK.search(said):
+            raise InputError(
+                f"the {name} contains {mark[0].strip()[:20]!r}, the mark of an image in "
+                "another model's format; remove it, the image is shown without a mark"
+            )
     if ids.count(image_token_id) != 1:
         name = tokenizer.convert_ids_to_tokens(image_token_id)
         raise InputError(
@@ -155,17 +206,66 @@ def special_ids(tokenizer: Tokenizer) -> set[int]:
     return {i for i, token in added if token.special} | set(tokenizer.all_special_ids)
 
 
-def _render(tokenizer: Tokenizer, text: str) -> list[int]:
-    content = [{"type": "image"}, {"type": "text", "text": text}]
+def opens_thought(tokenizer: Tokenizer, dialogue: Dialogue = DEFAULT_DIALOGUE) -> bool:
+    """Tells if the chat template begins a thought, which the answer then closes.
+
+    Args:
+      tokenizer: the model's tokenizer.
+      dialogue: system message, and whether the model thinks before it answers.
+    """
+    return ends_in_thought(_render(tokenizer, "x", dialogue))
+
+
+def _check_dialogue(tokenizer: Tokenizer, dialogue: Dialogue) -> None:
+    if dialogue.thinking is not None:
+        require_choice("thinking", dialogue.thinking, THINKING)
+    if dialogue.system is None:
+        return
+    if not isinstance(dialogue.system, str):
+        raise InputError(f"system is {dialogue.system!r}; it must be a text")
     try:
-        rendered = tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+        shown = _PROBE in _render(tokenizer, "x", dialogue._replace(system=_PROBE))
+    except InputError:
+        _render(tokenizer, "x", dialogue._replace(system=None))  # Its fault, or the message's?
+        shown = False
+    if not shown:
+        raise InputError(
+            "the tokenizer's chat template has no place for a system message; leave it out, or "
+            "put its text into the prompt"
+        )
+
+
+def _render(tokenizer: Tokenizer, text: str, dialogue: Dialogue = DEFAULT_DIALOGUE) -> str:
+    content = [{"type": "image"}, {"type": "text", "text": text}]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+    if dialogue.system is None:
+        return _rendered(tokenizer, messages, dialogue.thinking)
+    # Most templates write a plain text; some read parts, as of the user's message.
+    system: dict[str, Any] = {"role": "system", "content": dialogue.system}
+    parts = system | {"content": [{"type": "text", "text": dialogue.system}]}
+    probe = system | {"content": _PROBE}
+    try:
+        plain = _PROBE in _rendered(tokenizer, [probe, *messages], dialogue.thinking)
+    except InputError:
+        plain = False
+    message = system if plain else parts
+    return _rendered(tokenizer, [message, *messages], dialogue.thinking)
+
+
+def _rendered(tokenizer: Tokenizer, messages: list[dict], thinking: str | None) -> str:
+    switches = {} if thinking is None else dict.fromkeys(_SWITCHES, thinking == "on")
+    try:
+        return tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=False, **switches
         )
     except Exception as error:  # a template is code and may raise any error
         raise InputError(
             "the tokenizer's chat template cannot show an image with a text: "
             f"{reason(error, 200)}"
         ) from error
+
+
+def _token_ids(tokenizer: Tokenizer, rendered: str) -> list[int]:
     first = tokenizer.bos_token
     missing = bool(first) and not rendered.startswith(first)
     return tokenizer(rendered, add_special_tokens=missing).input_ids

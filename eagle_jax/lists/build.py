@@ -13,8 +13,13 @@ from tqdm import tqdm
 
 from eagle_jax.errors import InputError, reason
 from eagle_jax.files import require_new_file
-from eagle_jax.inputs.answer import find_target, find_target_ids, require_max_new_tokens
-from eagle_jax.inputs.prompt import Tokenizer
+from eagle_jax.inputs.answer import (
+    Place,
+    find_target,
+    find_target_ids,
+    require_max_new_tokens,
+)
+from eagle_jax.inputs.prompt import Dialogue, Tokenizer, opens_thought
 from eagle_jax.lists.items import Broken, Item
 from eagle_jax.lists.lines import write_list
 from eagle_jax.lists.words import find_object, said_yes_or_no
@@ -61,6 +66,8 @@ def build_list(
     keep: str = "wrong",
     plurals: bool = False,
     max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
+    system: str | None = None,
+    thinking: str | None = None,
     progress: bool = False,
 ) -> Built:
     """Lets a model answer a list and writes a new list of what can be explained.
@@ -85,6 +92,8 @@ def build_list(
         right answers too, whose own first token is scored.
       plurals: True to count the plural of an object's name as its name.
       max_new_tokens: maximum length of an answer, in tokens.
+      system: system message in front of each conversation; None for the chat template's own.
+      thinking: "off" or "on" passes the chat template's switch for thoughts, if it has one.
       progress: True to show a progress bar.
 
     Returns:
@@ -101,17 +110,28 @@ def build_list(
         raise InputError(f"keep is {keep!r}; it must be one of {', '.join(KEEPS)}")
     require_max_new_tokens(max_new_tokens)
     built = Built([], [], [])
+    dialogue = Dialogue(system, thinking)
 
     @functools.cache  # Several items may ask for the same caption.
     def answer(image: Path, prompt: str) -> Int32[np.ndarray, " a"]:
-        return generate(model, image, prompt, max_new_tokens=max_new_tokens)
+        return generate(
+            model, image, prompt, max_new_tokens=max_new_tokens, **dialogue._asdict()
+        )
+
+    find = functools.partial(
+        _target,
+        tokenizer=model.tokenizer,
+        keep=keep,
+        plurals=plurals,
+        thinking=opens_thought(model.tokenizer, dialogue),
+    )
 
     try:
         with tqdm(total=len(entries), desc="answers", unit="item", disable=not progress) as bar:
             for entry in entries:
                 if count is not None and len(built.items) >= count:
                     break
-                outcome = _outcome(entry, answer, model.tokenizer, keep, plurals)
+                outcome = _outcome(entry, answer, find)
                 if isinstance(outcome, Item):
                     built.items.append(outcome)
                 elif isinstance(outcome, LeftOut):
@@ -128,9 +148,7 @@ def build_list(
     return built
 
 
-def _outcome(
-    entry: Item | Broken, answer: Callable, tokenizer: Tokenizer, keep: str, plurals: bool
-) -> Item | LeftOut | Broken:
+def _outcome(entry: Item | Broken, answer: Callable, find: Callable) -> Item | LeftOut | Broken:
     if isinstance(entry, Broken):
         return entry
     try:
@@ -138,7 +156,7 @@ def _outcome(
     except InputError as error:
         return Broken(entry.place, reason(error))
     try:
-        target, target_ids = _target(entry, answer_ids, tokenizer, keep, plurals)
+        target, target_ids = find(entry, answer_ids)
     except InputError as error:
         return LeftOut(entry.place, reason(error))
     return dataclasses.replace(
@@ -151,22 +169,30 @@ def _outcome(
 
 
 def _target(
-    item: Item, ids: Int32[np.ndarray, " a"], tokenizer: Tokenizer, keep: str, plurals: bool
+    item: Item,
+    ids: Int32[np.ndarray, " a"],
+    *,
+    tokenizer: Tokenizer,
+    keep: str,
+    plurals: bool,
+    thinking: bool,
 ) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
     """Positions to explain in an answer, and the ids to score there; None for its own."""
     if item.label is not None:
-        said, opposite = said_yes_or_no(tokenizer, ids)
+        first = find_target(tokenizer, ids, Place.FIRST, thinking)
+        place = (int(first[0]),)
+        said, opposite = said_yes_or_no(tokenizer, ids, *place)
         if said.casefold() != item.label.casefold():
-            first = np.array([0], np.int32)
-            return (0,), tuple(find_target_ids(tokenizer, ids, first, opposite).tolist())
+            return place, tuple(find_target_ids(tokenizer, ids, first, opposite).tolist())
         if keep == "wrong":
             raise InputError("the answer is right")
-        return (0,), None
+        return place, None
     if item.category is not None:
-        return (find_object(tokenizer, ids, item.category, plurals),), None
+        return (find_object(tokenizer, ids, item.category, plurals, thinking),), None
     if isinstance(item.target, str):
         try:
-            return tuple(find_target(tokenizer, ids, item.target).tolist()), None
+            positions = find_target(tokenizer, ids, item.target, thinking)
+            return tuple(positions.tolist()), None
         except InputError as error:
             raise InputError(f"the answer does not contain {item.target!r}") from error
     return None, None

@@ -9,6 +9,7 @@ from eagle_jax.errors import InputError
 from eagle_jax.inputs.answer import decode_answer, find_target, token_texts
 from eagle_jax.inputs.prompt import Tokenizer
 from eagle_jax.metrics.hallucination import OPPOSITE
+from eagle_jax.metrics.thoughts import answer_part
 
 _PLURALS = {"person": "people", "mouse": "mice", "knife": "knives", "sheep": "sheep"}
 _OPPOSITE = {
@@ -19,7 +20,11 @@ _OPPOSITE = {
 
 
 def find_object(
-    tokenizer: Tokenizer, ids: Int[np.ndarray, " a"], name: str, plurals: bool = False
+    tokenizer: Tokenizer,
+    ids: Int[np.ndarray, " a"],
+    name: str,
+    plurals: bool = False,
+    thinking: bool = False,
 ) -> int:
     """Position of the first token of an object's name in an answer, where it first occurs.
 
@@ -28,6 +33,7 @@ def find_object(
       ids: token ids of the answer.
       name: name of the object, one or more words; only whole words count, in any case.
       plurals: True to count the plural of the name as well.
+      thinking: True if the prompt ends inside a thought; an answer begins behind its thought.
 
     Returns:
       The position in the answer.
@@ -44,10 +50,11 @@ def find_object(
     last = "|".join(map(re.escape, endings))
     pattern = r"\s+".join([*map(re.escape, words[:-1]), f"(?:{last})"])
     pattern = rf"(?<!\w){pattern}(?!\w)"
-    match = re.search(pattern, decode_answer(tokenizer, ids), re.IGNORECASE)
+    text = answer_part(decode_answer(tokenizer, ids), thinking)
+    match = re.search(pattern, text, re.IGNORECASE)
     if match is None:
         raise InputError(f"the answer does not name the {name}")
-    position = int(find_target(tokenizer, ids, match[0])[0])
+    position = int(find_target(tokenizer, ids, match[0], thinking)[0])
     token = token_texts(tokenizer, ids)[position].strip().casefold()
     spelling = match[0].casefold()
     if not token or not (spelling.startswith(token) or token.startswith(spelling)):
@@ -67,13 +74,20 @@ def plural(word: str) -> str:
     return word + "s"
 
 
-def said_yes_or_no(tokenizer: Tokenizer, ids: Int[np.ndarray, " a"]) -> tuple[str, str]:
+def said_yes_or_no(
+    tokenizer: Tokenizer, ids: Int[np.ndarray, " a"], position: int = 0
+) -> tuple[str, str]:
     """The first word of an answer, Yes or No, and its opposite in the same spelling.
+
+    Args:
+      tokenizer: the model's tokenizer.
+      ids: token ids of the answer.
+      position: position of the first word, behind the thought of a model that thinks first.
 
     Raises:
       InputError: the first token is neither Yes nor No.
     """
-    said = token_texts(tokenizer, ids)[0].strip()
+    said = token_texts(tokenizer, ids)[position].strip()
     if said not in _OPPOSITE:
         raise InputError(f"the answer begins with {said!r}, which is neither Yes nor No")
     return said, _OPPOSITE[said]

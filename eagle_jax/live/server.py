@@ -49,7 +49,11 @@ def application(
         Route("/searches", live.search, methods=["POST"]),
         Route("/reports/{number:int}", live.report),
     ]
-    return Guard(Starlette(routes=routes), token)
+    return Guard(Starlette(routes=routes, exception_handlers={InputError: _refused}), token)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    return refusal(reason(error))
 
 
 class _Live:
@@ -71,33 +75,24 @@ class _Live:
         return HTMLResponse(self._page, headers=rules)
 
     async def image(self, request: Request) -> Response:
-        try:
-            if request.query_params.get("demo") is not None:
-                source = demo.IMAGE
-            else:
-                source = await _body(request, _MOST_BYTES)
-            number = await asyncio.to_thread(self._session.add_image, source)
-        except InputError as error:
-            return refusal(reason(error))
+        if request.query_params.get("demo") is not None:
+            source = demo.IMAGE
+        else:
+            source = await _body(request, _MOST_BYTES)
+        number = await asyncio.to_thread(self._session.add_image, source)
         return JSONResponse({"image": number})
 
     async def question(self, request: Request) -> Response:
-        try:
-            asked = await _record(request, {"image": int, "prompt": str})
-            async with self._turn():
-                number, attribution = await asyncio.to_thread(
-                    self._session.question, asked["image"], asked["prompt"]
-                )
-            found = await asyncio.to_thread(explanation_data, Explanation("live", attribution))
-        except InputError as error:
-            return refusal(reason(error))
-        return JSONResponse({"question": number, "explanation": found})
+        asked = await _record(request, {"image": int, "prompt": str})
+        async with self._turn():
+            number, attribution = await asyncio.to_thread(
+                self._session.question, asked["image"], asked["prompt"]
+            )
+        shown = await asyncio.to_thread(explanation_data, Explanation("live", attribution))
+        return JSONResponse({"question": number, "explanation": shown})
 
     async def search(self, request: Request) -> Response:
-        try:
-            asked = await _record(request, {"question": int, "positions": list | None})
-        except InputError as error:
-            return refusal(reason(error))
+        asked = await _record(request, {"question": int, "positions": list | None})
         events = self._events(request, asked["question"], asked["positions"])
         return StreamingResponse(
             events, media_type="text/event-stream", headers={"Cache-Control": "no-store"}
@@ -105,10 +100,10 @@ class _Live:
 
     async def report(self, request: Request) -> Response:
         try:
-            found = self._session.explanation(request.path_params["number"])
+            attribution = self._session.explanation(request.path_params["number"])
         except InputError as error:
             return refusal(reason(error), 404)
-        content = await asyncio.to_thread(page_bytes, [Explanation("live", found)])
+        content = await asyncio.to_thread(page_bytes, [Explanation("live", attribution)])
         attached = {"Content-Disposition": 'attachment; filename="explanation.html"'}
         return Response(content, media_type="text/html", headers=attached)
 
@@ -128,11 +123,13 @@ class _Live:
         async def run() -> None:
             try:
                 async with self._turn():
-                    number, found = await asyncio.to_thread(
+                    number, attribution = await asyncio.to_thread(
                         self._session.explain, question, positions, on_step, cancelled
                     )
-                whole = await asyncio.to_thread(explanation_data, Explanation("live", found))
-                queue.put_nowait(("done", {"number": number, "explanation": whole}))
+                shown = await asyncio.to_thread(
+                    explanation_data, Explanation("live", attribution)
+                )
+                queue.put_nowait(("done", {"number": number, "explanation": shown}))
             except InputError as error:
                 queue.put_nowait(("failed", {"error": reason(error)}))
             except Cancelled:
@@ -208,14 +205,13 @@ async def _record(request: Request, fields: dict[str, Any]) -> dict[str, Any]:
     body = await _body(request, _MOST_TEXT)
     try:
         record = json.loads(body)
-        found = {name: record.get(name) for name in fields}
+        given = {name: record.get(name) for name in fields}
     except (ValueError, AttributeError, RecursionError) as error:
         raise InputError("the request is not a JSON object") from error
     for name, kind in fields.items():
-        if not isinstance(found[name], kind):
+        value = given[name]
+        if not isinstance(value, kind):
             raise InputError(f"{name} is missing or of the wrong type")
-        if isinstance(found[name], list) and not all(
-            type(entry) is int for entry in found[name]
-        ):
+        if isinstance(value, list) and not all(type(entry) is int for entry in value):
             raise InputError(f"{name} must be a list of whole numbers")
-    return found
+    return given

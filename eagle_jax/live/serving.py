@@ -28,6 +28,8 @@ def serve(
     regions: Regions = DEFAULT_REGIONS,
     fill: str = DEFAULT_FILL,
     max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
+    system: str | None = None,
+    thinking: str | None = None,
     announce: Callable[[str], Any] = print,
 ) -> None:
     """Serves the live page until it is interrupted.
@@ -45,6 +47,8 @@ def serve(
       regions: number or kind of regions, as in `eagle_jax.ask`.
       fill: what is shown in place of hidden regions: "black", "mean" or "blur".
       max_new_tokens: largest number of tokens of an answer.
+      system: system message in front of each conversation; None for the chat template's own.
+      thinking: "off" or "on" passes the chat template's switch for thoughts, if it has one.
       announce: called with the address of the page.
 
     Raises:
@@ -70,7 +74,8 @@ def serve(
         name = f"[{host}]" if ":" in host else host
         token = None if name in LOCAL else secrets.token_urlsafe(16)
         model = model if isinstance(model, Model) else model()
-        session = Session(model, approach, AskSettings(regions, fill, max_new_tokens))
+        asking = AskSettings(regions, fill, max_new_tokens, system=system, thinking=thinking)
+        session = Session(model, approach, asking)
         # A browser that comes at once waits a moment instead of being refused.
         listening.listen()
         address = f"http://{name}:{listening.getsockname()[1]}/"

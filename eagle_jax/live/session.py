@@ -21,6 +21,7 @@ from eagle_jax.scoring.case import AskSettings, Case, ask
 from eagle_jax.scoring.model import Model
 from eagle_jax.search import Curves, Progress, SearchResult
 from eagle_jax.search.methods import chosen_search
+from eagle_jax.search.sets import ends
 
 # Number of images, of questions and of explanations that are kept.
 _KEPT = 16
@@ -97,9 +98,9 @@ class Session:
             prompt,
             **self._asking._asdict(),
         )
-        ends = case.scorer(np.array([[False], [True]]).repeat(case.scorer.regions, axis=1))
-        number = self._keep(self._questions, (case, ends))
-        return number, self._begun(case, ends)
+        scores = case.scorer(ends(case.scorer.regions))
+        number = self._keep(self._questions, (case, scores))
+        return number, self._begun(case, scores)
 
     def explain(
         self,
@@ -125,7 +126,7 @@ class Session:
           Cancelled: the search was cancelled.
         """
         begin = time.perf_counter()
-        whole, ends = _kept(self._questions, question, "question")
+        whole, scores = _kept(self._questions, question, "question")
         if positions is None:
             case = whole
         else:
@@ -137,8 +138,8 @@ class Session:
                 target=list(positions),
                 **self._asking._replace(regions=whole.labels, fill=whole.fill)._asdict(),
             )
-            ends = ends[:, case.positions]
-        begun = self._begun(case, ends)
+            scores = scores[:, case.positions]
+        begun = self._begun(case, scores)
 
         def on_progress(progress: Progress) -> None:
             (curves,) = progress.curves
@@ -163,11 +164,11 @@ class Session:
         """
         return _kept(self._explanations, number, "explanation")
 
-    def _begun(self, case: Case, ends: np.ndarray) -> Attribution:
+    def _begun(self, case: Case, scores: np.ndarray) -> Attribution:
         """An attribution with an empty order, from the scores of the blank and full image."""
         name, _ = chosen_search(self._approach.search)
-        curves = Curves(np.zeros(0, np.int32), ends[:1], ends[1:])
-        result = SearchResult(curves, forwards=len(ends), rounds=1, search=name)
+        curves = Curves(np.zeros(0, np.int32), scores[:1], scores[1:])
+        result = SearchResult(curves, forwards=len(scores), rounds=1, search=name)
         return conclude(case, self._approach, Ranking(result), seconds=0.0)
 
     def _keep(self, kept: OrderedDict[int, Any], value: Any) -> int:

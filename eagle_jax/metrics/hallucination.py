@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
+from eagle_jax.metrics.thoughts import answer_part
+
 Label = Literal["Yes", "No"]
 LABELS: tuple[Label, ...] = ("Yes", "No")
 """Possible answers to a question about presence."""
@@ -28,16 +30,17 @@ _FIRST_WORD = re.compile(r"[\W_]*(yes|no)(?!['\u2019-]?[^\W_])", re.IGNORECASE)
 def yes_or_no(text: str) -> Label | None:
     """The label that an answer begins with, in any case.
 
-    Blanks and marks before the first word are ignored. "Not at all", "None" and "Yesterday"
+    The thought of a model that thinks first is no part of its answer. Blanks and marks before
+    the first word are ignored. "Not at all", "None" and "Yesterday"
     are neither Yes nor No.
 
     Args:
       text: an answer of the model.
 
     Returns:
-      "Yes", "No", or None if the first word is neither.
+      "Yes", "No", or None if the first word is neither, or the text ends inside a thought.
     """
-    match = _FIRST_WORD.match(text)
+    match = _FIRST_WORD.match(answer_part(text))
     if match is None:
         return None
     return "Yes" if match[1].lower() == "yes" else "No"
@@ -99,10 +102,18 @@ def minimal_correction(
     References:
       EAGLE, arXiv 2509.22496, minimal correction region.
     """
-    corrected = np.flatnonzero(right if blank else right[1:])
-    if not corrected.size:
-        return float("nan")
-    return 1.0 - float(area[corrected[-1] + (not blank)])
+    kept = kept_regions(right if blank else right[1:])
+    return float("nan") if kept is None else 1.0 - float(area[kept + (not blank)])
+
+
+def kept_regions(right: Bool[np.ndarray, "points"]) -> int | None:
+    """Largest number of leading regions with which the answer is right; None if it never is.
+
+    Args:
+      right: whether the answer with the first k regions visible is right, for k = 0 to n.
+    """
+    corrected = np.flatnonzero(right)
+    return int(corrected[-1]) if corrected.size else None
 
 
 def average_minimal_correction(corrections: Float[np.ndarray, "items"]) -> float:

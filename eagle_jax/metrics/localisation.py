@@ -7,7 +7,7 @@ Every map misses an object without pixels.
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Float16, Int32
+from jaxtyping import Bool, Float, Float16, Float64, Int32
 
 
 def box_mask(
@@ -50,6 +50,19 @@ def region_point(region: Bool[np.ndarray, "H W"]) -> tuple[int, int]:
     deepest = np.flatnonzero(depth == depth.max())
     best = deepest[np.argmin(off_centre[deepest])]
     return int(rows[best]), int(columns[best])
+
+
+def region_means(
+    labels: Int32[np.ndarray, "H W"], heat: Float[np.ndarray, "H W"]
+) -> Float64[np.ndarray, "n"]:
+    """The mean of a map over each region.
+
+    Args:
+      labels: region number of every pixel.
+      heat: map over the pixels.
+    """
+    pixels = np.bincount(labels.ravel())
+    return np.bincount(labels.ravel(), weights=heat.ravel().astype(np.float64)) / pixels
 
 
 def pointing_game(

@@ -13,15 +13,8 @@ from eagle_jax.inputs.pixel_budget import with_pixel_bounds
 from eagle_jax.inputs.prompt import require_context
 from eagle_jax.models.families.network import Network
 from eagle_jax.models.layers.building_blocks import in_int8
+from eagle_jax.planning import compilation
 from eagle_jax.planning.chips import CHIPS, Chip, parse_topology
-from eagle_jax.planning.compilation import (
-    Compiled,
-    compile_step,
-    in_bfloat16,
-    step_question,
-    step_shapes,
-    tpu_mesh,
-)
 from eagle_jax.planning.flops import forward_flops, search_flops
 from eagle_jax.planning.program_memory import program_bytes, weight_bytes
 from eagle_jax.planning.published import read_model
@@ -102,7 +95,9 @@ class Step(NamedTuple):
     @property
     def question(self) -> Question:
         """A question of the step's shape, its arrays on the host."""
-        return step_question(self.network, self.image_plan, PROMPT_TOKENS, len(self.rows))
+        return compilation.step_question(
+            self.network, self.image_plan, PROMPT_TOKENS, len(self.rows)
+        )
 
     @property
     def weight_bytes(self) -> int:
@@ -118,7 +113,7 @@ class Step(NamedTuple):
         config = self.network.config
         return program_bytes(config, self.image_plan, self.rows, sets, self.mesh[1], fused)
 
-    def compile(self, effort: float) -> Compiled:
+    def compile(self, effort: float) -> compilation.Compiled:
         """Compiles the step for the TPUs of its topology, which need not exist.
 
         Args:
@@ -128,9 +123,9 @@ class Step(NamedTuple):
           jax.errors.JaxRuntimeError: the program does not fit the devices' memory, for example.
         """
         kind, shape, _ = self.topology
-        shapes = step_shapes(self.question, self.regions)
-        devices = tpu_mesh(kind, shape, *self.mesh)
-        return compile_step(self.network, shapes, self.batch_size, devices, effort)
+        shapes = compilation.step_shapes(self.question, self.regions)
+        devices = compilation.tpu_mesh(kind, shape, *self.mesh)
+        return compilation.compile_step(self.network, shapes, self.batch_size, devices, effort)
 
 
 def size_step(
@@ -162,7 +157,7 @@ def size_step(
 
     name, network, settings = read_model(model)
     settings = with_pixel_bounds(settings, min_pixels, max_pixels)
-    network = in_bfloat16(network)
+    network = compilation.in_bfloat16(network)
     if quantize == "int8":
         network = in_int8(network)
     pixels = np.zeros((height, width, 3), np.uint8)

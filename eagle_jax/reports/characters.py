@@ -27,12 +27,12 @@ def whole_characters(tokens: Sequence[str], answer: str) -> list[tuple[tuple[int
             last += 1
         if last == first:
             groups.append(((first,), tokens[first]))
-            if (found := answer.find(tokens[first], place)) >= 0:
-                place = found + len(tokens[first])
+            if (start := answer.find(tokens[first], place)) >= 0:
+                place = start + len(tokens[first])
             first += 1
             continue
         following = (answer.find(text, place + 1) for text in tokens[last:] if text)
-        end = next((found for found in following if found >= 0), len(answer))
+        end = next((start for start in following if start >= 0), len(answer))
         groups += _split(tokens[first:last], answer[place:end], first)
         first, place = last, end
     return groups

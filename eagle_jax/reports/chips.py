@@ -10,7 +10,7 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from eagle_jax.reports.fonts import drawable, font, text_width
 from eagle_jax.reports.look import EDGE, FAINT, INK, RELIANCE_COLOURS
-from eagle_jax.reports.token_labels import answer_chips, reliance_range
+from eagle_jax.reports.token_labels import Chip, answer_chips, reliance_range
 from eagle_jax.results.attribution import Attribution
 
 _PAD = 4.2
@@ -18,20 +18,13 @@ _PAD = 4.2
 _VALUE = 17.0
 
 
-class _Chip(NamedTuple):
+class _Placed(NamedTuple):
+    chip: Chip
     text: str
-    small: bool
-    gap: bool
-    newline: bool
     # Reliance of each scored token.
     values: tuple[float, ...]
-    outlined: bool
-
-
-class _Placed(NamedTuple):
-    chip: _Chip
-    left: float
-    width: float
+    left: float = 0.0
+    width: float = 0.0
 
 
 class ChipRows:
@@ -50,6 +43,7 @@ class ChipRows:
         self.scale = Normalize(*reliance_range(attribution))
         chips = list(_chips(attribution))
         self.size = 12.0 if len(chips) <= 16 else 10.5 if len(chips) <= 48 else 9.0
+        self.partial = attribution.partial
         self.valued = attribution.positions.size <= 32
         self.rows = _rows(chips, self.size, width, self.valued)
         self.width = width
@@ -65,8 +59,9 @@ class ChipRows:
                 self._draw_chip(axes, placed, number * self.pitch + self.size * 0.95)
 
     def _draw_chip(self, axes: Axes, placed: _Placed, y: float) -> None:
-        chip, x, width = placed
-        colours = [RELIANCE_COLOURS(self.scale(value)) for value in chip.values]
+        chip, text, values, x, width = placed
+        outlined = self.partial and bool(values)
+        colours = [RELIANCE_COLOURS(self.scale(value)) for value in values]
         tall, ink = self.size * 1.6, FAINT
         box = FancyBboxPatch(
             (x, y - tall / 2),
@@ -74,8 +69,8 @@ class ChipRows:
             tall,
             boxstyle=f"round,pad=0,rounding_size={self.size * 0.42}",
             facecolor=colours[0] if len(colours) == 1 else "white",
-            edgecolor=INK if chip.outlined else EDGE,
-            linewidth=1.4 if chip.outlined else 0.6,
+            edgecolor=INK if outlined else EDGE,
+            linewidth=1.4 if outlined else 0.6,
             clip_on=False,
         )
         axes.add_patch(box)
@@ -91,14 +86,14 @@ class ChipRows:
             x + width / 2,
             # Centred on the height of small letters, not on each text's own box.
             y + self.size * 0.34,
-            chip.text,
-            fontproperties=font(self.size * (0.8 if chip.small else 1), text=chip.text),
+            text,
+            fontproperties=font(self.size * (0.8 if chip.small else 1), text=text),
             color=ink,
             ha="center",
             va="baseline",
             parse_math=False,
         )
-        for number, value in enumerate(chip.values if self.valued else ()):
+        for number, value in enumerate(values if self.valued else ()):
             axes.text(
                 x + (number + 0.5) * band,
                 y + self.size * 1.5,
@@ -110,30 +105,28 @@ class ChipRows:
             )
 
 
-def _chips(attribution: Attribution) -> Iterator[_Chip]:
+def _chips(attribution: Attribution) -> Iterator[_Placed]:
     reliance = attribution.reliance
-    partial = attribution.positions.size < attribution.answer_ids.size
     for chip in answer_chips(attribution):
         text = chip.text
         if chip.instead is not None:
             text = f"{chip.instead} (scored instead of {text})"
         values = tuple(reliance[list(chip.scored)].tolist())
-        outlined = partial and bool(values)
-        yield _Chip(drawable(text), chip.small, chip.gap, chip.newline, values, outlined)
+        yield _Placed(chip, drawable(text), values)
 
 
-def _rows(chips: list[_Chip], size: float, width: float, valued: bool) -> list[list[_Placed]]:
+def _rows(chips: list[_Placed], size: float, width: float, valued: bool) -> list[list[_Placed]]:
     rows: list[list[_Placed]] = [[]]
     x = 0.0
-    for chip in chips:
-        chip_width, text = _fit(chip, size, width)
-        if valued and len(chip.values) > 1:
-            chip_width = max(chip_width, _VALUE * len(chip.values))
+    for placed in chips:
+        chip, (chip_width, text) = placed.chip, _fit(placed, size, width)
+        if valued and len(placed.values) > 1:
+            chip_width = max(chip_width, _VALUE * len(placed.values))
         gap = (size * 0.62 if chip.gap or chip.small else size * 0.16) if rows[-1] else 0.0
         if rows[-1] and x + gap + chip_width > width:
             rows.append([])
             x, gap = 0.0, 0.0
-        rows[-1].append(_Placed(chip._replace(text=text), x + gap, chip_width))
+        rows[-1].append(placed._replace(text=text, left=x + gap, width=chip_width))
         x += gap + chip_width
         if chip.newline:
             rows.append([])
@@ -141,10 +134,10 @@ def _rows(chips: list[_Chip], size: float, width: float, valued: bool) -> list[l
     return [row for row in rows if row]
 
 
-def _fit(chip: _Chip, size: float, width: float) -> tuple[float, str]:
+def _fit(placed: _Placed, size: float, width: float) -> tuple[float, str]:
     """Width of a chip, and its text, cut where it is wider than a row."""
-    text_size = size * (0.8 if chip.small else 1)
-    text = chip.text
+    text_size = size * (0.8 if placed.chip.small else 1)
+    text = placed.text
     while (wide := text_width(text, text_size) + 2 * _PAD) > width and len(text) > 1:
         text = text[: int(len(text) * 0.9) - 1] + "\u2026"
     return max(wide, size * 1.3), text

@@ -32,7 +32,7 @@ def draw_comparison(attributions: Mapping[str, Attribution]) -> Figure:
     """
     first = next(iter(attributions.values()))
     heading = [f"{first.prompt} \u2192 {first.answer}"]
-    if len(first.positions) < len(first.answer_ids):
+    if first.partial:
         scored = [chip.instead or chip.text for chip in answer_chips(first) if chip.scored]
         heading.append(f"explained: {' '.join(scored)}")
     lines = [line for text in heading for line in wrapped(text, 10, INNER * 72, 2)]

@@ -12,7 +12,8 @@ from matplotlib.ticker import PercentFormatter
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.fill import fill_pixels
-from eagle_jax.metrics.hallucination import Label, right_answers
+from eagle_jax.metrics.hallucination import Label, kept_regions, right_answers
+from eagle_jax.reports import look
 from eagle_jax.reports.fonts import font
 from eagle_jax.reports.image_panels import (
     RASTER,
@@ -22,18 +23,6 @@ from eagle_jax.reports.image_panels import (
     overlay,
     resized,
     show_image,
-)
-from eagle_jax.reports.look import (
-    AGAINST_COLOURS,
-    EDGE,
-    INK,
-    INSERTION_COLOUR,
-    MARGIN,
-    REMOVED_COLOUR,
-    TITLE,
-    WIDTH,
-    colour_bar,
-    plain_frame,
 )
 from eagle_jax.reports.sheet import LINE, Sheet, image_row, prompt_lines
 from eagle_jax.results.attribution import Attribution
@@ -79,8 +68,7 @@ def draw_diagnosis(
         raise InputError(
             f"there are {len(answers)} answers for {regions} regions; give {regions + 1}"
         )
-    corrected = np.flatnonzero(right_answers(answers, label))
-    kept = int(corrected[-1]) if corrected.size else None
+    kept = kept_regions(right_answers(answers, label))
     if after is None and kept is not None:
         after = answers[kept]
 
@@ -91,7 +79,7 @@ def draw_diagnosis(
         {
             "top": 0.24,
             "prompt": LINE * len(prompt) + 0.22,
-            "titles": TITLE,
+            "titles": look.TITLE,
             "images": row.height,
             "space": 0.36,
             "answers": LINE * (len(before) + len(mended)),
@@ -109,12 +97,12 @@ def draw_diagnosis(
     )
     (left, low), _ = row.draw(sheet, top, panels)
     bar = sheet.axes(left + row.wide + 0.08, low, 0.09, row.tall)
-    colour_bar(bar, ScalarMappable(Normalize(0, 1), AGAINST_COLOURS), "vertical")
+    look.colour_bar(bar, ScalarMappable(Normalize(0, 1), look.AGAINST_COLOURS), "vertical")
 
     # Stacked panels have their colour bar between them and the curve.
     start = row.right + (1.2 if row.stacked else 0.75)
     sheet.text(start - 0.4, top + 0.09, f"Probability of \u201c{label}\u201d", 10, bold=True)
-    wide, tall = min(WIDTH - MARGIN - 0.1 - start, 4.4), min(row.height, 3.4) - 0.52
+    wide, tall = min(look.WIDTH - look.MARGIN - 0.1 - start, 4.4), min(row.height, 3.4) - 0.52
     draw_removal_curve(sheet.axes(start, top - 0.1 - tall, wide, tall), attribution, kept)
 
     line = sheet.bottom["space"] - 0.16
@@ -134,7 +122,7 @@ def draw_against(axes: Axes, attribution: Attribution) -> None:
     """
     image = figure_image(attribution)
     against = enlarged(1 - attribution.saliency, image)
-    show_image(axes, overlay(image, against, 0.6, AGAINST_COLOURS), attribution)
+    show_image(axes, overlay(image, against, 0.6, look.AGAINST_COLOURS), attribution)
 
 
 def draw_removed(axes: Axes, attribution: Attribution, kept: int | None) -> None:
@@ -151,8 +139,7 @@ def draw_removed(axes: Axes, attribution: Attribution, kept: int | None) -> None
         show_image(axes, image, attribution)
         return
     removed = ~prefixes(attribution.order)[kept][labels]
-    assert attribution.image is not None  # or `figure_image` had refused
-    fill = fill_pixels(attribution.image, attribution.fill)
+    fill = fill_pixels(attribution.require_image(), attribution.fill)
     fill = fill if fill.shape[:2] == (1, 1) else resized(fill)
     faint = np.round(_FAINT * image + (1 - _FAINT) * fill).astype(np.uint8)
     shown = np.where(enlarged(removed, image)[..., None], faint, image)
@@ -163,7 +150,7 @@ def draw_removed(axes: Axes, attribution: Attribution, kept: int | None) -> None
     segments = (outline_segments(coarse) - 1) * corners
     axes.add_collection(
         LineCollection(
-            list(segments), colors=REMOVED_COLOUR, linewidths=1.6, capstyle="projecting"
+            list(segments), colors=look.REMOVED_COLOUR, linewidths=1.6, capstyle="projecting"
         )
     )
 
@@ -179,18 +166,8 @@ def draw_removal_curve(axes: Axes, attribution: Attribution, kept: int | None) -
     """
     removed = 1 - attribution.area[::-1]
     chance = attribution.insertion.mean(axis=1)[::-1]
-    axes.fill_between(removed, chance, color=INSERTION_COLOUR, alpha=0.1, linewidth=0)
-    axes.plot(
-        removed,
-        chance,
-        color=INSERTION_COLOUR,
-        linewidth=1.8,
-        marker="o",
-        markersize=2.4,
-        solid_joinstyle="round",
-        clip_on=False,
-        zorder=3,
-    )
+    axes.fill_between(removed, chance, color=look.INSERTION_COLOUR, alpha=0.1, linewidth=0)
+    look.draw_curve(axes, removed, chance, look.INSERTION_COLOUR)
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     if kept is None:
         axes.text(
@@ -200,11 +177,11 @@ def draw_removal_curve(axes: Axes, attribution: Attribution, kept: int | None) -
             transform=axes.transAxes,
             ha="center",
             fontproperties=font(9),
-            color=REMOVED_COLOUR,
+            color=look.REMOVED_COLOUR,
         )
     else:
         place = float(1 - attribution.area[kept])
-        axes.axvline(place, color=REMOVED_COLOUR, linewidth=1.2, zorder=2)
+        axes.axvline(place, color=look.REMOVED_COLOUR, linewidth=1.2, zorder=2)
         left = place < 0.6
         axes.annotate(
             f"corrected at {place:.1%}",
@@ -213,13 +190,13 @@ def draw_removal_curve(axes: Axes, attribution: Attribution, kept: int | None) -
             textcoords="offset points",
             ha="left" if left else "right",
             fontproperties=font(8),
-            color=REMOVED_COLOUR,
+            color=look.REMOVED_COLOUR,
             zorder=4,
         )
-    axes.axhline(0.5, color=EDGE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+    axes.axhline(0.5, color=look.EDGE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.set_xlabel("image area removed", fontproperties=font(8.5), color=INK)
-    plain_frame(axes)
+    axes.set_xlabel("image area removed", fontproperties=font(8.5), color=look.INK)
+    look.plain_frame(axes)
 
 
 def _removal(attribution: Attribution, kept: int | None) -> str:

@@ -7,19 +7,8 @@ from matplotlib.ticker import PercentFormatter
 
 from eagle_jax.metrics.hallucination import BUDGET
 from eagle_jax.metrics.word_classes import PERCEPTION, PRIOR
+from eagle_jax.reports import look
 from eagle_jax.reports.fonts import font
-from eagle_jax.reports.look import (
-    DELETION_COLOUR,
-    EDGE,
-    FAINT,
-    INK,
-    INSERTION_COLOUR,
-    NEITHER_COLOUR,
-    PERCEPTION_COLOUR,
-    PRIOR_COLOUR,
-    curve_legend,
-    plain_frame,
-)
 from eagle_jax.reports.sheet import Sheet
 from eagle_jax.results.evaluation import Evaluation, GroupMeasures
 from eagle_jax.results.measures import GRID
@@ -61,7 +50,7 @@ def draw_evaluation(evaluation: Evaluation, baseline: Evaluation | None = None) 
         facts.append(f"dashed: {baseline.out}")
     if evaluation.published_measures:
         facts.append("published measures")
-    sheet.text(0.3, 0.2, "    ".join(facts), 7.5, FAINT)
+    sheet.text(0.3, 0.2, "    ".join(facts), 7.5, look.FAINT)
     return sheet.figure
 
 
@@ -76,7 +65,7 @@ def draw_mean_curves(
       baseline: items of the same kind in another run, drawn dashed.
     """
     curves = np.stack([row.curves for row in group.rows])
-    names = (("insertion", INSERTION_COLOUR), ("deletion", DELETION_COLOUR))
+    names = (("insertion", look.INSERTION_COLOUR), ("deletion", look.DELETION_COLOUR))
     top = 0.0
     for index, (name, colour) in enumerate(names):
         low, high = np.quantile(curves[:, index], [0.25, 0.75], axis=0)
@@ -89,7 +78,7 @@ def draw_mean_curves(
             axes.plot(GRID, other, color=colour, linewidth=1.2, linestyle=(0, (4, 2)))
             top = max(top, float(other.max()))
     axes.set(xlim=(0, 1), ylim=(0, 1.02 if top > 0.5 else max(1.08 * top, 1e-6)))
-    curve_legend(axes)
+    look.curve_legend(axes)
     _style(axes, "image area inserted or deleted", "probability of the target")
 
 
@@ -105,11 +94,11 @@ def draw_word_classes(
     """
     rng = np.random.default_rng(0)
     for place, kind in enumerate(group.classes):
-        colour = NEITHER_COLOUR
+        colour = look.NEITHER_COLOUR
         if kind in PERCEPTION:
-            colour = PERCEPTION_COLOUR
+            colour = look.PERCEPTION_COLOUR
         elif kind in PRIOR:
-            colour = PRIOR_COLOUR
+            colour = look.PRIOR_COLOUR
         values = _raw(group, kind)
         aside = place + rng.uniform(-0.27, 0.27, values.size)
         axes.scatter(
@@ -123,7 +112,7 @@ def draw_word_classes(
             rasterized=True,
         )
         low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
-        axes.plot([low, high], [place, place], color=INK, linewidth=1.2, zorder=3)
+        axes.plot([low, high], [place, place], color=look.INK, linewidth=1.2, zorder=3)
         axes.plot(
             middle,
             place,
@@ -140,7 +129,7 @@ def draw_word_classes(
             axes.plot(
                 [median, median],
                 [place - 0.36, place + 0.36],
-                color=INK,
+                color=look.INK,
                 linestyle=(0, (2, 1.5)),
             )
     axes.set(xlim=(0, 1), ylim=(max(len(group.classes), 4) - 0.4, -0.6))
@@ -150,7 +139,7 @@ def draw_word_classes(
         label.set_fontproperties(font(8))
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.grid(axis="x", color=EDGE, linewidth=0.5)
+    axes.grid(axis="x", color=look.EDGE, linewidth=0.5)
     axes.set_axisbelow(True)
 
 
@@ -171,17 +160,17 @@ def draw_corrections(
         values = [row.values for row in some.rows if "correction" in row.values]
         removed = np.sort([v["correction"] for v in values if not v["unresolved"]])
         steps = np.concatenate([[0], removed, [1]])
-        shares = np.concatenate([[0], np.arange(1, removed.size + 1), [removed.size]])
+        corrected = np.concatenate([[0], np.arange(1, removed.size + 1), [removed.size]])
         axes.step(
             steps,
-            shares / len(values),
+            corrected / len(values),
             where="post",
-            color=INSERTION_COLOUR,
+            color=look.INSERTION_COLOUR,
             linewidth=1.8 if some is group else 1.2,
             linestyle="-" if some is group else (0, (4, 2)),
             clip_on=False,
         )
-    axes.axvline(BUDGET, color=EDGE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+    axes.axvline(BUDGET, color=look.EDGE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
@@ -189,11 +178,11 @@ def draw_corrections(
 
 
 def _raw(group: GroupMeasures, kind: str) -> np.ndarray:
-    found = [w.highest for row in group.rows for w in row.words if w.word_class == kind]
-    return np.array(found, np.float64)
+    words = [word for row in group.rows for word in row.words if word.word_class == kind]
+    return np.array([word.highest for word in words], np.float64)
 
 
 def _style(axes: Axes, below: str, beside: str) -> None:
-    axes.set_xlabel(below, fontproperties=font(8.5), color=INK)
-    axes.set_ylabel(beside, fontproperties=font(8.5), color=INK)
-    plain_frame(axes)
+    axes.set_xlabel(below, fontproperties=font(8.5), color=look.INK)
+    axes.set_ylabel(beside, fontproperties=font(8.5), color=look.INK)
+    look.plain_frame(axes)

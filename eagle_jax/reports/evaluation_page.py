@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from eagle_jax.metrics.statistics import Paired
-from eagle_jax.reports.text_table import interval, number, table
+from eagle_jax.reports.text_table import estimate, number, table
 from eagle_jax.results.evaluation import Evaluation, GroupMeasures, RunDifference
 from eagle_jax.results.measures import MEASURES
 
@@ -16,8 +16,7 @@ def evaluation_text(evaluation: Evaluation, comparison: RunDifference | None = N
       evaluation: evaluation of the run.
       comparison: comparison of the run with a baseline, or None.
     """
-    total = sum(len(group.rows) for group in evaluation.groups.values())
-    facts = f"{total:,} items"
+    facts = f"{len(evaluation.rows):,} items"
     if evaluation.published_measures:
         facts += ", evaluated with published measures"
     blocks = [f"{'run':<12}{evaluation.out}: {facts}"]
@@ -39,32 +38,16 @@ def evaluation_text(evaluation: Evaluation, comparison: RunDifference | None = N
 
 def _measures(title: str, group: GroupMeasures) -> str:
     rows = [(title, "mean", "95 % interval", "items", "better")]
-    rows += [
-        (
-            MEASURES[name].title,
-            number(value.mean),
-            interval(value),
-            f"{value.count:,}",
-            MEASURES[name].better,
-        )
-        for name, value in group.measures.items()
-    ]
+    for name, value in group.measures.items():
+        measure = MEASURES[name]
+        rows.append((measure.title, *estimate(value), measure.better))
     return table(rows)
 
 
 def _classes(title: str, group: GroupMeasures) -> str:
     rows = [(title, "mean", "95 % interval", "answers", "words", "in its answer")]
-    rows += [
-        (
-            name,
-            number(found.raw.mean),
-            interval(found.raw),
-            f"{found.raw.count:,}",
-            f"{found.words:,}",
-            number(found.scaled.mean),
-        )
-        for name, found in group.classes.items()
-    ]
+    for name, (raw, scaled, words) in group.classes.items():
+        rows.append((name, *estimate(raw), f"{words:,}", number(scaled.mean)))
     text = table(rows)
     if not math.isnan(group.auroc):
         text += (
@@ -75,24 +58,15 @@ def _classes(title: str, group: GroupMeasures) -> str:
 
 
 def _differences(title: str, differences: dict[str, Paired]) -> str:
-    rows: list[Sequence[str]] = [
-        (title, "mean", "95 % interval", "pairs", "better in", "worse in")
-    ]
+    rows: list[tuple[str, ...]]
+    rows = [(title, "mean", "95 % interval", "pairs", "better in", "worse in")]
     for name, value in differences.items():
         better = MEASURES[name].better
         wins, losses = value.higher, value.lower
         if better == "lower":
             wins, losses = losses, wins
         counts = (f"{wins:,}", f"{losses:,}") if better else ("-", "-")
-        rows.append(
-            (
-                MEASURES[name].title,
-                number(value.mean, signed=True),
-                interval(value),
-                f"{value.count:,}",
-                *counts,
-            )
-        )
+        rows.append((MEASURES[name].title, *estimate(value, signed=True), *counts))
     return table(rows)
 
 

@@ -5,25 +5,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from eagle_jax.reports import look
 from eagle_jax.reports.chips import ChipRows
 from eagle_jax.reports.fonts import drawable, font, text_width
 from eagle_jax.reports.image_panels import draw_overlay, draw_regions
 from eagle_jax.reports.importance_panel import draw_importance, interactions
-from eagle_jax.reports.look import (
-    DELETION_COLOUR,
-    EDGE,
-    FAINT,
-    INK,
-    INSERTION_COLOUR,
-    MARGIN,
-    RELIANCE_COLOURS,
-    TITLE,
-    WIDTH,
-    colour_bar,
-    curve_legend,
-    plain_frame,
-    short_number,
-)
 from eagle_jax.reports.sheet import INNER, LINE, Sheet, image_row, prompt_lines
 from eagle_jax.results.attribution import Attribution
 
@@ -51,7 +37,7 @@ def draw_explanation(attribution: Attribution) -> Figure:
         {
             "top": 0.24,
             "prompt": LINE * len(prompt) + 0.22,
-            "titles": TITLE,
+            "titles": look.TITLE,
             "images": row.height,
             "answer": 0.7,
             "chips": chips.height / 72,
@@ -68,11 +54,11 @@ def draw_explanation(attribution: Attribution) -> Figure:
     )
     _, (left, low) = row.draw(sheet, top, panels)
     bar = sheet.axes(left + row.wide + 0.08, low, 0.09, row.tall)
-    colour_bar(bar, ScalarMappable(Normalize(0, 1), "viridis"), "vertical")
+    look.colour_bar(bar, ScalarMappable(Normalize(0, 1), "viridis"), "vertical")
 
     start = row.right + 1.0
     sheet.text(start - 0.45, top + 0.09, "Insertion and deletion", 10, bold=True)
-    wide, tall = min(WIDTH - MARGIN - 0.62 - start, 4.4), min(row.height, 3.4) - 0.68
+    wide, tall = min(look.WIDTH - look.MARGIN - 0.62 - start, 4.4), min(row.height, 3.4) - 0.68
     draw_curves(sheet.axes(start, top - 0.26 - tall, wide, tall), attribution)
 
     _draw_answer(sheet, chips)
@@ -95,32 +81,22 @@ def draw_curves(axes: Axes, attribution: Attribution) -> None:
     # An axis from 0 to 0 has no length.
     top = 1.02 if highest > 0.5 else 1.08 * highest or 1.0
     for level in (blank, full):
-        axes.axhline(level, color=EDGE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+        axes.axhline(level, color=look.EDGE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     for name, curve, colour, auc in (
-        ("insertion", insertion, INSERTION_COLOUR, attribution.insertion_auc),
-        ("deletion", deletion, DELETION_COLOUR, attribution.deletion_auc),
+        ("insertion", insertion, look.INSERTION_COLOUR, attribution.insertion_auc),
+        ("deletion", deletion, look.DELETION_COLOUR, attribution.deletion_auc),
     ):
-        axes.plot(
-            attribution.area,
-            curve,
-            color=colour,
-            linewidth=1.8,
-            marker="o",
-            markersize=2.4,
-            solid_joinstyle="round",
-            label=f"{name} (AUC {short_number(auc)})",
-            clip_on=False,
-            zorder=3,
-        )
+        label = f"{name} (AUC {look.short_number(auc)})"
+        look.draw_curve(axes, attribution.area, curve, colour, label)
     axes.set(xlim=(0, 1), ylim=(0, top))
     _name_levels(axes, blank, full)
-    curve_legend(axes)
+    look.curve_legend(axes)
     measured = _measured(attribution)
-    axes.set_xlabel("image area inserted or deleted", fontproperties=font(8.5), color=INK)
+    axes.set_xlabel("image area inserted or deleted", fontproperties=font(8.5), color=look.INK)
     axes.set_ylabel(
-        measured, fontproperties=font(8.5, text=measured), color=INK, parse_math=False
+        measured, fontproperties=font(8.5, text=measured), color=look.INK, parse_math=False
     )
-    plain_frame(axes)
+    look.plain_frame(axes)
 
 
 def _name_levels(axes: Axes, blank: float, full: float) -> None:
@@ -130,12 +106,12 @@ def _name_levels(axes: Axes, blank: float, full: float) -> None:
     up = 1 if full >= blank else -1
     for name, level, shift in (("full", full, up * apart), ("blank", blank, -up * apart)):
         axes.annotate(
-            f"{name} {short_number(level)}",
+            f"{name} {look.short_number(level)}",
             (1, level + shift),
             xytext=(5, 0),
             textcoords="offset points",
             fontproperties=font(7.5),
-            color=FAINT,
+            color=look.FAINT,
             va="center",
             annotation_clip=False,
         )
@@ -151,21 +127,21 @@ def _measured(attribution: Attribution) -> str:
 
 def _draw_answer(sheet: Sheet, chips: ChipRows) -> None:
     line = sheet.bottom["answer"] + 0.25
-    sheet.text(MARGIN, line, "Answer", 10, bold=True)
-    end = WIDTH - MARGIN - text_width("perception", 8) / 72 - 0.1
+    sheet.text(look.MARGIN, line, "Answer", 10, bold=True)
+    end = look.WIDTH - look.MARGIN - text_width("perception", 8) / 72 - 0.1
     bar = sheet.axes(end - 2.0, line + 0.01, 2.0, 0.1)
-    colour_bar(bar, ScalarMappable(chips.scale, RELIANCE_COLOURS), "horizontal")
-    sheet.text(end - 2.1, line, "language prior", 8, FAINT, ha="right")
-    sheet.text(end + 0.1, line, "perception", 8, FAINT)
-    chips.draw(sheet.axes(MARGIN, sheet.bottom["chips"], INNER, chips.height / 72))
+    look.colour_bar(bar, ScalarMappable(chips.scale, look.RELIANCE_COLOURS), "horizontal")
+    sheet.text(end - 2.1, line, "language prior", 8, look.FAINT, ha="right")
+    sheet.text(end + 0.1, line, "perception", 8, look.FAINT)
+    chips.draw(sheet.axes(look.MARGIN, sheet.bottom["chips"], INNER, chips.height / 72))
 
 
 def _draw_estimates(sheet: Sheet, attribution: Attribution) -> None:
     low, half = sheet.bottom["estimates"] + 0.45, INNER / 2
-    draw_importance(sheet.axes(MARGIN + 0.4, low, half - 0.7, 0.95), attribution)
-    sheet.text(MARGIN, low + 1.07, "What each region adds, with its error", 10, bold=True)
+    draw_importance(sheet.axes(look.MARGIN + 0.4, low, half - 0.7, 0.95), attribution)
+    sheet.text(look.MARGIN, low + 1.07, "What each region adds, with its error", 10, bold=True)
     lines = interactions(attribution)
     if lines:
-        sheet.text(MARGIN + half, low + 1.07, "Regions that act together", 10, bold=True)
+        sheet.text(look.MARGIN + half, low + 1.07, "Regions that act together", 10, bold=True)
     for number, line in enumerate(lines):
-        sheet.text(MARGIN + half, low + 0.8 - 0.18 * number, line, 8.5)
+        sheet.text(look.MARGIN + half, low + 0.8 - 0.18 * number, line, 8.5)

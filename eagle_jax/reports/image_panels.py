@@ -8,7 +8,6 @@ from matplotlib.collections import LineCollection
 from PIL import Image
 from scipy import ndimage
 
-from eagle_jax.errors import InputError
 from eagle_jax.metrics.localisation import region_point
 from eagle_jax.reports.fonts import font
 from eagle_jax.reports.look import EDGE, INK, RANK_COLOUR
@@ -115,12 +114,7 @@ def figure_image(attribution: Attribution) -> np.ndarray:
     Raises:
       InputError: the attribution was saved without its image.
     """
-    if attribution.image is None:
-        raise InputError(
-            "the attribution was saved without its image; give it one with "
-            "attribution.with_image(path)"
-        )
-    return resized(attribution.image)
+    return resized(attribution.require_image())
 
 
 def resized(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:

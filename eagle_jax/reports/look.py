@@ -1,9 +1,9 @@
 """How all figures look: colours, sizes in inches, frames, numbers and legends."""
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from eagle_jax.reports.fonts import font
@@ -17,11 +17,6 @@ RELIANCE_COLOURS = LinearSegmentedColormap.from_list(
 )
 # Figures about a single image: width of the page, its margin, height of a title.
 WIDTH, MARGIN, TITLE = 11.0, 0.3, 0.27
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of a size in inches; made without pyplot, whose state does not change."""
-    return Figure(figsize=(width, height), dpi=200, facecolor="white")
 
 
 def short_number(value: float) -> str:
@@ -41,6 +36,22 @@ def plain_frame(axes: Axes) -> None:
     for side, spine in axes.spines.items():
         spine.set(visible=side in ("left", "bottom"), color=FAINT, linewidth=0.6)
     axes.set_facecolor("none")
+
+
+def draw_curve(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, label: str = "") -> None:
+    """Draws a curve with a dot at every point."""
+    axes.plot(
+        x,
+        y,
+        color=colour,
+        linewidth=1.8,
+        marker="o",
+        markersize=2.4,
+        solid_joinstyle="round",
+        label=label or None,
+        clip_on=False,
+        zorder=3,
+    )
 
 
 def curve_legend(axes: Axes) -> None:

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from eagle_jax.reports.fonts import drawable, font, wrapped
-from eagle_jax.reports.look import FAINT, INK, MARGIN, TITLE, WIDTH, new_figure
+from eagle_jax.reports.look import FAINT, INK, MARGIN, TITLE, WIDTH
 from eagle_jax.results.attribution import Attribution
 
 # Width between the margins, and the place to the right of a label such as "Prompt".
@@ -29,7 +30,8 @@ class Sheet:
 
     def __init__(self, bands: Mapping[str, float], width: float = WIDTH):
         self.width, self.height = width, sum(bands.values())
-        self.figure = new_figure(width, self.height)
+        # Made without pyplot, whose state does not change.
+        self.figure = Figure(figsize=(width, self.height), dpi=200, facecolor="white")
         bottoms = self.height - np.cumsum(list(bands.values()))
         self.bottom = dict(zip(bands, bottoms.tolist(), strict=True))
 

@@ -34,6 +34,16 @@ def interval(value: Interval | Paired, signed: bool = False) -> str:
     return f"{number(value.low, signed)} to {number(value.high, signed)}"
 
 
+def estimate(value: Interval | Paired, signed: bool = False) -> tuple[str, str, str]:
+    """Cells of a mean, its confidence interval and the number of values.
+
+    Args:
+      value: a mean or a mean difference.
+      signed: show the sign of a positive mean.
+    """
+    return number(value.mean, signed), interval(value), f"{value.count:,}"
+
+
 def number(value: float, signed: bool = False) -> str:
     """A number with four decimals, or "-" for NaN.
 

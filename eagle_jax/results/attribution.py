@@ -1,7 +1,6 @@
 """One explanation: an order of regions, the curves along it, and what follows from them."""
 
 import dataclasses
-import io
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +10,7 @@ from jaxtyping import Bool, Float32, Int32, UInt8
 
 from eagle_jax.display import drawer
 from eagle_jax.errors import InputError
-from eagle_jax.files import write_folder
+from eagle_jax.files import encoded, write_folder
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
 from eagle_jax.metrics.reliance import token_reliance
@@ -76,6 +75,7 @@ class Attribution:
       interaction: what both regions of a pair add together beyond the sum of what each adds
         alone.
       fill: what is shown in place of hidden regions: "black", "mean", "blur" or an image.
+      cut: where the answer that the model generated was cut; empty for a whole answer.
 
     References:
       EAGLE, arXiv 2509.22496, section 3.
@@ -109,6 +109,7 @@ class Attribution:
     pairs: Int32[np.ndarray, "m 2"] | None = None
     interaction: Float32[np.ndarray, "m"] | None = None
     fill: str | UInt8[np.ndarray, "H W 3"] = "black"
+    cut: str = ""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Attribution):
@@ -204,7 +205,9 @@ class Attribution:
             why = why.get(str(self.options.get("ended")), "")
             regions.append(f"cut short{why} after {self.order.size} of {self.regions} regions")
         lines = {"answer": " ".join(self.answer.split())}
-        if self.positions.size < self.answer_ids.size or self.counterfactual.any():
+        if self.cut:
+            lines["cut"] = self.cut
+        if self.partial or self.counterfactual.any():
             lines["target"] = self._targets()
         lines["regions"] = ("\n" + " " * 12).join(regions)
         lines["insertion"] = f"AUC {self.insertion_auc:.3f} (higher is better)"
@@ -215,6 +218,11 @@ class Attribution:
             lines["fill"] = self.fill_name
         lines["cost"] = f"{self.forwards:,} forwards in {self.seconds:.1f} s"
         return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
+
+    @property
+    def partial(self) -> bool:
+        """Whether only a part of the answer was explained."""
+        return self.positions.size < self.answer_ids.size
 
     @property
     def counterfactual(self) -> Bool[np.ndarray, "t"]:
@@ -255,6 +263,22 @@ class Attribution:
         """The page in a notebook; None, and with it the text form, without an image."""
         return None if self.image is None else drawer("report_frame")(self)
 
+    def require_image(self, name: object = "the attribution") -> UInt8[np.ndarray, "H W 3"]:
+        """The explained image.
+
+        Args:
+          name: name or folder of the attribution, for the message.
+
+        Raises:
+          InputError: the attribution was saved without its image.
+        """
+        if self.image is None:
+            raise InputError(
+                f"{name} was saved without its image: give the image, with --image or "
+                "Attribution.with_image"
+            )
+        return self.image
+
     def with_image(self, source: ImageSource) -> "Attribution":
         """The attribution with its image, for an attribution that was saved without it.
 
@@ -289,9 +313,7 @@ class Attribution:
         """
         files = storage.encode(vars(self), image)
         if figure:
-            content = io.BytesIO()
-            self.plot().savefig(content, format="png", dpi=200)
-            files[storage.FIGURE] = content.getvalue()
+            files[storage.FIGURE] = encoded(self.plot().savefig, format="png", dpi=200)
         storage.require_free(folder)
         write_folder(folder, files)
 

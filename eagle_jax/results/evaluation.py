@@ -1,7 +1,6 @@
 """The measures of a run: of each item, their means, and the difference of two runs."""
 
 import dataclasses
-import json
 import math
 import os
 from collections.abc import Iterable, Sequence
@@ -12,18 +11,13 @@ import numpy as np
 from tqdm import tqdm
 
 from eagle_jax.errors import InputError, reason
-from eagle_jax.files import local_path, write_file
+from eagle_jax.files import json_lines, local_path, write_file
 from eagle_jax.metrics.reliance import perception_auroc
-from eagle_jax.metrics.statistics import (
-    Interval,
-    Paired,
-    bootstrap_interval,
-    paired_difference,
-)
+from eagle_jax.metrics.statistics import Interval, Paired, bootstrap_interval, paired_difference
 from eagle_jax.metrics.word_classes import CLASSES, WordClass
 from eagle_jax.results.failures import read_failures
 from eagle_jax.results.measures import KINDS, MEASURES, ItemMeasures, Kind, measure
-from eagle_jax.results.run_folder import ITEMS, read_result
+from eagle_jax.results.run_folder import read_result, result_names
 
 
 class ClassReliance(NamedTuple):
@@ -76,6 +70,11 @@ class Evaluation:
     damaged: tuple[tuple[str, str], ...]
     failed: tuple[tuple[str, str], ...]
 
+    @property
+    def rows(self) -> list[ItemMeasures]:
+        """The measures of all items, kind by kind."""
+        return [row for group in self.groups.values() for row in group.rows]
+
     def to_json(self) -> dict[str, Any]:
         """All measures as JSON values; NaN becomes None."""
         return _plain(
@@ -85,24 +84,15 @@ class Evaluation:
                 "groups": {
                     kind: {
                         "items": len(group.rows),
-                        "measures": {
-                            name: value._asdict() for name, value in group.measures.items()
-                        },
-                        "word_classes": {
-                            name: {
-                                "raw": reliance.raw._asdict(),
-                                "scaled": reliance.scaled._asdict(),
-                                "words": reliance.words,
-                            }
-                            for name, reliance in group.classes.items()
-                        },
+                        "measures": group.measures,
+                        "word_classes": group.classes,
                         "perception_auroc": group.auroc,
                         "rows": [
                             {
                                 "name": row.name,
                                 "prompt": row.prompt,
                                 "values": row.values,
-                                "words": [word._asdict() for word in row.words],
+                                "words": row.words,
                             }
                             for row in group.rows
                         ],
@@ -136,11 +126,8 @@ class RunDifference:
         return _plain(
             {
                 "baseline": str(self.second.out),
-                "differences": {
-                    kind: {name: value._asdict() for name, value in measures.items()}
-                    for kind, measures in self.differences.items()
-                },
-                "unpaired": list(self.unpaired),
+                "differences": self.differences,
+                "unpaired": self.unpaired,
             }
         )
 
@@ -163,13 +150,8 @@ def evaluate(
       InputError: the folder holds no result that can be read.
     """
     out = local_path(out)
-    folder = out / ITEMS
-    if not folder.is_dir():
-        raise InputError(f"{out} holds no run: give the --out folder of eagle-jax run")
-    # Names that begin with a dot mark unfinished folders. Any other folder without its record
-    # is a damaged result.
-    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    rows, damaged = [], []
+    # A folder without its record is a damaged result.
+    names, rows, damaged = result_names(out), [], []
     for name in tqdm(names, unit="item", desc="evaluation", disable=not progress):
         try:
             rows.append(measure(read_result(out, name), published_measures))
@@ -206,11 +188,7 @@ def compare_runs(first: Evaluation, second: Evaluation) -> RunDifference:
             "only one of the two runs has published measures: evaluate both in the same way"
         )
     questions = [
-        {
-            (row.kind, row.name, row.prompt): row
-            for group in evaluation.groups.values()
-            for row in group.rows
-        }
+        {(row.kind, row.name, row.prompt): row for row in evaluation.rows}
         for evaluation in (first, second)
     ]
     common = questions[0].keys() & questions[1].keys()
@@ -246,8 +224,7 @@ def write_json(
     record = evaluation.to_json()
     if comparison is not None:
         record["comparison"] = comparison.to_json()
-    text = json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    write_file(path, text.encode("utf-8", "surrogatepass"))
+    write_file(path, json_lines(record))
 
 
 def _group(rows: Sequence[ItemMeasures]) -> GroupMeasures:
@@ -282,8 +259,11 @@ def _columns(rows: Iterable[ItemMeasures]) -> dict[str, np.ndarray]:
 
 
 def _plain(value: Any) -> Any:
+    """Named tuples as objects, and NaN as None, at any depth."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, dict):
         return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eagle_jax.errors import InputError, one_line
-from eagle_jax.files import require_writable
+from eagle_jax.errors import InputError
+from eagle_jax.files import require_writable, write_file
 from eagle_jax.inputs.fill import DEFAULT_FILL
 from eagle_jax.inputs.regions import DEFAULT_REGIONS
 from eagle_jax.models.checkpoints.converted import MARKER
@@ -57,6 +57,8 @@ class Settings:
       controls: number of random and of area-matched orders whose curves are scored beside those
         of the explanation.
       published_rounding: round pixels, logits and probabilities as the published code does.
+      system: system message in front of each conversation; None for the chat template's own.
+      thinking: "off" or "on" passes the chat template's switch for thoughts, if it has one.
 
     Corrections and controls need an order of all regions: an item whose search was cut short by
     a limit then fails.
@@ -84,6 +86,8 @@ class Settings:
     regenerate: str = REGENERATE[0]
     controls: int = 0
     published_rounding: bool = False
+    system: str | None = None
+    thinking: str | None = None
 
 
 def begin_run(out: Path, settings: Settings, weights: str, process: int = 0) -> None:
@@ -106,9 +110,9 @@ def begin_run(out: Path, settings: Settings, weights: str, process: int = 0) -> 
         _wait_for(path)
         _require_same(path, wanted)
         return
-    # A run that was killed at its very beginning may have left this file.
-    partial = out / f".{MANIFEST}"
-    if out.is_dir() and any(held != partial for held in out.iterdir()):
+    for partial in out.glob(f".{MANIFEST}*"):
+        partial.unlink()  # left by a run that was killed at its very beginning
+    if out.is_dir() and any(out.iterdir()):
         raise InputError(f"{out} holds other files and no {MANIFEST}; choose a new folder")
     record = {
         "schema": _SCHEMA,
@@ -116,10 +120,7 @@ def begin_run(out: Path, settings: Settings, weights: str, process: int = 0) -> 
         "begun": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": library_versions(),
     }
-    with one_line(f"cannot write {out}", OSError):
-        out.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
+    write_file(path, json.dumps(record, indent=2) + "\n")
 
 
 def _wait_for(path: Path) -> None:

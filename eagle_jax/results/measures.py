@@ -1,37 +1,13 @@
 """All measures of one result of a run."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from eagle_jax.metrics.faithfulness import (
-    deletion_auc,
-    highest_confidence,
-    insertion_auc,
-    log_probability,
-    mean_over_tokens,
-    normalised_auc,
-    sensitive_tokens,
-)
-from eagle_jax.metrics.hallucination import (
-    average_minimal_correction,
-    correction_success_rate,
-    minimal_correction,
-    right_answers,
-    yes_or_no,
-)
-from eagle_jax.metrics.localisation import (
-    average_precision,
-    best_iou,
-    box_mask,
-    expected_hit,
-    pointing_game,
-    published_map,
-    published_pointing_game,
-    relevance_mass,
-)
+from eagle_jax.metrics import faithfulness, hallucination, localisation
 from eagle_jax.metrics.reliance import WordReliance, word_reliance
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.results.run_folder import ItemResult
@@ -126,26 +102,22 @@ def measure(result: ItemResult, published_measures: bool = False) -> ItemMeasure
         items that are never corrected are left out of the denominator of CSR@10%.
     """
     item, attribution = result.item, result.attribution
-    label = yes_or_no(item.label or "")
-    if label is not None:
-        kind = "presence"
-    else:
-        kind = (
-            "word" if attribution.positions.size < attribution.answer_ids.size else "sentence"
-        )
-    area, inserted, deleted = (one.astype(np.float64) for one in attribution.whole)
+    label = hallucination.yes_or_no(item.label or "")
+    kind = "presence" if label else "word" if attribution.partial else "sentence"
+    area, inserted, deleted = (curve.astype(np.float64) for curve in attribution.whole)
     values = _faithfulness(area, inserted, deleted)
     if result.controls is not None:
         values |= _gains(attribution, result.controls, values["insertion_minus_deletion"])
     if item.boxes:
-        box = box_mask(item.boxes, *attribution.labels.shape)
+        box = localisation.box_mask(item.boxes, *attribution.labels.shape)
         values |= _localisation("box", attribution, box, published_measures)
     if result.mask is not None:
         values |= _localisation("mask", attribution, result.mask, published_measures)
     if label is not None and result.answers is not None:
-        right = right_answers(result.answers, label, published_measures)
+        right = hallucination.right_answers(result.answers, label, published_measures)
         values |= _correction(
-            minimal_correction(area, right, blank=not published_measures), published_measures
+            hallucination.minimal_correction(area, right, blank=not published_measures),
+            published_measures,
         )
     own = ~attribution.counterfactual
     return ItemMeasures(
@@ -168,43 +140,66 @@ def _faithfulness(
     deletion: Float64[np.ndarray, "k t"],
 ) -> dict[str, float]:
     inserted, deleted = insertion.mean(axis=1), deletion.mean(axis=1)
-    aucs = np.array([insertion_auc(area, inserted), deletion_auc(area, deleted)])
-    normalised = normalised_auc(aucs, full=inserted[-1:], blank=inserted[:1])
-    tokens = sensitive_tokens(insertion[-1], insertion[0])
-    chosen = mean_over_tokens(insertion, tokens), mean_over_tokens(deletion, tokens)
-    logs = log_probability(insertion).mean(axis=1), log_probability(deletion).mean(axis=1)
+    aucs = np.array(
+        [faithfulness.insertion_auc(area, inserted), faithfulness.deletion_auc(area, deleted)]
+    )
+    normalised = faithfulness.normalised_auc(aucs, full=inserted[-1:], blank=inserted[:1])
+    tokens = faithfulness.sensitive_tokens(insertion[-1], insertion[0])
+    chosen = (
+        faithfulness.mean_over_tokens(insertion, tokens),
+        faithfulness.mean_over_tokens(deletion, tokens),
+    )
+    logs = (
+        faithfulness.log_probability(insertion).mean(axis=1),
+        faithfulness.log_probability(deletion).mean(axis=1),
+    )
     values = {
         "insertion_auc": aucs[0],
         "deletion_auc": aucs[1],
         "insertion_minus_deletion": aucs[0] - aucs[1],
-        "highest_confidence": highest_confidence(inserted),
-        "sensitive_insertion_auc": insertion_auc(area, chosen[0]),
-        "sensitive_deletion_auc": deletion_auc(area, chosen[1]),
-        "sensitive_highest_confidence": highest_confidence(chosen[0]),
+        "highest_confidence": faithfulness.highest_confidence(inserted),
+        "sensitive_insertion_auc": faithfulness.insertion_auc(area, chosen[0]),
+        "sensitive_deletion_auc": faithfulness.deletion_auc(area, chosen[1]),
+        "sensitive_highest_confidence": faithfulness.highest_confidence(chosen[0]),
         "normalised_insertion_auc": normalised[0],
         "normalised_deletion_auc": normalised[1],
-        "log_insertion_auc": insertion_auc(area, logs[0]),
-        "log_deletion_auc": deletion_auc(area, logs[1]),
+        "log_insertion_auc": faithfulness.insertion_auc(area, logs[0]),
+        "log_deletion_auc": faithfulness.deletion_auc(area, logs[1]),
     }
     return {name: float(value) for name, value in values.items()}
 
 
+def control_families(
+    attribution: Attribution, controls: Mapping[str, Curves]
+) -> dict[str, list[Attribution]]:
+    """The attribution along each control order, by kind of order: "random", "matched", "area".
+
+    Args:
+      attribution: the explanation.
+      controls: curves along control orders by name, from `eagle_jax.search.controls`.
+    """
+    families: dict[str, list[Attribution]] = {}
+    for name, curves in controls.items():
+        along = dataclasses.replace(attribution, **curves._asdict())
+        families.setdefault(name.split("-")[0], []).append(along)
+    return families
+
+
+def mean_aucs(attributions: Sequence[Attribution]) -> tuple[float, float]:
+    """Mean insertion AUC and mean deletion AUC of attributions."""
+    insertion = float(np.mean([each.insertion_auc for each in attributions]))
+    return insertion, float(np.mean([each.deletion_auc for each in attributions]))
+
+
 def _gains(
-    attribution: Attribution, controls: dict[str, Curves], reached: float
+    attribution: Attribution, controls: Mapping[str, Curves], reached: float
 ) -> dict[str, float]:
     values = {}
-    for family in ("random", "matched", "area"):
-        others = [
-            dataclasses.replace(attribution, **curves._asdict())
-            for name, curves in controls.items()
-            if name.split("-")[0] == family
-        ]
-        if others:
-            insertion = float(np.mean([other.insertion_auc for other in others]))
-            deletion = float(np.mean([other.deletion_auc for other in others]))
-            values[f"{family}_insertion_auc"] = insertion
-            values[f"{family}_deletion_auc"] = deletion
-            values[f"gain_over_{family}"] = reached - (insertion - deletion)
+    for name, family in control_families(attribution, controls).items():
+        insertion, deletion = mean_aucs(family)
+        values[f"{name}_insertion_auc"] = insertion
+        values[f"{name}_deletion_auc"] = deletion
+        values[f"gain_over_{name}"] = reached - (insertion - deletion)
     return values
 
 
@@ -215,24 +210,24 @@ def _localisation(
     if published_measures:
         # The published start value takes both weights as 1.
         start = 1 - attribution.deletion[0].mean() + attribution.insertion[0].mean()
-        coarse = published_map(labels, order, attribution.objective, float(start))
-        hit = published_pointing_game(coarse, mask)
+        coarse = localisation.published_map(labels, order, attribution.objective, float(start))
+        hit = localisation.published_pointing_game(coarse, mask)
     else:
-        hit = pointing_game(labels, order, mask)
+        hit = localisation.pointing_game(labels, order, mask)
     return {
         f"{what}_pointing": float(hit),
-        f"{what}_expected_hit": expected_hit(saliency, mask),
-        f"{what}_mass": relevance_mass(saliency, mask),
-        f"{what}_iou": best_iou(labels, order, mask)[0],
-        f"{what}_precision": average_precision(labels, order, mask),
+        f"{what}_expected_hit": localisation.expected_hit(saliency, mask),
+        f"{what}_mass": localisation.relevance_mass(saliency, mask),
+        f"{what}_iou": localisation.best_iou(labels, order, mask)[0],
+        f"{what}_precision": localisation.average_precision(labels, order, mask),
     }
 
 
 def _correction(correction: float, published_measures: bool) -> dict[str, float]:
     alone = np.array([correction])
     return {
-        "correction": average_minimal_correction(alone),
-        "success": correction_success_rate(alone, published=published_measures),
-        "success_of_corrected": correction_success_rate(alone, published=True),
+        "correction": hallucination.average_minimal_correction(alone),
+        "success": hallucination.correction_success_rate(alone, published=published_measures),
+        "success_of_corrected": hallucination.correction_success_rate(alone, published=True),
         "unresolved": float(np.isnan(correction)),
     }

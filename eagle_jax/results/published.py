@@ -3,15 +3,14 @@
 import json
 import os
 import re
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eagle_jax.errors import InputError, reason
-from eagle_jax.files import local_path
+from eagle_jax.errors import InputError
+from eagle_jax.files import local_path, new_file
 from eagle_jax.results.attribution import Attribution
 
 _SPECIAL_TOKEN = re.compile(r"\s*(<\|.*\|>|</?s>|<pad>|<eos>|<bos>|<end_of_turn>)\s*")
@@ -46,27 +45,15 @@ def to_eagle(
         )
     if name in ("", ".", "..") or name != Path(name).name:
         raise InputError(f"name is {name!r}; give a plain file name, and the folder apart")
-    try:
-        finished = (
-            local_path(folder) / "npy" / f"{name}.npy",
-            local_path(folder) / "json" / f"{name}.json",
-        )
-        mark = uuid.uuid4().hex[:8]
-        masks, record = partial = [path.with_name(f".{mark}-{path.name}") for path in finished]
-        try:
-            for path in partial:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            _write_masks(masks, attribution.labels, attribution.order)
-            fields = _eagle_record(attribution) | dict(extra or {})
-            text = json.dumps(fields, indent=4, separators=(",", ":"), ensure_ascii=False)
-            record.write_text(text, encoding="utf-8", errors="surrogatepass")
-            for path, target in zip(partial, finished, strict=True):
-                path.replace(target)
-        finally:
-            for path in partial:
-                path.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {reason(error)}") from error
+    folder = local_path(folder)
+    with (
+        new_file(folder / "json" / f"{name}.json") as record,
+        new_file(folder / "npy" / f"{name}.npy") as masks,
+    ):
+        _write_masks(masks, attribution.labels, attribution.order)
+        fields = _eagle_record(attribution) | dict(extra or {})
+        text = json.dumps(fields, indent=4, separators=(",", ":"), ensure_ascii=False)
+        record.write_text(text, encoding="utf-8", errors="surrogatepass")
 
 
 def _write_masks(path: Path, labels: np.ndarray, order: np.ndarray) -> None:

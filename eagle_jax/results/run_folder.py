@@ -19,14 +19,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
-from PIL import Image
 
 from eagle_jax.errors import InputError
-from eagle_jax.files import write_folder
+from eagle_jax.files import encoded, json_lines, write_folder
 from eagle_jax.lists.items import Item
 from eagle_jax.lists.masks import read_mask
 from eagle_jax.results.attribution import Attribution
-from eagle_jax.results.storage import RECORD, encode
+from eagle_jax.results.storage import RECORD, encode, png
 from eagle_jax.search.sets import Curves
 
 ITEMS = "items"
@@ -53,6 +52,14 @@ class ItemResult(NamedTuple):
     mask: Bool[np.ndarray, "H W"] | None = None
     answers: tuple[str | None, ...] | None = None
     controls: dict[str, Curves] | None = None
+
+    def with_image(self) -> Attribution:
+        """The explanation with the image of the item.
+
+        Raises:
+          InputError: the image cannot be read, or has another size.
+        """
+        return self.attribution.with_image(self.item.image)
 
 
 def result_folder(out: Path, name: str) -> Path:
@@ -82,12 +89,9 @@ def write_result(out: Path, result: ItemResult) -> None:
     if result.controls is not None:
         record["controls"] = list(result.controls)
         files[CONTROLS] = _encode_controls(result.controls)
-    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-    files[ITEM] = text.encode("utf-8", "surrogatepass")
+    files[ITEM] = json_lines(record)
     if result.mask is not None:
-        picture = io.BytesIO()
-        Image.fromarray(result.mask).save(picture, format="png")
-        files[MASK] = picture.getvalue()
+        files[MASK] = png(result.mask)
     write_folder(result_folder(out, result.item.name), files)
 
 
@@ -161,12 +165,20 @@ def finished_names(out: Path) -> list[str]:
     Raises:
       InputError: the folder holds no run.
     """
+    return [name for name in result_names(out) if is_finished(out, name)]
+
+
+def result_names(out: Path) -> list[str]:
+    """Names of the items that have a folder, sorted, finished or not.
+
+    Raises:
+      InputError: the folder holds no run.
+    """
     folder = out / ITEMS
     if not folder.is_dir():
         raise InputError(f"{out} holds no run: give the --out folder of eagle-jax run")
-    # Names that begin with a dot mark unfinished folders.
-    names = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
-    return sorted(name for name in names if is_finished(out, name))
+    # Names that begin with a dot mark folders that are being written.
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _encode_controls(controls: dict[str, Curves]) -> bytes:
@@ -175,19 +187,17 @@ def _encode_controls(controls: dict[str, Curves]) -> bytes:
         for name, curves in controls.items()
         for field, array in curves._asdict().items()
     }
-    content = io.BytesIO()
-    np.savez_compressed(content, **arrays)
-    return content.getvalue()
+    return encoded(np.savez_compressed, **arrays)
 
 
 def _read_controls(path: Path, names: list[str], attribution: Attribution) -> dict[str, Curves]:
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            found = {
+            controls = {
                 name: Curves(*(arrays[f"{name}/{field}"] for field in Curves._fields))
                 for name in names
             }
-        for name, curves in found.items():
+        for name, curves in controls.items():
             if not np.array_equal(np.sort(curves.order), np.arange(attribution.order.size)):
                 raise ValueError(f"the order of {name!r} must name each region once")
             for curve in (curves.insertion, curves.deletion):
@@ -195,7 +205,7 @@ def _read_controls(path: Path, names: list[str], attribution: Attribution) -> di
                     raise ValueError(f"{name!r} needs one finite value per point and token")
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} is missing or damaged: {error}") from error
-    return found
+    return controls
 
 
 def _to_json(item: Item) -> dict[str, Any]:

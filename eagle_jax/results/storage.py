@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from eagle_jax.errors import InputError, one_line
-from eagle_jax.files import local_path, require_writable
+from eagle_jax.files import encoded, json_lines, local_path, require_writable
 from eagle_jax.results.consistency import check_fields
 
 SCHEMA = 3
@@ -40,6 +40,7 @@ _SCALARS = {
     "method": str,
     "options": dict,
     "backwards": int,
+    "cut": str,
 }
 _TEXTS = ("answer_tokens", "tokens")
 _NAMES = ("labels", "order", "insertion", "deletion", "answer_ids", "positions", "token_ids")
@@ -142,22 +143,20 @@ def encode(fields: Mapping[str, Any], image: bool = True) -> dict[str, bytes]:
     with one_line("cannot save the attribution", ValueError):
         check_fields(fields)
     held = [name for name in _OPTIONAL if fields[name] is not None]
-    arrays = io.BytesIO()
-    np.savez_compressed(arrays, **{name: fields[name] for name in (*_NAMES, *held)})
-    files = {ARRAYS: arrays.getvalue()}
+    arrays = {name: fields[name] for name in (*_NAMES, *held)}
+    files = {ARRAYS: encoded(np.savez_compressed, **arrays)}
     if image and fields["image"] is not None:
-        files[IMAGE] = _png(fields["image"])
+        files[IMAGE] = png(fields["image"])
     fill = fields["fill"]
     if not isinstance(fill, str):
-        files[FILL], fill = _png(fill), FILL
+        files[FILL], fill = png(fill), FILL
     record: dict[str, Any] = {"schema": SCHEMA, "fill": fill}
     record |= {name: kind(fields[name]) for name, kind in _SCALARS.items()}
     record |= {name: list(fields[name]) for name in _TEXTS}
     record["versions"] = library_versions()
     record["sha256"] = {name: _digest(content) for name, content in files.items()}
     record["sha256"][RECORD] = _seal(record)
-    text = json.dumps(record, indent=2, ensure_ascii=False)
-    return {RECORD: (text + "\n").encode("utf-8", "surrogatepass"), **files}
+    return {RECORD: json_lines(record), **files}
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
@@ -180,7 +179,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
         search = _typed(record, "search", str)
         record |= {"method": "eagle", "options": {"search": search}}
     # The first records lack the number of gradients, and all before schema 3 the fill.
-    return {"backwards": 0, "fill": "black"} | record
+    return {"backwards": 0, "fill": "black", "cut": ""} | record
 
 
 def _read_arrays(content: bytes) -> dict[str, np.ndarray | None]:
@@ -201,10 +200,9 @@ def _read_image(name: str, content: bytes, shape: tuple[int, ...]) -> np.ndarray
         return np.array(image)
 
 
-def _png(image: np.ndarray) -> bytes:
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, format="png")
-    return content.getvalue()
+def png(image: np.ndarray) -> bytes:
+    """An image or a mask as the content of a PNG file."""
+    return encoded(Image.fromarray(image).save, format="png")
 
 
 def _typed(record: dict[str, Any], name: str, kind: type) -> Any:

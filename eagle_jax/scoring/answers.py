@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool, Int, Int32
 from tqdm import tqdm
 
 from eagle_jax.errors import InputError
@@ -17,14 +17,16 @@ from eagle_jax.inputs.answer import decode_answer, require_max_new_tokens
 from eagle_jax.inputs.fill import DEFAULT_FILL, Fill, fill_pixels, read_fill
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.patches import ImagePlan, masked_patches, plan_image
-from eagle_jax.inputs.prompt import Tokenizer, require_context
+from eagle_jax.inputs.prompt import Dialogue, Tokenizer, opens_thought, require_context
 from eagle_jax.metrics.hallucination import LABELS
+from eagle_jax.metrics.thoughts import closes_thought, may_open_thought
 from eagle_jax.models.checkpoints.sharding import mesh_of
 from eagle_jax.models.layers import decoding
 from eagle_jax.models.layers.precision import full_precision
 from eagle_jax.scoring.model import Model, prompt_about
 from eagle_jax.scoring.question import lay_out, on_devices
 from eagle_jax.scoring.scorer import (
+    data_devices,
     filling_batch_size,
     padded_sets,
     require_batch_size,
@@ -40,14 +42,21 @@ def generate(
     prompt: str,
     *,
     max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
+    system: str | None = None,
+    thinking: str | None = None,
 ) -> Int32[np.ndarray, " a"]:
     """Answers a prompt about an image greedily, as `explain` does where no answer is given.
+
+    The checkpoint's generation_config.json is heeded as by `generate(do_sample=False)` of
+    transformers: penalties, forbidden and forced tokens, lengths and several end tokens.
 
     Args:
       model: from `eagle_jax.load`.
       image: a path, a PIL image, or an array of uint8 pixels.
       prompt: the question or instruction.
       max_new_tokens: largest number of tokens; a longer answer is cut.
+      system: system message in front of the conversation; None for the chat template's own.
+      thinking: "off" or "on" passes the chat template's switch for thoughts, if it has one.
 
     Returns:
       Token ids, the end token included; `model.tokenizer` decodes them.
@@ -58,7 +67,8 @@ def generate(
     pixels = read_image(image)
     one_region = np.zeros(pixels.shape[:2], np.int32)
     plan = plan_image(pixels, one_region, model.image_settings)
-    return whole_answer(model, plan, prompt_about(model, plan, prompt), max_new_tokens)
+    prompt_ids = prompt_about(model, plan, prompt, Dialogue(system, thinking))
+    return whole_answer(model, plan, prompt_ids, max_new_tokens)
 
 
 def whole_answer(
@@ -93,6 +103,8 @@ def regenerate(
     max_new_tokens: int = 16,
     settle: Sequence[str] = LABELS,
     batch_size: int | None = None,
+    system: str | None = None,
+    thinking: str | None = None,
     progress: bool = False,
 ) -> list[str]:
     """Answers a prompt about masked images, greedily and in batches.
@@ -102,7 +114,9 @@ def regenerate(
     punctuation around the word ("Yes", " yes", "**No"), followed by one more token, which
     distinguishes "No" from "Nothing" in vocabularies that split such words. A rule that reads
     the first word of an answer finds the same word in the cut answer as in the whole answer.
-    A model that spells the word in several tokens runs on to ``max_new_tokens``.
+    A model that spells the word in several tokens runs on to ``max_new_tokens``, and so does a
+    model that thinks first, unless one token closes its thoughts: a word of the thought does
+    not settle the answer.
 
     Args:
       model: from `eagle_jax.load`.
@@ -116,10 +130,13 @@ def regenerate(
       settle: words that settle an answer; empty for whole answers.
       batch_size: answers per batch, a multiple of the number of devices along the mesh's
         "data" axis; None chooses.
+      system: system message in front of the conversation; None for the chat template's own.
+      thinking: "off" or "on" passes the chat template's switch for thoughts, if it has one.
       progress: show a progress bar.
 
     Returns:
-      Text of each answer without special tokens, in the order of the rows.
+      Text of each answer without special tokens, in the order of the rows. If the chat
+      template begins a thought, its mark stands in front of each text.
 
     Raises:
       InputError: an argument cannot be used; the message says what to do.
@@ -136,12 +153,37 @@ def regenerate(
         raise InputError(f"visible has {visible.shape[1]} columns for {regions} regions")
     shown = fill_pixels(pixels, read_fill(fill, pixels))
     plan = plan_image(pixels, labels, model.image_settings, shown)
-    prompt_ids = prompt_about(model, plan, prompt)
+    dialogue = Dialogue(system, thinking)
+    prompt_ids = prompt_about(model, plan, prompt, dialogue)
+    inside = opens_thought(model.tokenizer, dialogue)
     with tqdm(total=len(visible), disable=not progress, unit="answer", leave=False) as bar:
         answers = _answers(
-            model, plan, prompt_ids, visible, max_new_tokens, settle, batch_size, bar.update
+            model,
+            plan,
+            prompt_ids,
+            visible,
+            max_new_tokens,
+            settle,
+            thinking=inside,
+            batch_size=batch_size,
+            on_progress=bar.update,
         )
-    return [decode_answer(model.tokenizer, ids) for ids in answers]
+    return [answer_text(model, ids, inside) for ids in answers]
+
+
+def answer_text(model: Model, ids: Int[np.ndarray, " a"], thinking: bool) -> str:
+    """Text of an answer, with its whole thought.
+
+    Args:
+      model: the model that answered.
+      ids: token ids of the answer.
+      thinking: True if the prompt ends inside a thought, which the answer then only closes.
+
+    Returns:
+      The text without special tokens, from the mark that opens the thought on.
+    """
+    text = decode_answer(model.tokenizer, ids)
+    return f"<think>\n{text}" if thinking else text
 
 
 def _answers(
@@ -151,6 +193,8 @@ def _answers(
     visible: np.ndarray,
     max_new_tokens: int,
     settle: Sequence[str] = (),
+    *,
+    thinking: bool = False,
     batch_size: int | None = None,
     on_progress: Callable[[int], Any] = lambda answers: None,
 ) -> list[np.ndarray]:
@@ -160,8 +204,7 @@ def _answers(
     require_context(len(prompt_ids) + 1, plan.tokens, context)
     max_new_tokens = min(max_new_tokens, context - len(prompt_ids))
 
-    mesh = mesh_of(network)
-    devices = 1 if mesh is None else mesh.shape["data"]
+    mesh, devices = mesh_of(network), data_devices(network)
     if batch_size is None:
         tokens = max(math.prod(plan.grid), len(prompt_ids))
         batch_size = filling_batch_size(tokens, devices, jax.default_backend())
@@ -176,6 +219,8 @@ def _answers(
     question = on_devices(network, question.padded)
     end_ids = np.array(model.end_ids, np.int32)
     settling = settling_tokens(model.tokenizer, settle) if settle else None
+    vocabulary = network.config.decoder.vocabulary
+    rules = model.generation.rules(model.end_ids, len(prompt_ids), vocabulary)
     spread = None if mesh is None else NamedSharding(mesh, PartitionSpec("data"))
 
     answers = []
@@ -185,7 +230,16 @@ def _answers(
         sets = np.pad(part, ((0, batch_size - len(part)), (0, 0)), mode="edge")
         sets = jax.device_put(padded_sets(sets), spread)
         new = np.asarray(
-            _decode(network, question, sets, end_ids, settling, max_new_tokens=max_new_tokens)
+            _decode(
+                network,
+                question,
+                sets,
+                end_ids,
+                settling,
+                np.bool_(thinking),
+                rules,
+                max_new_tokens=max_new_tokens,
+            )
         )
         answers += [row[row >= 0] for row in new[: len(part)]]
         on_progress(len(part))
@@ -193,7 +247,7 @@ def _answers(
 
 
 @functools.partial(jax.jit, static_argnames="max_new_tokens")
-def _decode(network, question, visible, end_ids, settling, *, max_new_tokens):
+def _decode(network, question, visible, end_ids, settling, thinking, rules, *, max_new_tokens):
     patches = masked_patches(question.plan, visible)
     with full_precision(network):
         visual = network.visual_tokens(patches, question.layout)
@@ -207,13 +261,14 @@ def _decode(network, question, visible, end_ids, settling, *, max_new_tokens):
             end_ids,
             max_new_tokens,
             settling=settling,
+            thinking=thinking,
+            rules=rules,
+            prompt_ids=question.ids,
         )
 
 
-def settling_tokens(
-    tokenizer: Tokenizer, words: Sequence[str]
-) -> tuple[Int32[np.ndarray, " y"], Int32[np.ndarray, " z"]]:
-    """Tokens that settle an answer, and tokens after which a word may continue.
+def settling_tokens(tokenizer: Tokenizer, words: Sequence[str]) -> decoding.Settling:
+    """Tokens that settle an answer, and tokens after or behind which they do not.
 
     Args:
       tokenizer: tokenizer of the model.
@@ -221,14 +276,22 @@ def settling_tokens(
 
     Returns:
       Ids whose text is one of the words, regardless of case and of blanks and punctuation
-      around it; and ids that end in a hyphen, an apostrophe or an unfinished character, after
-      which "No" can still become "No-one". Both are empty without words.
+      around it; ids that end in a hyphen, an apostrophe or an unfinished character, after
+      which "No" can still become "No-one"; ids with which a thought may begin; and ids that end
+      a thought. All are empty without words.
     """
     wanted = {word.strip(_AROUND).lower() for word in words} - {""}
     texts = _vocabulary(tokenizer) if wanted else ()
-    settling = [i for i, text in enumerate(texts) if text.strip(_AROUND).lower() in wanted]
-    joining = [i for i, text in enumerate(texts) if text.endswith(_JOINTS)]
-    return np.array(settling, np.int32), np.array(joining, np.int32)
+
+    def where(chosen: Callable[[str], bool]) -> Int32[np.ndarray, " _"]:
+        return np.array([i for i, text in enumerate(texts) if chosen(text)], np.int32)
+
+    return decoding.Settling(
+        words=where(lambda text: text.strip(_AROUND).lower() in wanted),
+        joints=where(lambda text: text.endswith(_JOINTS)),
+        opening=where(may_open_thought),
+        closing=where(closes_thought),
+    )
 
 
 _AROUND = string.whitespace + string.punctuation

@@ -19,12 +19,7 @@ from eagle_jax.models.families.network import Network
 from eagle_jax.models.layers.precision import full_precision
 from eagle_jax.scoring.question import Question, pick
 from eagle_jax.scoring.reuse import Chain, first_chain, follow, in_chains, reuses
-from eagle_jax.scoring.set_function import (
-    exact_patches,
-    probabilities,
-    probabilities_after_vision,
-    score,
-)
+from eagle_jax.scoring.set_function import after_vision, exact_patches, probabilities, score
 
 
 class _Way(NamedTuple):
@@ -61,7 +56,7 @@ def score_sets(
       sets: one row per masked image, True for a visible region.
       count: number of sets to score; the running time is proportional to it.
       which: for a stack, the number of the question of each set.
-      batch_size: masked images per forward, over all devices; a multiple of the size of the
+      batch_size: masked images per batch, over all devices; a multiple of the size of the
         mesh's "data" axis.
       mesh: mesh of the weights; devices along "data" score different masked images and do not
         communicate until all batches are done.
@@ -146,7 +141,8 @@ def _score_stack(network: Network, questions: Question, rows, left: None) -> tup
         return exact_patches(pick(questions, number), visible[None])[0]
 
     def read(number, visual):
-        return probabilities_after_vision(network, pick(questions, number), visual[None])[0]
+        question = pick(questions, number)
+        return after_vision(network, question, visual[None], probabilities)[0]
 
     at_once = min(len(sets), images_at_once(questions.plan))
     patches = jax.lax.map(patches_of, (sets, which), batch_size=at_once)

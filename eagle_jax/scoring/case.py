@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from eagle_jax.inputs.answer import (
+    Place,
+    answer_position,
     decode_answer,
     encode_answer,
     find_target,
@@ -18,6 +20,7 @@ from eagle_jax.inputs.answer import (
 from eagle_jax.inputs.fill import DEFAULT_FILL, Fill, fill_pixels, read_fill
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.inputs.patches import plan_image
+from eagle_jax.inputs.prompt import Dialogue, opens_thought
 from eagle_jax.inputs.regions import DEFAULT_REGIONS, Regions, segment
 from eagle_jax.scoring.answers import DEFAULT_MAX_NEW_TOKENS, whole_answer
 from eagle_jax.scoring.model import Model, prompt_about
@@ -25,7 +28,7 @@ from eagle_jax.scoring.question import Question, lay_out, on_devices
 from eagle_jax.scoring.scorer import MaskedImageScorer
 
 Answer = str | Sequence[int] | np.ndarray
-Target = str | Sequence[int] | np.ndarray
+Target = str | Sequence[int] | np.ndarray | Place
 TargetIds = str | Sequence[int | str] | np.ndarray
 
 
@@ -43,6 +46,8 @@ class Case:
       positions: positions in the answer that are scored.
       token_ids: token ids scored at these positions.
       scorer: the set function, from visible regions to probabilities of the target tokens.
+      dialogue: system message, and whether the model thinks before it answers.
+      generated: True if the answer is the model's own.
     """
 
     model: Model
@@ -54,6 +59,8 @@ class Case:
     positions: Int32[np.ndarray, " t"]
     token_ids: Int32[np.ndarray, " t"]
     scorer: MaskedImageScorer
+    dialogue: Dialogue = Dialogue()
+    generated: bool = False
 
     @property
     def question(self) -> Question:
@@ -75,6 +82,30 @@ class Case:
         """The text of each token of the answer."""
         return token_texts(self.model.tokenizer, self.answer_ids)
 
+    @property
+    def thinks(self) -> bool:
+        """True if the answer begins with a thought, or the chat template begins one."""
+        return self._opened or self._answer_position != 0
+
+    @property
+    def cut(self) -> str:
+        """Where max_new_tokens cut the model's answer, in one line; empty if it did not."""
+        if not self.generated or int(self.answer_ids[-1]) in self.model.end_ids:
+            return ""
+        inside = " inside the thought" if self._answer_position is None else ""
+        return (
+            f"the answer ends{inside} after {len(self.answer_ids)} tokens: raise "
+            "max_new_tokens for the whole answer"
+        )
+
+    @property
+    def _opened(self) -> bool:
+        return opens_thought(self.model.tokenizer, self.dialogue)
+
+    @property
+    def _answer_position(self) -> int | None:
+        return answer_position(self.model.tokenizer, self.answer_ids, self._opened)
+
 
 class AskSettings(NamedTuple):
     """How questions are asked: the arguments of `ask` that many questions share.
@@ -83,8 +114,10 @@ class AskSettings(NamedTuple):
       regions: the regions of an image, as in `ask`.
       fill: what is shown in place of hidden regions, as in `ask`.
       max_new_tokens: largest number of tokens of an answer that the model generates.
-      batch_size: masked images per forward, over all devices; None chooses.
+      batch_size: masked images per batch, over all devices; None chooses.
       published_rounding: round pixels, logits and probabilities as the published code does.
+      system: system message in front of the conversation; None for the chat template's own.
+      thinking: "off" or "on" passes the chat template's switch for thoughts, if it has one.
     """
 
     regions: Regions = DEFAULT_REGIONS
@@ -92,6 +125,8 @@ class AskSettings(NamedTuple):
     max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS
     batch_size: int | None = None
     published_rounding: bool = False
+    system: str | None = None
+    thinking: str | None = None
 
 
 def ask(
@@ -107,6 +142,8 @@ def ask(
     max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS,
     batch_size: int | None = None,
     published_rounding: bool = False,
+    system: str | None = None,
+    thinking: str | None = None,
 ) -> Case:
     """Asks a model about an image: all that precedes the search of an explanation.
 
@@ -115,8 +152,8 @@ def ask(
       image: a path, a PIL image, or an array of uint8 pixels.
       prompt: the question or instruction.
       answer: the answer to explain, as text or token ids; None lets the model answer.
-      target: part of the answer to explain: None for every token, a word or phrase, or
-        positions of tokens.
+      target: part of the answer to explain: None for every token; a word or phrase, which is
+        looked for behind the thought of a model that thinks first; or positions of tokens.
       target_ids: tokens to score at the target instead of the answer's own tokens, as ids or
         texts: "No" where the model said "Yes" asks what supports the other answer.
       regions: approximate number of SLICO superpixels, a grid such as "grid:8x8", or an
@@ -128,6 +165,9 @@ def ask(
         devices along the mesh's "data" axis. None chooses what fills the devices.
       published_rounding: round pixels, logits and probabilities as the published code does;
         for comparisons with published figures only.
+      system: system message in front of the conversation; None for the chat template's own.
+      thinking: "off" or "on" passes the chat template's switch for thoughts, if it has one;
+        None leaves the template as it is.
 
     Returns:
       The case. Its answer is the model's own where none was given.
@@ -144,12 +184,14 @@ def ask(
     labels = segment(pixels, regions)
     shown = read_fill(fill, pixels)
     plan = plan_image(pixels, labels, model.image_settings, fill_pixels(pixels, shown))
-    prompt_ids = prompt_about(model, plan, prompt)
+    dialogue = Dialogue(system, thinking)
+    prompt_ids = prompt_about(model, plan, prompt, dialogue)
     if answer is None:
         answer_ids = whole_answer(model, plan, prompt_ids, max_new_tokens)
     else:
         answer_ids = encode_answer(tokenizer, answer)
-    positions = find_target(tokenizer, answer_ids, target)
+    inside = opens_thought(tokenizer, dialogue)
+    positions = find_target(tokenizer, answer_ids, target, inside)
     token_ids = find_target_ids(tokenizer, answer_ids, positions, target_ids)
     question = lay_out(
         network,
@@ -177,4 +219,6 @@ def ask(
         positions=positions,
         token_ids=token_ids,
         scorer=scorer,
+        dialogue=dialogue,
+        generated=answer is None,
     )

@@ -1,15 +1,14 @@
 """From Hugging Face folders to converted folders, whose weights restore into any mesh."""
 
 import shutil
-import uuid
 from pathlib import Path
 from typing import cast
 
 import jax
 from flax import nnx
 
-from eagle_jax.errors import InputError, reason
-from eagle_jax.files import local_path, require_writable
+from eagle_jax.errors import InputError
+from eagle_jax.files import local_path, new_folder, require_writable
 from eagle_jax.models.checkpoints.converted import MARKER, finish, verify_weights, write_weights
 from eagle_jax.scoring.model import find_folder, load
 
@@ -60,23 +59,14 @@ def convert(
                 f"{destination} needs {size / 1e9:.1f} GB, but its disk has only "
                 f"{free / 1e9:.1f} GB free: free space, or choose another disk"
             )
-        unfinished = destination.with_name(
-            f"{destination.name}.unfinished-{uuid.uuid4().hex[:8]}"
-        )
-        try:
-            unfinished.mkdir()
-            write_weights(unfinished, network)
-            verify_weights(unfinished, network, progress)
+        with new_folder(destination) as new:
+            write_weights(new, network)
+            verify_weights(new, network, progress)
             folder = find_folder(str(source))
             for path in sorted(path for kind in _SMALL_FILES for path in folder.glob(kind)):
                 if path.name not in (_INDEX, MARKER):
-                    shutil.copyfile(path, unfinished / path.name)
-            finish(unfinished, quantize)
-            unfinished.rename(destination)
-        except OSError as error:
-            raise InputError(f"cannot write {destination}: {reason(error)}") from error
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+                    shutil.copyfile(path, new / path.name)
+            finish(new, quantize)
     return size
 
 

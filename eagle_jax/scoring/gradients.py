@@ -155,15 +155,13 @@ def tapped(
     return Tapped(_visual(question, activation), _visual(question, gradient))
 
 
-def rolled_out_attention(
-    network: Network, question: Question, patches: Float[Array, "1 p c"]
-) -> Float32[Array, " v"]:
+@jax.jit
+def rolled_out_attention(network: Network, question: Question) -> Float32[Array, " v"]:
     """Attention rollout from the rows of the targets to the visual tokens.
 
     Args:
       network: the model's modules.
       question: the question, from `Question.padded`.
-      patches: normalised patches of an image.
 
     Returns:
       Mean over the targets of their rows of the rollout, at the visual tokens.
@@ -175,24 +173,22 @@ def rolled_out_attention(
     decoder = network.decoder
     with full_precision(network):
         rotation = decoder.rotation(question.positions)
-        inputs, last = layer_inputs(
-            decoder, _embed(network, question, patches), question.positions
-        )
+        embeddings = _embed(network, question, whole_patches(question))
+        inputs, last = layer_inputs(decoder, embeddings, question.positions)
 
-        def back(share, layer_input):
+        def back(rolled, layer_input):
             layer, x = layer_input
             _, weights = layer_with_attention(layer, x, rotation)
-            return (share + share @ weights[0].mean(axis=0)) / 2, None
+            return (rolled + rolled @ weights[0].mean(axis=0)) / 2, None
 
-        share = jnp.zeros(last.shape[1]).at[question.rows].add(question.weights)
-        share, _ = back(share, (decoder.last, last))
-        share, _ = jax.lax.scan(back, share, (decoder.layers, inputs), reverse=True)
-    return _visual(question, share[None, :, None])[0, :, 0]
+        rolled = jnp.zeros(last.shape[1]).at[question.rows].add(question.weights)
+        rolled, _ = back(rolled, (decoder.last, last))
+        rolled, _ = jax.lax.scan(back, rolled, (decoder.layers, inputs), reverse=True)
+    return _visual(question, rolled[None, :, None])[0, :, 0]
 
 
-def attention_relevance(
-    network: Network, question: Question, patches: Float[Array, "1 p c"]
-) -> Float32[Array, " v"]:
+@jax.jit
+def attention_relevance(network: Network, question: Question) -> Float32[Array, " v"]:
     """Relevance of the visual tokens: attention weighted by its gradient.
 
     Each target takes one backward pass, which holds the attention of one layer at a time: the
@@ -201,7 +197,6 @@ def attention_relevance(
     Args:
       network: the model's modules.
       question: the question, from `Question.padded`.
-      patches: normalised patches of an image.
 
     Returns:
       Mean over the targets of their rows of the relevance, at the visual tokens; each row uses
@@ -213,9 +208,8 @@ def attention_relevance(
     decoder = network.decoder
     with full_precision(network):
         rotation = decoder.rotation(question.positions)
-        inputs, last = layer_inputs(
-            decoder, _embed(network, question, patches), question.positions
-        )
+        embeddings = _embed(network, question, whole_patches(question))
+        inputs, last = layer_inputs(decoder, embeddings, question.positions)
         final, weights = layer_with_attention(decoder.last, last, rotation)
         zero = jnp.zeros_like(weights)
 

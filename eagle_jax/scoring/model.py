@@ -18,6 +18,8 @@ from eagle_jax.inputs.patches import ImagePlan
 from eagle_jax.inputs.pixel_budget import with_pixel_bounds
 from eagle_jax.inputs.processors import read_settings
 from eagle_jax.inputs.prompt import (
+    DEFAULT_DIALOGUE,
+    Dialogue,
     build_prompt,
     load_tokenizer,
     require_image_marks,
@@ -30,6 +32,7 @@ from eagle_jax.models.checkpoints.weights import KeyMap, load_weights, read_conf
 from eagle_jax.models.families.network import Network
 from eagle_jax.models.families.table import FAMILIES
 from eagle_jax.models.layers.building_blocks import in_int8
+from eagle_jax.scoring.generation import GenerationSettings, read_generation
 
 DTYPES = ("float32", "bfloat16", "float16")
 """Names of the floating-point types of weights."""
@@ -41,7 +44,7 @@ _SHORTCUT, _SHORTCUT_TENSORS = "demo-shortcut", DEMO / "shortcut.safetensors"
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["network"],
-    meta_fields=["name", "tokenizer", "image_settings", "end_ids"],
+    meta_fields=["name", "tokenizer", "image_settings", "end_ids", "generation"],
 )
 @dataclasses.dataclass(frozen=True)
 class Model:
@@ -53,6 +56,7 @@ class Model:
       tokenizer: transformers' tokenizer of the checkpoint.
       image_settings: settings of the checkpoint's image processor.
       end_ids: ids of the tokens that end an answer.
+      generation: how the checkpoint wants its answers to be generated.
     """
 
     name: str
@@ -60,6 +64,7 @@ class Model:
     tokenizer: Any
     image_settings: ImageSettings
     end_ids: tuple[int, ...]
+    generation: GenerationSettings = GenerationSettings()
 
 
 def load(
@@ -112,7 +117,7 @@ def load(
     settings = with_pixel_bounds(settings, min_pixels, max_pixels)
     _require_fitting_patches(settings, skeleton.config.vision, folder)
     tokenizer = _read_tokenizer(folder, skeleton)
-    end_ids = _end_ids(folder, config, tokenizer)
+    generation, end_ids = read_generation(folder, config, tokenizer)
     converted = is_converted(folder)
     if converted:
         quantize = _stored_quantization(folder, quantize)
@@ -131,6 +136,7 @@ def load(
         tokenizer=tokenizer,
         image_settings=settings,
         end_ids=end_ids,
+        generation=generation,
     )
 
 
@@ -197,21 +203,23 @@ def _skeleton(model_type: str, shape: Any) -> Any:
     return nnx.eval_shape(lambda: FAMILIES[model_type].build(shape, rngs=nnx.Rngs(0)))
 
 
-def prompt_about(model: Model, plan: ImagePlan, prompt: str) -> Int32[np.ndarray, " s"]:
+def prompt_about(
+    model: Model, plan: ImagePlan, prompt: str, dialogue: Dialogue = DEFAULT_DIALOGUE
+) -> Int32[np.ndarray, " s"]:
     """Token ids of a conversation with an image and a prompt, up to the model's answer.
 
     Args:
       model: from `load`.
       plan: the planned image.
       prompt: question or instruction.
+      dialogue: system message, and whether the model thinks before it answers.
 
     Raises:
       InputError: the prompt is blank or spells a special token, or the chat template has no
-        place for exactly one image.
+        place for exactly one image or for the system message.
     """
-    return build_prompt(
-        model.tokenizer, prompt, plan.tokens, model.network.config.image_token_id
-    )
+    image_token = model.network.config.image_token_id
+    return build_prompt(model.tokenizer, prompt, plan.tokens, image_token, dialogue)
 
 
 def find_folder(source: str) -> Path:
@@ -274,14 +282,3 @@ def read_image_settings(folder: Path, vision: Any) -> ImageSettings:
     if not isinstance(settings, dict):
         raise InputError(f"{nested} holds no image_processor; fetch the checkpoint again")
     return read_settings(settings, vision.patch, vision.merge)
-
-
-def _end_ids(folder: Path, config: dict[str, Any], tokenizer: Any) -> tuple[int, ...]:
-    path = folder / "generation_config.json"
-    ids = read_json(path).get("eos_token_id") if path.exists() else None
-    if ids is None:
-        ids = config.get("eos_token_id", tokenizer.eos_token_id)
-    ids = ids if isinstance(ids, list) else [ids]
-    if not ids or not all(type(token_id) is int and token_id >= 0 for token_id in ids):
-        raise InputError(f"{folder}: eos_token_id is {ids}; it must hold token ids")
-    return tuple(ids)

@@ -152,21 +152,17 @@ def stack_questions(questions: Sequence[Question]) -> Question:
     Returns:
       The stack, for `pick`.
     """
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(_without_shared, questions))
-    return _with_shared(stacked, questions[0])
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(_with_shared, questions))
+    return _with_shared(stacked, questions[0].plan.table, questions[0].layout)
 
 
 def pick(questions: Question, which: Int[jax.Array, "*b"]) -> Question:
     """Takes the questions with the numbers ``which`` from a stack."""
-    picked = jax.tree.map(lambda leaf: leaf[which], _without_shared(questions))
-    return _with_shared(picked, questions)
+    picked = jax.tree.map(lambda leaf: leaf[which], _with_shared(questions))
+    return _with_shared(picked, questions.plan.table, questions.layout)
 
 
-def _without_shared(question: Question) -> Question:
-    plan = dataclasses.replace(question.plan, table=None)
-    return dataclasses.replace(question, plan=plan, layout=None)
-
-
-def _with_shared(question: Question, shared: Question) -> Question:
-    plan = dataclasses.replace(question.plan, table=shared.plan.table)
-    return dataclasses.replace(question, plan=plan, layout=shared.layout)
+def _with_shared(question: Question, table: Any = None, layout: Any = None) -> Question:
+    """The question with the arrays that all questions of a stack share, or without them."""
+    plan = dataclasses.replace(question.plan, table=table)
+    return dataclasses.replace(question, plan=plan, layout=layout)

@@ -66,7 +66,7 @@ class MaskedImageScorer:
       tokens: text of each target token.
       network: the model's modules.
       question: the question about the image.
-      batch_size: masked images per forward, over all devices.
+      batch_size: masked images per batch, over all devices.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ def require_batch_size(batch_size: int, devices: int) -> None:
     """Raises unless a batch can be split evenly over devices.
 
     Args:
-      batch_size: masked images per forward, over all devices.
+      batch_size: masked images per batch, over all devices.
       devices: number of devices along the mesh's "data" axis.
 
     Raises:
@@ -185,7 +185,7 @@ def require_batch_size(batch_size: int, devices: int) -> None:
 
 
 def filling_batch_size(tokens: int, devices: int, platform: str) -> int:
-    """The smallest number of masked images per forward that keeps every device busy.
+    """The smallest number of masked images per batch that keeps every device busy.
 
     Args:
       tokens: length of the sequence or number of patches, whichever is larger.

@@ -18,7 +18,7 @@ from eagle_jax.models.layers.precision import full_precision
 from eagle_jax.scoring.question import Question
 
 # From network, question and hidden states to a value of each target.
-_Values = Callable[[Network, Question, Array], Array]
+Values = Callable[[Network, Question, Array], Array]
 
 
 def score(
@@ -70,7 +70,7 @@ def log_score_patches(
     return _from_patches(network, question, patches, _log_probabilities)
 
 
-def _exact(network: Network, question: Question, visible: Array, values: _Values) -> Array:
+def _exact(network: Network, question: Question, visible: Array, values: Values) -> Array:
     if visible.dtype != bool:
         raise InputError(
             f"visible is of type {visible.dtype}, it must be bool; for soft masks between 0 "
@@ -80,12 +80,12 @@ def _exact(network: Network, question: Question, visible: Array, values: _Values
 
 
 def _from_patches(
-    network: Network, question: Question, patches: Array, values: _Values
+    network: Network, question: Question, patches: Array, values: Values
 ) -> Array:
     with full_precision(network):
         with jax.named_scope("vision"):
             visual = network.visual_tokens(patches, question.layout)
-        scores = _after_vision(network, question, visual, values)
+        scores = after_vision(network, question, visual, values)
     # Programs are compiled per bucket of targets; callers never see the padding.
     return scores[:, : question.count]
 
@@ -104,20 +104,18 @@ def exact_patches(question: Question, visible: Bool[Array, "b n"]) -> Float32[Ar
         return patches
 
 
-def probabilities_after_vision(
-    network: Network, question: Question, visual: Float[Array, "b v c"]
+def after_vision(
+    network: Network, question: Question, visual: Float[Array, "b v c"], values: Values
 ) -> Float32[Array, "b t"]:
-    """Probability of each target token, padding included, from visual tokens.
+    """Values of the target tokens, padding included, from visual tokens.
 
     Args:
       network: the model's modules.
       question: the question about the image.
       visual: visual tokens of each masked image.
+      values: from network, question and hidden states to a value of each target, such as
+        `probabilities`.
     """
-    return _after_vision(network, question, visual, probabilities)
-
-
-def _after_vision(network: Network, question: Question, visual: Array, values) -> Array:
     with jax.named_scope("decoder"):
         embeddings = network.embed(question.ids, visual, question.start)
         hidden = network.hidden_states(embeddings, question.positions, question.rows)

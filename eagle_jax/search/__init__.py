@@ -1,7 +1,7 @@
 """From a set function to the order in which regions matter, and its curves.
 
-`methods` is the table of searches, `rounds` runs them, `exact` is the simplest search; a new
-search is a file like `exact` and a line in the table.
+`methods` is the table of searches and runs them, `rounds` holds what they ask and return,
+`exact` is the simplest search; a new search is a file like `exact` and a line in the table.
 """
 
 from eagle_jax.search.limits import Limits as Limits

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from eagle_jax.search.rounds import Problem, Round, Rounds, Solution
-from eagle_jax.search.sets import Curves, both_ways
-from eagle_jax.search.steps import Steps, ends
+from eagle_jax.search.sets import Curves, both_ways, ends
+from eagle_jax.search.steps import Steps
 
 # The published defaults: number of candidates for the next region from the front, number of
 # candidates for the next region from the back, and number of steps between two refreshes.
@@ -49,8 +49,7 @@ def bidirectional(problem: Problem) -> Rounds:
     while len(waiting) > 1 and not steps.enough:
         refresh = len(steps.order) % _REFRESH == 0
         candidates = np.sort(waiting if refresh else waiting[:_SCOPE])
-        sets = steps.chosen | (np.arange(n) == candidates[:, None])
-        scores = yield Round(both_ways(sets), steps.curves, planned)
+        scores = yield Round(steps.with_each(candidates), steps.curves, planned)
         if scores is None:
             return Solution(steps.curves)
         shown, hidden = np.split(scores, 2)

@@ -77,10 +77,10 @@ def _errors(
     weights = objective.insight_weight, -objective.necessity_weight
     sides = np.repeat(np.outer(weights, [1, -1]).ravel(), places) / places
     p = expit(process.logits(signs)).reshape(n, len(sides), -1)
-    share = sides[:, None] * p * (1 - p) / p.shape[2]
+    effect = sides[:, None] * p * (1 - p) / p.shape[2]
     known = process.known(signs).reshape(-1, n, len(sides))
     by_region = signs.reshape(sets.shape[0], -1, n)
     prior = np.stack([process.kernel(of_region, of_region) for of_region in by_region])
     unknown = prior - np.einsum("mra,mrb->rab", known, known, optimize=True)
-    variance = np.einsum("rat,rab,rbt->rt", share, unknown, share, optimize=True)
+    variance = np.einsum("rat,rab,rbt->rt", effect, unknown, effect, optimize=True)
     return np.sqrt(np.maximum(variance @ process.variance, 0.0))

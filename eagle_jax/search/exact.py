@@ -3,8 +3,8 @@
 import numpy as np
 
 from eagle_jax.search.rounds import Problem, Round, Rounds, Solution
-from eagle_jax.search.sets import both_ways
-from eagle_jax.search.steps import Steps, ends
+from eagle_jax.search.sets import ends
+from eagle_jax.search.steps import Steps
 
 
 def exact(problem: Problem) -> Rounds:
@@ -22,18 +22,14 @@ def exact(problem: Problem) -> Rounds:
     References:
       EAGLE, arXiv 2509.22496, section 3.2.
     """
-    n = problem.regions
-    planned = n * (n + 1)
-    steps = Steps(problem, *(yield Round(ends(n), None, planned)))
+    planned = problem.regions * (problem.regions + 1)
+    steps = Steps(problem, *(yield Round(ends(problem.regions), None, planned)))
     while steps.left > 1 and not steps.enough:
         candidates = np.flatnonzero(~steps.chosen)
-        sets = both_ways(steps.chosen | (np.arange(n) == candidates[:, None]))
-        scores = yield Round(sets, steps.curves, planned)
+        scores = yield Round(steps.with_each(candidates), steps.curves, planned)
         if scores is None:
             break
-        shown, hidden = np.split(scores, 2)
-        best = int(np.argmax(problem.objective.value(shown, hidden)))
-        steps.take(int(candidates[best]), shown[best], hidden[best])
+        steps.take_best(candidates, scores)
     else:
         if not steps.enough:
             steps.take_last()

@@ -3,8 +3,8 @@
 import numpy as np
 
 from eagle_jax.search.rounds import Problem, Round, Rounds, Solution
-from eagle_jax.search.sets import both_ways
-from eagle_jax.search.steps import Steps, ends
+from eagle_jax.search.sets import ends
+from eagle_jax.search.steps import Steps
 
 # Number of regions scored at once, two masked images each, and number of steps between two
 # refreshes, in which all regions are scored.
@@ -39,8 +39,7 @@ def lazy(problem: Problem) -> Rounds:
         best, best_gain, best_scores = -1, -np.inf, ()
         while len(waiting) and best_gain < bound[waiting[0]]:
             candidates, waiting = np.sort(waiting[:size]), waiting[size:]
-            sets = steps.chosen | (np.arange(n) == candidates[:, None])
-            scores = yield Round(both_ways(sets), steps.curves)
+            scores = yield Round(steps.with_each(candidates), steps.curves)
             if scores is None:
                 return Solution(steps.curves)
             shown, hidden = np.split(scores, 2)

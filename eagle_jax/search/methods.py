@@ -1,11 +1,15 @@
-"""The table of searches, and how one of them is run: a name of the table, or your own."""
+"""The table of searches, and how a search of the table, or your own, is run."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from eagle_jax.errors import require_choice
 from eagle_jax.scoring.scorer import Scorer
 from eagle_jax.search.bidirectional import bidirectional
+from eagle_jax.search.conversations import OpenConversation, answer_in_lockstep
 from eagle_jax.search.exact import exact
 from eagle_jax.search.lazy import lazy
 from eagle_jax.search.limits import Limits
@@ -13,10 +17,12 @@ from eagle_jax.search.rounds import (
     Objective,
     Problem,
     Progress,
+    Round,
     Rounds,
     SearchResult,
-    run_rounds,
+    Solution,
 )
+from eagle_jax.search.sets import area_between
 
 # A generator function: from a problem to rounds of sets, see `eagle_jax.search.rounds`.
 SearchFunction = Callable[[Problem], Rounds]
@@ -108,16 +114,38 @@ def find_orders(
       InputError: there is no search of this name, or the budget is too small.
     """
     name, begin = chosen_search(search)
-    return run_rounds(
-        name,
-        begin,
+    objective, limits = objective or Objective(), limits or Limits()
+    problems = [_problem(scorer, objective, limits) for scorer in scorers]
+    for problem in problems:
+        limits.require_budget(problem.regions)
+    clock = time.monotonic()
+    searches = [OpenConversation(begin(problem)) for problem in problems]
+    ended: list[str | None] = [None] * len(searches)
+
+    def reason(search: OpenConversation[Round, Solution]) -> str | None:
+        if interrupted():
+            return "interrupt"
+        if limits.seconds is not None and time.monotonic() - clock > limits.seconds:
+            return "seconds"
+        spent = search.forwards + len(search.asked.sets)
+        return "budget" if limits.budget is not None and spent > limits.budget else None
+
+    def end_early() -> None:
+        for i, search in enumerate(searches):
+            if search.running and search.rounds and not ended[i]:
+                ended[i] = reason(search)
+                if ended[i]:
+                    search.answer(None)
+
+    answer_in_lockstep(
+        searches,
         scorers,
-        objective or Objective(),
-        limits or Limits(),
+        lambda asked: asked.sets,
         together=together,
-        on_progress=on_progress,
-        interrupted=interrupted,
+        before_round=end_early,
+        after_round=lambda forwards: on_progress(_progress(problems, searches)),
     )
+    return [_result(name, search, why) for search, why in zip(searches, ended, strict=True)]
 
 
 def usual_forwards(regions: int) -> int:
@@ -149,3 +177,48 @@ def chosen_search(search: str | SearchFunction) -> tuple[str, SearchFunction]:
 def name_of(function: Callable[..., Any]) -> str:
     """The name under which results record a search or method of a user's own."""
     return getattr(function, "__name__", type(function).__name__)
+
+
+def _result(
+    name: str, search: OpenConversation[Round, Solution], ended: str | None
+) -> SearchResult:
+    solution = search.outcome
+    assert solution is not None, "the search has ended"
+    return SearchResult(
+        solution.curves,
+        search.forwards,
+        search.rounds,
+        solution.search or name,
+        solution.estimates,
+        ended,
+    )
+
+
+def _progress(
+    problems: Sequence[Problem], searches: Sequence[OpenConversation[Round, Solution]]
+) -> Progress:
+    curves = [(search.outcome or search.asked).curves for search in searches]
+    planned = [
+        search.asked.planned if search.running else search.forwards for search in searches
+    ]
+    areas = [
+        area_between(so_far, problem.area)
+        for problem, so_far in zip(problems, curves, strict=True)
+        if so_far is not None
+    ]
+    known = [count for count in planned if count is not None]
+    return Progress(
+        sum(search.forwards for search in searches),
+        sum(known) if len(known) == len(planned) else None,
+        float(np.mean(areas)) if len(areas) == len(curves) else None,
+        tuple(curves),
+    )
+
+
+def _problem(scorer: Scorer, objective: Objective, limits: Limits) -> Problem:
+    n = scorer.regions
+    labels = getattr(scorer, "labels", None)
+    if labels is None:
+        return Problem(n, np.full(n, 1 / n), objective, limits)
+    area = np.bincount(labels.ravel(), minlength=n) / labels.size
+    return Problem(n, area, objective, limits)

@@ -192,17 +192,17 @@ def least_certain(
     return np.array(chosen)
 
 
-def area_under(value: Float[np.ndarray, " k"], share: Float[np.ndarray, " n"]) -> float:
+def area_under(value: Float[np.ndarray, " k"], fraction: Float[np.ndarray, " n"]) -> float:
     """The area under F along an order.
 
     Args:
       value: F of the first i regions, for i = 0 to n.
-      share: fraction of the image in each region, in the order of the regions.
+      fraction: fraction of the image in each region, in the order of the regions.
     """
-    return float(((value[1:] + value[:-1]) / 2) @ share)
+    return float(((value[1:] + value[:-1]) / 2) @ fraction)
 
 
-def _move_gains(known: Along, share: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n n"]:
+def _move_gains(known: Along, fraction: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n n"]:
     """Gain of the area under F if the region at place i of an order moves to place j.
 
     The move changes only the sets between the two places. Moved later, region i is missing
@@ -216,23 +216,23 @@ def _move_gains(known: Along, share: Float[np.ndarray, " n"]) -> Float[np.ndarra
     place j to the toggled value there. The gain is the new area between the places minus the
     old area.
     """
-    n, value, toggled = len(share), known.value, known.toggled[:, known.order]
+    n, value, toggled = len(fraction), known.value, known.toggled[:, known.order]
     i, j = np.arange(n)[:, None], np.arange(n)[None, :]
     # Areas from the first place to each place: for the order, and with region i toggled.
-    area = _running_area(value[:, None], share)[:, 0]
-    toggled_area = _running_area(toggled, share).T
+    area = _running_area(value[:, None], fraction)[:, 0]
+    toggled_area = _running_area(toggled, fraction).T
     toggled = toggled.T
     later = toggled_area[:, 1:] - toggled_area[i, i + 1]
-    later += (toggled[:, 1:] + value[1:]) / 2 * share[:, None]
+    later += (toggled[:, 1:] + value[1:]) / 2 * fraction[:, None]
     later -= area[1:] - area[:-1, None]
     earlier = toggled_area[i, i] - toggled_area[:, :-1]
-    earlier += (toggled[:, :-1] + value[:-1]) / 2 * share[:, None]
+    earlier += (toggled[:, :-1] + value[:-1]) / 2 * fraction[:, None]
     earlier -= area[1:, None] - area[:-1]
     return np.where(j > i, later, np.where(j < i, earlier, -np.inf))
 
 
-def _running_area(values, share) -> np.ndarray:
-    parts = (values[1:] + values[:-1]) / 2 * share[:, None]
+def _running_area(values, fraction) -> np.ndarray:
+    parts = (values[1:] + values[:-1]) / 2 * fraction[:, None]
     return np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(parts, 0)])
 
 

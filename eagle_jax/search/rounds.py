@@ -16,18 +16,15 @@ So a search does not depend on batches, devices, other images, clocks or countin
 """
 
 import dataclasses
-import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32
 
 from eagle_jax.errors import InputError
-from eagle_jax.scoring.scorer import Scorer
-from eagle_jax.search.conversations import OpenConversation, answer_in_lockstep
 from eagle_jax.search.limits import Limits
-from eagle_jax.search.sets import Curves, area_between
+from eagle_jax.search.sets import Curves
 
 
 class Round(NamedTuple):
@@ -171,111 +168,3 @@ class Progress(NamedTuple):
     planned: int | None
     area: float | None
     curves: tuple[Curves | None, ...]
-
-
-def run_rounds(
-    name: str,
-    begin: Callable[[Problem], Rounds],
-    scorers: Sequence[Scorer],
-    objective: Objective,
-    limits: Limits,
-    *,
-    together: int | None = None,
-    on_progress: Callable[[Progress], Any] = lambda progress: None,
-    interrupted: Callable[[], bool] = lambda: False,
-) -> list[SearchResult]:
-    """Runs one search for each scorer, all in lockstep.
-
-    Args:
-      name: name of the search.
-      begin: the search, a generator function.
-      scorers: set functions; scorers of one model and one kind share batches, see
-        `eagle_jax.search.lockstep.Lockstep`.
-      objective: what to maximise.
-      limits: limits of each search; the time is counted for all searches together.
-      together: number of images that programs are compiled for, see `Lockstep`.
-      on_progress: called after each round.
-      interrupted: called before each round; once it returns True, all searches end.
-
-    Returns:
-      The result of each search, the same as without the others unless time ran out.
-
-    Raises:
-      InputError: the budget is too small for the regions of a scorer.
-    """
-    problems = [_problem(scorer, objective, limits) for scorer in scorers]
-    for problem in problems:
-        limits.require_budget(problem.regions)
-    clock = time.monotonic()
-    searches = [OpenConversation(begin(problem)) for problem in problems]
-    ended: list[str | None] = [None] * len(searches)
-
-    def reason(search: OpenConversation[Round, Solution]) -> str | None:
-        if interrupted():
-            return "interrupt"
-        if limits.seconds is not None and time.monotonic() - clock > limits.seconds:
-            return "seconds"
-        spent = search.forwards + len(search.asked.sets)
-        return "budget" if limits.budget is not None and spent > limits.budget else None
-
-    def end_early() -> None:
-        for i, search in enumerate(searches):
-            if search.running and search.rounds and not ended[i]:
-                ended[i] = reason(search)
-                if ended[i]:
-                    search.answer(None)
-
-    answer_in_lockstep(
-        searches,
-        scorers,
-        lambda asked: asked.sets,
-        together=together,
-        before_round=end_early,
-        after_round=lambda forwards: on_progress(_progress(problems, searches)),
-    )
-    return [_result(name, search, why) for search, why in zip(searches, ended, strict=True)]
-
-
-def _result(
-    name: str, search: OpenConversation[Round, Solution], ended: str | None
-) -> SearchResult:
-    solution = search.outcome
-    assert solution is not None, "the search has ended"
-    return SearchResult(
-        solution.curves,
-        search.forwards,
-        search.rounds,
-        solution.search or name,
-        solution.estimates,
-        ended,
-    )
-
-
-def _progress(
-    problems: Sequence[Problem], searches: Sequence[OpenConversation[Round, Solution]]
-) -> Progress:
-    curves = [(search.outcome or search.asked).curves for search in searches]
-    planned = [
-        search.asked.planned if search.running else search.forwards for search in searches
-    ]
-    areas = [
-        area_between(so_far, problem.area)
-        for problem, so_far in zip(problems, curves, strict=True)
-        if so_far is not None
-    ]
-    known = [count for count in planned if count is not None]
-    return Progress(
-        sum(search.forwards for search in searches),
-        sum(known) if len(known) == len(planned) else None,
-        float(np.mean(areas)) if len(areas) == len(curves) else None,
-        tuple(curves),
-    )
-
-
-def _problem(scorer: Scorer, objective: Objective, limits: Limits) -> Problem:
-    n = scorer.regions
-    labels = getattr(scorer, "labels", None)
-    if labels is None:
-        return Problem(n, np.full(n, 1 / n), objective, limits)
-    area = np.bincount(labels.ravel(), minlength=n) / labels.size
-    return Problem(n, area, objective, limits)

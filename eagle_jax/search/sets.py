@@ -37,6 +37,11 @@ def prefixes(order: Int[np.ndarray, " n"]) -> Bool[np.ndarray, "n+1 n"]:
     return rank[None, :] < np.arange(len(order) + 1)[:, None]
 
 
+def ends(regions: int) -> Bool[np.ndarray, "2 n"]:
+    """The blank and the full image, where the curves begin."""
+    return np.stack([np.zeros(regions, bool), np.ones(regions, bool)])
+
+
 def both_ways(sets: Bool[np.ndarray, "b n"]) -> Bool[np.ndarray, "_ n"]:
     """The sets, then their complements: each set first visible alone, then hidden alone."""
     return np.concatenate([sets, ~sets])

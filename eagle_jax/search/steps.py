@@ -1,15 +1,10 @@
 """An order that grows from its first region on, for searches that go step by step."""
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int
 
 from eagle_jax.search.rounds import Problem
-from eagle_jax.search.sets import Curves
-
-
-def ends(regions: int) -> Bool[np.ndarray, "2 n"]:
-    """The blank and the full image, where the curves begin."""
-    return np.stack([np.zeros(regions, bool), np.ones(regions, bool)])
+from eagle_jax.search.sets import Curves, both_ways
 
 
 class Steps:
@@ -55,6 +50,24 @@ class Steps:
         self.chosen[region] = True
         self._insertion.append(shown)
         self._deletion.append(hidden)
+
+    def with_each(self, candidates: Int[np.ndarray, " c"]) -> Bool[np.ndarray, "_ n"]:
+        """The regions taken so far with each candidate: all sets visible, then all hidden."""
+        each = np.arange(self._problem.regions) == candidates[:, None]
+        return both_ways(self.chosen | each)
+
+    def take_best(
+        self, candidates: Int[np.ndarray, " c"], scores: Float32[np.ndarray, "_ t"]
+    ) -> None:
+        """Adds the candidate with the largest F; of equal values, the first candidate.
+
+        Args:
+          candidates: region numbers.
+          scores: scores of the sets of `with_each`.
+        """
+        shown, hidden = np.split(scores, 2)
+        best = int(np.argmax(self._problem.objective.value(shown, hidden)))
+        self.take(int(candidates[best]), shown[best], hidden[best])
 
     def take_last(self) -> None:
         """Adds the only region left, with the scores of the full and the blank image."""

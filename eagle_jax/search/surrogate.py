@@ -17,17 +17,10 @@ from jaxtyping import Bool, Float32, Int
 from eagle_jax.search.estimates import estimate
 from eagle_jax.search.gaussian_process import SetProcess, fit
 from eagle_jax.search.paths import Surface, area_under, least_certain
-from eagle_jax.search.rounds import (
-    Estimates,
-    Objective,
-    Problem,
-    Round,
-    Rounds,
-    Solution,
-)
+from eagle_jax.search.rounds import Estimates, Objective, Problem, Round, Rounds, Solution
 from eagle_jax.search.scored import ScoredSets
-from eagle_jax.search.sets import Curves, both_ways, prefixes
-from eagle_jax.search.steps import Steps, ends
+from eagle_jax.search.sets import Curves, both_ways, ends, prefixes
+from eagle_jax.search.steps import Steps
 
 # Budget per region where no other budget is given.
 _BUDGET = 6.5
@@ -171,8 +164,8 @@ def _expecting(state: _State, expected: float, tolerance: float) -> _State:
 
 def _is_settled(state: _State, reached: float, little: float) -> bool:
     """Whether the process is trusted and expects little more than the best path reached."""
-    found = state.trusted and state.expected - reached <= little
-    return found or state.in_vain >= _VAIN
+    confirmed = state.trusted and state.expected - reached <= little
+    return confirmed or state.in_vain >= _VAIN
 
 
 def _wants_whole_path(
@@ -191,11 +184,11 @@ def _estimates(
 ) -> Estimates:
     """The process's estimates, per target token: F is a mean over all tokens, moved or not."""
     estimates = estimate(process, objective, best.order)
-    share = np.float32(moving.mean())
+    fraction = np.float32(moving.mean())
     return estimates._replace(
-        importance=share * estimates.importance,
-        uncertainty=share * estimates.uncertainty,
-        interaction=share * estimates.interaction,
+        importance=fraction * estimates.importance,
+        uncertainty=fraction * estimates.uncertainty,
+        interaction=fraction * estimates.interaction,
     )
 
 
@@ -234,7 +227,7 @@ def _leading(
     steps = Steps(problem, *scored.of(ends(n)))
     while len(steps.order) < wanted:
         candidates = np.flatnonzero(~steps.chosen)
-        sets = both_ways(steps.chosen | (np.arange(n) == candidates[:, None]))
+        sets = steps.with_each(candidates)
         asked = scored.missing(sets)
         if len(scored) + len(asked) > spendable:
             break
@@ -243,9 +236,7 @@ def _leading(
             if scores is None:
                 return tuple(steps.order), True
             scored.add(asked, scores)
-        shown, hidden = np.split(scored.of(sets), 2)
-        best = int(np.argmax(problem.objective.value(shown, hidden)))
-        steps.take(int(candidates[best]), shown[best], hidden[best])
+        steps.take_best(candidates, scored.of(sets))
     return tuple(steps.order), False
 
 

@@ -4,23 +4,10 @@ import dataclasses
 from typing import Any
 
 from eagle_jax.models.checkpoints.hugging_face import require
-from eagle_jax.models.checkpoints.weights import KeyMap
-from eagle_jax.models.families.qwen_vl import (
-    QWEN2_TEXT,
-    QwenVL,
-    QwenVLConfig,
-    qwen_vl_keys,
-    vision_config,
-)
-from eagle_jax.models.families.vision_language import Family
+from eagle_jax.models.families.qwen_vl import qwen2_family, vision_config
 from eagle_jax.models.layers.qwen_layout import VisionConfig
 
 _FAMILY = "qwen2_5_vl"
-
-
-def read_config(config: dict[str, Any]) -> QwenVLConfig:
-    """Reads a parsed config.json; see `QwenVLConfig.read`."""
-    return QwenVLConfig.read(config, _FAMILY, _vision_config, QWEN2_TEXT, qkv_bias=True)
 
 
 def _vision_config(vision: dict[str, Any]) -> VisionConfig:
@@ -36,18 +23,12 @@ def _vision_config(vision: dict[str, Any]) -> VisionConfig:
         gated=True,
         embed=vision["hidden_size"],
         mlp=vision["intermediate_size"],
-        window=None,
         full_layers=tuple(i for i in range(vision["depth"]) if i in full),
         output=vision["out_hidden_size"],
     )
     side = tower.patch * tower.merge
     require(window >= side, f"window_size {window} with tokens of {side} pixels", _FAMILY)
     return dataclasses.replace(tower, window=window // side)
-
-
-def weight_keys(config: QwenVLConfig) -> KeyMap:
-    """The key map of a checkpoint, for `QwenVL`."""
-    return qwen_vl_keys(config, _VISION_LAYER, _MERGER)
 
 
 _VISION_LAYER = {
@@ -61,4 +42,4 @@ _VISION_LAYER = {
 }
 _MERGER = {"ln_q": "norm", "mlp.0": "inner+", "mlp.2": "outer+"}
 
-FAMILY = Family(_FAMILY, read_config, QwenVL, weight_keys)
+FAMILY = qwen2_family(_FAMILY, _vision_config, _VISION_LAYER, _MERGER)

@@ -48,7 +48,6 @@ def _vision_config(vision: dict[str, Any]) -> VisionConfig:
         activation="gelu_pytorch_tanh",
         embed=vision["hidden_size"],
         mlp=vision["intermediate_size"],
-        window=None,
         full_layers=tuple(range(depth)),
         output=vision["out_hidden_size"],
         places=side,

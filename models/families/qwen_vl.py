@@ -15,19 +15,15 @@ from eagle_jax.models.checkpoints.hugging_face import (
     module_keys,
     require,
 )
-from eagle_jax.models.checkpoints.weights import Axes, Target
-from eagle_jax.models.families.vision_language import VisionLanguageModel
+from eagle_jax.models.checkpoints.weights import Axes, KeyMap, Target
+from eagle_jax.models.families.vision_language import Family, VisionLanguageModel
 from eagle_jax.models.layers.decoder import Decoder, DecoderConfig
 from eagle_jax.models.layers.qwen_layout import VisionConfig, VisionLayout, vision_layout
 from eagle_jax.models.layers.qwen_vit import QwenVisionTower
 from eagle_jax.models.layers.rope import multimodal_positions
 
 # Defaults of transformers for Qwen2 decoders.
-QWEN2_TEXT = {
-    "max_position_embeddings": 32768,
-    "rms_norm_eps": 1e-5,
-    "rope_theta": 1e6,
-}
+_QWEN2_TEXT = {"max_position_embeddings": 32768, "rms_norm_eps": 1e-5, "rope_theta": 1e6}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,3 +205,27 @@ def _patch_kernel(vision: VisionConfig) -> Axes:
         lambda x: x.transpose(2, 1, 3, 4, 0).reshape(vision.frames, -1, vision.embed),
         lambda x: x.reshape(shape).transpose(4, 1, 0, 2, 3),
     )
+
+
+def qwen2_family(
+    model_type: str,
+    read_vision: Callable[[dict[str, Any]], VisionConfig],
+    layer: dict[str, str],
+    merger: dict[str, str],
+) -> Family:
+    """A family whose decoder is Qwen2's.
+
+    Args:
+      model_type: name of the family in config.json.
+      read_vision: reads the vision tower's part of config.json, by `vision_config`.
+      layer: modules of a vision layer, as for `module_keys`.
+      merger: modules of the merger, as for `module_keys`.
+    """
+
+    def read_config(config: dict[str, Any]) -> QwenVLConfig:
+        return QwenVLConfig.read(config, model_type, read_vision, _QWEN2_TEXT, qkv_bias=True)
+
+    def weight_keys(config: QwenVLConfig) -> KeyMap:
+        return qwen_vl_keys(config, layer, merger)
+
+    return Family(model_type, read_config, QwenVL, weight_keys)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from eagle_jax.kernels import rms_norm
+from eagle_jax.kernels import attention, rms_norm
 from eagle_jax.models.layers.int8 import int8_matmul
 
 
@@ -124,6 +124,45 @@ class GatedMLP(nnx.Module):
 
     def __call__(self, x: Float[Array, "*b e"]) -> Float[Array, "*b e"]:
         return self.down(made_once(nnx.silu(self.gate(x)) * self.up(x)))
+
+
+class SelfAttention(nnx.Module):
+    """Attention of a vision tower over a whole sequence, all heads alike.
+
+    Args:
+      size: size of a token.
+      heads: number of heads.
+      use_bias: whether queries, keys and values have a bias.
+      norm_eps: ``eps`` of the norms of queries and keys, each across all heads; None for no
+        norms.
+      rngs: random numbers of the weights.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        heads: int,
+        *,
+        use_bias: bool = True,
+        norm_eps: float | None = None,
+        rngs: nnx.Rngs,
+    ):
+        self.query = Linear(size, size, use_bias=use_bias, rngs=rngs)
+        self.key = Linear(size, size, use_bias=use_bias, rngs=rngs)
+        self.value = Linear(size, size, use_bias=use_bias, rngs=rngs)
+        self.output = Linear(size, size, rngs=rngs)
+        self.heads = heads
+        self.qk_norm = norm_eps is not None
+        if norm_eps is not None:
+            self.query_norm = RMSNorm(size, norm_eps)
+            self.key_norm = RMSNorm(size, norm_eps)
+
+    def __call__(self, x: Float[Array, "b s e"]) -> Float[Array, "b s e"]:
+        query, key = self.query(x), self.key(x)
+        if self.qk_norm:
+            query, key = self.query_norm(query), self.key_norm(key)
+        heads = (a.reshape(*x.shape[:2], self.heads, -1) for a in (query, key, self.value(x)))
+        return self.output(attention(*heads).reshape(x.shape))
 
 
 class Projector(nnx.Module):

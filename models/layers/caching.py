@@ -11,12 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from eagle_jax.kernels import attention
-from eagle_jax.models.layers.decoder import (
-    Decoder,
-    DecoderLayer,
-    Rotation,
-    add_deep_feature,
-)
+from eagle_jax.models.layers.decoder import Decoder, DecoderLayer, Rotation, add_deep_feature
 
 
 class GenerationCache(NamedTuple):

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from eagle_jax.kernels import attention
 from eagle_jax.models.layers.building_blocks import (
     ACTIVATIONS,
     Linear,
+    SelfAttention,
     layer_norm,
     made_once,
     stack,
@@ -49,28 +49,12 @@ class ClipConfig:
         return plain_tower_flops(self.embed, self.mlp, self.layers, inputs, grid[0] * grid[1])
 
 
-class ClipAttention(nnx.Module):
-    """Self-attention over the class token and all patches."""
-
-    def __init__(self, config: ClipConfig, *, rngs: nnx.Rngs):
-        self.query = Linear(config.embed, config.embed, rngs=rngs)
-        self.key = Linear(config.embed, config.embed, rngs=rngs)
-        self.value = Linear(config.embed, config.embed, rngs=rngs)
-        self.output = Linear(config.embed, config.embed, rngs=rngs)
-        self.heads = config.heads
-
-    def __call__(self, x: Float[Array, "b s e"]) -> Float[Array, "b s e"]:
-        heads = (*x.shape[:2], self.heads, -1)
-        query, key, value = (f(x).reshape(heads) for f in (self.query, self.key, self.value))
-        return self.output(attention(query, key, value).reshape(x.shape))
-
-
 class ClipLayer(nnx.Module):
     """Pre-norm attention and a two-layer MLP, each with a residual."""
 
     def __init__(self, config: ClipConfig, *, rngs: nnx.Rngs):
         self.attention_norm = layer_norm(config.embed, config.norm_eps, rngs)
-        self.attention = ClipAttention(config, rngs=rngs)
+        self.attention = SelfAttention(config.embed, config.heads, rngs=rngs)
         self.mlp_norm = layer_norm(config.embed, config.norm_eps, rngs)
         self.inner = Linear(config.embed, config.mlp, rngs=rngs)
         self.outer = Linear(config.mlp, config.embed, rngs=rngs)

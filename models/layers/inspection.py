@@ -7,12 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Int
 
-from eagle_jax.models.layers.decoder import (
-    Decoder,
-    DecoderLayer,
-    Rotation,
-    add_deep_feature,
-)
+from eagle_jax.models.layers.decoder import Decoder, DecoderLayer, Rotation, add_deep_feature
 
 
 def layer_inputs(

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from eagle_jax.kernels import attention
 from eagle_jax.models.layers.building_blocks import (
     Linear,
     Projector,
     RMSNorm,
+    SelfAttention,
     gelu,
     layer_norm,
     made_once,
@@ -60,35 +60,18 @@ class InternVisionConfig:
         return grid[0] * grid[1] // patches * (tower + projector)
 
 
-class VisionAttention(nnx.Module):
-    """Self-attention over a whole tile; queries and keys may be normed across all heads."""
-
-    def __init__(self, config: InternVisionConfig, *, rngs: nnx.Rngs):
-        size, bias = config.embed, config.attention_bias
-        self.query = Linear(size, size, use_bias=bias, rngs=rngs)
-        self.key = Linear(size, size, use_bias=bias, rngs=rngs)
-        self.value = Linear(size, size, use_bias=bias, rngs=rngs)
-        self.output = Linear(size, size, rngs=rngs)
-        self.heads = config.heads
-        self.qk_norm = config.qk_norm
-        if config.qk_norm:
-            self.query_norm = RMSNorm(size, _QK_NORM_EPS)
-            self.key_norm = RMSNorm(size, _QK_NORM_EPS)
-
-    def __call__(self, x: Float[Array, "m p e"]) -> Float[Array, "m p e"]:
-        query, key = self.query(x), self.key(x)
-        if self.qk_norm:
-            query, key = self.query_norm(query), self.key_norm(key)
-        heads = (a.reshape(*x.shape[:2], self.heads, -1) for a in (query, key, self.value(x)))
-        return self.output(attention(*heads).reshape(x.shape))
-
-
 class VisionLayer(nnx.Module):
     """Pre-norm attention and MLP; a learned scale of each channel precedes both residuals."""
 
     def __init__(self, config: InternVisionConfig, *, rngs: nnx.Rngs):
         self.attention_norm = _norm(config, rngs)
-        self.attention = VisionAttention(config, rngs=rngs)
+        self.attention = SelfAttention(
+            config.embed,
+            config.heads,
+            use_bias=config.attention_bias,
+            norm_eps=_QK_NORM_EPS if config.qk_norm else None,
+            rngs=rngs,
+        )
         self.attention_scale = nnx.Param(jnp.ones(config.embed))
         self.mlp_norm = _norm(config, rngs)
         self.up = Linear(config.embed, config.mlp, rngs=rngs)

@@ -53,9 +53,9 @@ class VisionConfig:
     patch: int
     frames: int
     merge: int
-    window: int | None
     full_layers: tuple[int, ...]
     output: int
+    window: int | None = None
     activation: str | None = None
     places: int = 0
     deep_layers: tuple[int, ...] = ()

@@ -36,7 +36,9 @@ def test_tables_and_plot_of_what_was_measured_and_no_search_twice(
     capsys.readouterr()
     assert searches.main([*ask, "--searches", "exact", "lazy"]) == 0
     title, _, head, _, exact, lazy = capsys.readouterr().out.strip().splitlines()
-    assert title == "random checkpoints, 9 regions" and head.startswith("| search | items |")
+    assert title == "### Random checkpoints, 9 regions" and head.startswith(
+        "| search | items |"
+    )
     assert exact.startswith("| `exact` | 1 | 90 | 100.0% |") and "| 0.00 [0.00, 0.00] |" in lazy
     assert matplotlib.image.imread(tmp_path / "searches.png").std() > 0
 

@@ -39,7 +39,7 @@ def test_corrections_in_the_table():
     assert line.values["AMCR"].mean == pytest.approx(expected)
     quick = 1 - area[n - 1] <= 0.1
     assert line.values["CSR@10%"].mean == pytest.approx(quick / 3)
-    assert line.values["of corrected"].mean == pytest.approx(quick / 2)
+    assert line.values["CSR corrected"].mean == pytest.approx(quick / 2)
     found = {name: value for name, value, *_ in storybook.goals([line], {})}
     assert found["AMCR of wrong answers"] == pytest.approx(expected)
 

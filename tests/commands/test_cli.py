@@ -20,7 +20,8 @@ from eagle_jax.commands import explain
 from eagle_jax.results import storage
 from eagle_jax.search.methods import SEARCHES, Search
 from eagle_jax.search.rounds import Round, Solution
-from eagle_jax.search.steps import Steps, ends
+from eagle_jax.search.sets import ends
+from eagle_jax.search.steps import Steps
 
 FILES = ["arrays.npz", "attribution.json", "figure.png", "image.png"]
 ASK = ("--prompt", "Is there a cat in the image?", "--regions", "grid:2x2")

@@ -89,6 +89,10 @@ class _Vocabulary:
         "-",
         " he'",
         "\ufffd",
+        "<",
+        " <think",
+        "</think>",
+        "<b>",
     )
 
     def __len__(self):
@@ -109,7 +113,8 @@ class _Vocabulary:
 )
 def test_tokens_that_settle(words, settling, joining):
     found = settling_tokens(_Vocabulary(), words)
-    assert [ids.tolist() for ids in found] == [settling, joining]
+    thoughts = [[11, 12], [13]] if settling else [[], []]
+    assert [ids.tolist() for ids in found] == [settling, joining, *thoughts]
 
 
 class _Script:
@@ -148,7 +153,9 @@ def test_an_answer_ends_one_token_after_it_is_settled(monkeypatch):
         [7, 8, 2, 0, 1],
     ]
     arguments = jnp.zeros((5, 2, 1)), jnp.zeros((3, 2), int), jnp.int32(2), jnp.array([0]), 5
-    cut = generate(_Script(script), *arguments, settling=(jnp.array([7]), jnp.array([8])))
+    nothing = jnp.zeros(0, int)
+    settling = decoding.Settling(jnp.array([7]), jnp.array([8]), nothing, nothing)
+    cut = generate(_Script(script), *arguments, settling=settling)
     assert cut.tolist() == [
         [7, 1, -1, -1, -1],
         [5, 7, 1, -1, -1],
@@ -159,6 +166,24 @@ def test_an_answer_ends_one_token_after_it_is_settled(monkeypatch):
     whole = generate(_Script(script), *arguments)
     expected = [*script[:2], [0, -1, -1, -1, -1], [5, 5, 0, -1, -1], [7, 8, 2, 0, -1]]
     assert whole.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("thinking", "expected"),
+    [
+        # 7 settles, 3 may open a thought, 4 closes one.
+        (False, [[3, 7, 1, 4, 7, 1], [7, 1, -1, -1, -1, -1], [1, 3, 4, 7, 4, -1]]),
+        (True, [[3, 7, 1, 4, 7, 1], [7, 1, 1, 4, 2, 7], [1, 3, 4, 7, 4, -1]]),
+    ],
+)
+def test_a_word_of_a_thought_does_not_settle_an_answer(thinking, expected, monkeypatch):
+    for name in ("prefill", "step"):
+        monkeypatch.setattr(decoding, name, getattr(_Script, name))
+    script = [[3, 7, 1, 4, 7, 1], [7, 1, 1, 4, 2, 7], [1, 3, 4, 7, 4, 1]]
+    arguments = jnp.zeros((3, 2, 1)), jnp.zeros((3, 2), int), jnp.int32(2), jnp.array([0]), 6
+    settling = decoding.Settling(*(jnp.array([i]) for i in (7, 8, 3, 4)))
+    said = generate(_Script(script), *arguments, settling=settling, thinking=thinking)
+    assert said.tolist() == expected
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,8 @@ class Instruction(NamedTuple):
 
     def called(self, role: str) -> str | None:
         """Name of the computation that it calls as its "body", "condition", ..."""
-        found = re.search(rf"\b{role}={_NAME}", self.text)
-        return found and found[1]
+        name = re.search(rf"\b{role}={_NAME}", self.text)
+        return name and name[1]
 
 
 Computation = dict[str, Instruction]

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from eagle_jax.errors import InputError, one_line
+from eagle_jax.errors import one_line
 from eagle_jax.files import local_path
 from eagle_jax.inputs.images import ImageSource
 from eagle_jax.metrics.hallucination import LABELS, Label, yes_or_no
@@ -54,8 +54,8 @@ def read_explanation(folder: Path, image: ImageSource | None = None) -> Explanat
     attribution = Attribution.load(folder)
     if image is not None:
         attribution = attribution.with_image(image)
-    explanation = Explanation(folder.name, require_image(attribution, folder))
-    path = folder / ANSWERS
+    attribution.require_image(folder)
+    explanation, path = Explanation(folder.name, attribution), folder / ANSWERS
     return _with_answers(explanation, path) if path.exists() else explanation
 
 
@@ -77,24 +77,6 @@ def explanation_of(result: ItemResult, image: ImageSource | None = None) -> Expl
         answers=result.answers,
         controls=result.controls,
     )
-
-
-def require_image(attribution: Attribution, place: Path | str) -> Attribution:
-    """The attribution, if it has its image.
-
-    Args:
-      attribution: attribution to be shown.
-      place: name or folder of the attribution, for the message.
-
-    Raises:
-      InputError: the attribution was saved without its image.
-    """
-    if attribution.image is None:
-        raise InputError(
-            f"{place} was saved without its image: give the image, with --image or "
-            "Attribution.with_image"
-        )
-    return attribution
 
 
 def _with_answers(explanation: Explanation, path: Path) -> Explanation:

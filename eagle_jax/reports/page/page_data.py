@@ -1,21 +1,21 @@
 """An explanation as JSON values, for the script of a page."""
 
 import base64
-import dataclasses
-import io
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int32, UInt8
 from PIL import Image
 
+from eagle_jax.files import encoded
 from eagle_jax.inputs.fill import fill_pixels
-from eagle_jax.metrics.hallucination import right_answers
-from eagle_jax.metrics.localisation import region_point
+from eagle_jax.metrics.hallucination import kept_regions, right_answers
+from eagle_jax.metrics.localisation import region_means, region_point
 from eagle_jax.metrics.word_classes import words
-from eagle_jax.reports.page.explanations import Explanation, require_image
+from eagle_jax.reports.page.explanations import Explanation
 from eagle_jax.reports.token_labels import SPACES, answer_chips, reliance_range
 from eagle_jax.results.attribution import Attribution
+from eagle_jax.results.measures import control_families, mean_aucs
 
 # Longest side of the image in a page, in pixels.
 SIDE = 1280
@@ -36,9 +36,7 @@ def explanation_data(explanation: Explanation) -> dict[str, Any]:
       What `assets/explanation.js` reads.
     """
     attribution = explanation.attribution
-    image = require_image(attribution, explanation.name).image
-    assert image is not None
-    shown = shown_image(image)
+    shown = shown_image(attribution.require_image(explanation.name))
     height, width = shown.shape[:2]
     labels = _shrunk(attribution.labels, height, width)
     return {
@@ -70,7 +68,7 @@ def search_state(attribution: Attribution) -> dict[str, Any]:
     """The part of an explanation that changes while a search runs, as JSON values."""
     return {
         "order": attribution.order.tolist(),
-        "value": packed(_region_means(attribution), "<f4"),
+        "value": packed(region_means(attribution.labels, attribution.saliency), "<f4"),
         "area": packed(attribution.area, "<f4"),
         "insertion": packed(attribution.insertion, "<f4"),
         "deletion": packed(attribution.deletion, "<f4"),
@@ -87,8 +85,7 @@ def mapped_image(attribution: Attribution, side: int = SIDE) -> UInt8[np.ndarray
       attribution: attribution with its image.
       side: longest side of the result, in pixels.
     """
-    assert attribution.image is not None
-    shown = shown_image(attribution.image, side)
+    shown = shown_image(attribution.require_image(), side)
     height, width = shown.shape[:2]
     opacity = 0.8 * _shrunk(attribution.saliency, height, width)[..., None]
     grey = (shown @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
@@ -114,13 +111,13 @@ def shown_image(
 
 def image_url(image: UInt8[np.ndarray, "H W 3"]) -> str:
     """An image as a URL: PNG for drawings, JPEG for photographs, whichever is smaller."""
-    encoded = {}
-    for file_format, options in (("png", {}), ("jpeg", {"quality": 90})):
-        content = io.BytesIO()
-        Image.fromarray(image).save(content, format=file_format, **options)
-        encoded[file_format] = content.getvalue()
-    smaller = min(encoded, key=lambda file_format: len(encoded[file_format]))
-    return f"data:image/{smaller};base64," + base64.b64encode(encoded[smaller]).decode()
+    save = Image.fromarray(image).save
+    contents = {
+        "png": encoded(save, format="png"),
+        "jpeg": encoded(save, format="jpeg", quality=90),
+    }
+    smaller = min(contents, key=lambda file_format: len(contents[file_format]))
+    return f"data:image/{smaller};base64," + base64.b64encode(contents[smaller]).decode()
 
 
 def packed(array: np.ndarray, dtype: str) -> str:
@@ -130,8 +127,7 @@ def packed(array: np.ndarray, dtype: str) -> str:
 
 def _fill(attribution: Attribution) -> dict[str, Any]:
     """The fill: a colour, or an image as a URL."""
-    assert attribution.image is not None
-    pixels = fill_pixels(attribution.image, attribution.fill)
+    pixels = fill_pixels(attribution.require_image(), attribution.fill)
     if pixels.shape[:2] == (1, 1):
         return {"colour": pixels[0, 0].tolist()}
     return {"image": image_url(shown_image(pixels))}
@@ -161,13 +157,6 @@ def _centres(labels: Int32[np.ndarray, "h w"], regions: int) -> list[list[float]
             row, column = region_point(labels[box] == region)
             centres[region] = [box[1].start + column + 0.5, box[0].start + row + 0.5]
     return centres
-
-
-def _region_means(attribution: Attribution) -> np.ndarray:
-    """The mean saliency of each region."""
-    labels = attribution.labels.ravel()
-    total = np.bincount(labels, attribution.saliency.ravel().astype(np.float64))
-    return total / np.bincount(labels)
 
 
 def _answer(attribution: Attribution) -> dict[str, Any]:
@@ -209,37 +198,27 @@ def _diagnosis(explanation: Explanation) -> dict[str, Any] | None:
         "label": explanation.label,
         "answers": list(explanation.answers),
         "right": right.tolist(),
-        "kept": int(np.flatnonzero(right)[-1]) if right.any() else None,
+        "kept": kept_regions(right),
         "after": explanation.after,
     }
 
 
 def _controls(explanation: Explanation) -> list[dict[str, Any]]:
     """Mean curves and areas under them for each family of orders."""
-    families: dict[str, list[Attribution]] = {}
-    for name, curves in (explanation.controls or {}).items():
-        along = dataclasses.replace(explanation.attribution, **curves._asdict())
-        families.setdefault(name.split("-")[0], []).append(along)
+    families = control_families(explanation.attribution, explanation.controls or {})
     return [
         {
             "name": name,
             "orders": len(family),
-            "auc": [
-                float(np.mean([along.insertion_auc for along in family])),
-                float(np.mean([along.deletion_auc for along in family])),
-            ],
-            "insertion": packed(
-                _mean_curves([(along.area, along.insertion) for along in family]), "<f4"
-            ),
-            "deletion": packed(
-                _mean_curves([(along.area, along.deletion) for along in family]), "<f4"
-            ),
+            "auc": mean_aucs(family),
+            "insertion": _mean_curve([(along.area, along.insertion) for along in family]),
+            "deletion": _mean_curve([(along.area, along.deletion) for along in family]),
         }
         for name, family in families.items()
     ]
 
 
-def _mean_curves(curves: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+def _mean_curve(curves: list[tuple[np.ndarray, np.ndarray]]) -> str:
     """Mean at the areas of the grid, a column for each token."""
     along = [[np.interp(_GRID, area, token) for token in values.T] for area, values in curves]
-    return np.mean(along, axis=0).T
+    return packed(np.mean(along, axis=0).T, "<f4")

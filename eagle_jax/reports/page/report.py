@@ -7,22 +7,16 @@ from html import escape
 from eagle_jax.errors import InputError
 from eagle_jax.files import local_path, write_file
 from eagle_jax.reports.page.document import document
-from eagle_jax.reports.page.explanations import Explanation, read_explanation, require_image
+from eagle_jax.reports.page.explanations import Explanation, read_explanation
 from eagle_jax.reports.page.page_data import explanation_data, image_url, mapped_image
 from eagle_jax.reports.token_labels import token_label
 from eagle_jax.results.attribution import Attribution
 
-PANEL = (
-    *(
-        "elements.js",
-        "explanation.js",
-        "captions.js",
-        "masked_image.js",
-        "curves.js",
-        "chips.js",
-    ),
-    *("regions.js", "diagnosis.js", "estimates.js", "trust.js", "panel.js", "player.js"),
+_PANEL = (
+    *("elements", "explanation", "captions", "masked_image", "curves", "chips", "regions"),
+    *("diagnosis", "estimates", "trust", "panel", "player"),
 )
+PANEL = tuple(f"{name}.js" for name in _PANEL)
 STYLES = ("colours.css", "panel.css")
 
 Shown = Attribution | Explanation | str | os.PathLike
@@ -94,8 +88,8 @@ def _explanation(shown: Shown) -> Explanation:
 
 def _static(explanation: Explanation) -> str:
     """What is shown without scripts: the map over the image, and a table of tokens."""
-    attribution = require_image(explanation.attribution, explanation.name)
-    assert attribution.image is not None
+    attribution = explanation.attribution
+    attribution.require_image(explanation.name)
     image = mapped_image(attribution)
     height, width = image.shape[:2]
     rows = "".join(

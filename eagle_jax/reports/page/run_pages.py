@@ -1,6 +1,5 @@
 """The pages of a run: an index of all items, and a page for each."""
 
-import io
 import math
 import os
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from eagle_jax.errors import InputError, reason
-from eagle_jax.files import local_path, new_folder, require_writable
+from eagle_jax.files import encoded, local_path, new_folder, require_writable
 from eagle_jax.metrics.hallucination import yes_or_no
 from eagle_jax.metrics.statistics import Interval
 from eagle_jax.reports.page.document import document
@@ -72,13 +71,12 @@ def report_run(
     run, out = local_path(run), local_path(out)
     _require_free(out)
     evaluation = evaluate(run, progress=progress)
-    rows = [row for group in evaluation.groups.values() for row in group.rows]
     with new_folder(out) as folder:
         (folder / PAGES).mkdir()
         (folder / THUMBNAILS).mkdir()
         entries = [
             _write_item(run, row, folder)
-            for row in tqdm(rows, unit="page", desc="pages", disable=not progress)
+            for row in tqdm(evaluation.rows, unit="page", desc="pages", disable=not progress)
         ]
         for name, why in (*evaluation.damaged, *evaluation.failed):
             entries.append(IndexEntry(name, "failure", problem=_cut(why)))
@@ -155,10 +153,8 @@ def _is_wrong(result: ItemResult) -> bool | None:
 
 
 def _thumbnail(explanation: Explanation) -> bytes:
-    content = io.BytesIO()
-    image = mapped_image(explanation.attribution, _THUMBNAIL)
-    Image.fromarray(image).save(content, format="jpeg", quality=80)
-    return content.getvalue()
+    image = Image.fromarray(mapped_image(explanation.attribution, _THUMBNAIL))
+    return encoded(image.save, format="jpeg", quality=80)
 
 
 def _means(evaluation: Evaluation) -> list[dict[str, Any]]:
