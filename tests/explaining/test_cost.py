@@ -15,9 +15,9 @@ from eagle_jax.search import Limits
 IMAGE = np.random.default_rng(0).integers(0, 256, (448, 448, 3), np.uint8)
 
 
-def ask(folder, **bounds):
+def ask(folder, regions="grid:8x8", **bounds):
     model = eagle_jax.load(folder, **bounds)
-    return eagle_jax.ask(model, IMAGE, "What is this?", answer="Yes", regions="grid:8x8")
+    return eagle_jax.ask(model, IMAGE, "What is this?", answer="Yes", regions=regions)
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +69,11 @@ def test_other_families_are_told_of_seconds(tmp_path, capsys, slow):
     assert line.endswith("; --seconds S stops it after S seconds with a partial result\n")
 
 
-def test_python_says_it_with_progress_alone(case, capsys, monkeypatch):
+def test_python_says_it_with_progress_alone(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(cost, "_slow_rate", lambda: 1.0)
     monkeypatch.setattr(cost, "_LONG", 0.0)
-    fast = dict(search="exact", top_k=1)
-    eagle_jax.explain(case, progress=True, **fast)
+    case = ask(make_qwen2_5_vl(tmp_path / "model"), "grid:1x2", max_pixels=4000)
+    eagle_jax.explain(case, progress=True)
     assert "on this machine" in capsys.readouterr().err
-    eagle_jax.explain(case, **fast)
+    eagle_jax.explain(case)
     assert capsys.readouterr().err == ""
