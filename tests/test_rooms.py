@@ -7,7 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     ["metrics", "errors", "display", "kernels"],
-    ["inputs", "files", "models"],
+    ["files"],
+    ["inputs", "models"],
     ["scoring"],
     ["search", "lists"],
     ["results", "planning", "baselines", "demo"],

@@ -21,9 +21,9 @@ def add_pixel_arguments(parser: argparse.ArgumentParser) -> None:
 
 def load_model(options: argparse.Namespace) -> "Model":
     """Loads the model of --model, as the other arguments of `add_model_arguments` say."""
-    from eagle_jax.scoring.model import load
+    import eagle_jax
 
-    return load(
+    return eagle_jax.load(
         options.model,
         dtype=options.dtype,
         quantize=options.quantize,

@@ -20,7 +20,7 @@ from eagle_jax.search.methods import chosen_search, usual_forwards
 _LONG = 60.0
 # Operations per second that even a slow device reaches: each core of a CPU, or an accelerator.
 # Searches that are short at this rate are not timed.
-_CORE, _ACCELERATOR = 2e10, 1e13
+_CORE, _ACCELERATOR = 5e9, 1e13
 # Numbers of visual tokens to propose: Qwen's own default, and one for slow machines.
 _FEWER_TOKENS = (1280, 256)
 

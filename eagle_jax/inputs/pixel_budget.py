@@ -99,10 +99,10 @@ def with_pixel_bounds(
             )
     if not given or not isinstance(settings, PixelBudget):
         return settings
-    bounded = dataclasses.replace(settings, **given)
-    if bounded.min_pixels > bounded.max_pixels:
+    low = settings.min_pixels if min_pixels is None else min_pixels
+    high = settings.max_pixels if max_pixels is None else max_pixels
+    if low > high:
         raise InputError(
-            f"max_pixels is {bounded.max_pixels}, below min_pixels, which is "
-            f"{bounded.min_pixels}: give both or others"
+            f"max_pixels is {high}, below min_pixels, which is {low}: give both or others"
         )
-    return bounded
+    return dataclasses.replace(settings, min_pixels=low, max_pixels=high)
