@@ -36,8 +36,8 @@ def find_folder(source: str | Path) -> Path:
         folder = folder.expanduser()
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"the model {source[:60]!r} cannot be looked up ({reason(error, 80)}); give a folder "
-            "or a hub id"
+            f"the model {source[:60]!r} cannot be looked up ({reason(error, 80)}); give a "
+            "folder or a hub id"
         ) from error
     if exists or source.startswith(("/", ".", "~")) or source.count("/") != 1:
         return folder
@@ -75,13 +75,13 @@ def _download(hub_id: str) -> Path:
         ) from error
     except GatedRepoError as error:
         raise InputError(
-            f"{hub_id} is gated on the hub; accept its terms at https://huggingface.co/{hub_id} "
-            "and log in with: hf auth login"
+            f"{hub_id} is gated on the hub; accept its terms at "
+            f"https://huggingface.co/{hub_id} and log in with: hf auth login"
         ) from error
     except RepositoryNotFoundError as error:
         raise InputError(
-            f"{hub_id} is neither a local folder nor a model on the hub that you may see; check "
-            "the name, and log in with hf auth login if the model is private"
+            f"{hub_id} is neither a local folder nor a model on the hub that you may see; "
+            "check the name, and log in with hf auth login if the model is private"
         ) from error
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise InputError(

@@ -223,7 +223,7 @@ def _require_one_set(folder: Path, names: list[str]) -> None:
         numbers = range(1, min(int(count), _MOST_SHARDS) + 1)
         wanted = [f"{name}-{i:0{len(count)}}-of-{count}.safetensors" for i in numbers]
         if absent := sorted(set(wanted) - set(names)):
-            raise absent_shards(folder, f"{name}-...-of-{count}.safetensors", absent)
+            raise absent_shards(folder, f"{name}-*-of-{count}.safetensors in {folder}", absent)
 
 
 def _require_stale(whole: Path, index: Path) -> None:
@@ -237,8 +237,8 @@ def _require_stale(whole: Path, index: Path) -> None:
         return
     if names and all((whole.parent / Path(name).name).is_file() for name in names):
         raise InputError(
-            f"{whole.parent} holds two sets of weights, {whole.name} and the {len(names)} files "
-            f"of {index.name}; move one of the two elsewhere"
+            f"{whole.parent} holds two sets of weights, {whole.name} and the {len(names)} "
+            f"files of {index.name}; move one of the two elsewhere"
         )
 
 

@@ -1,4 +1,4 @@
-"""What a folder holds instead of a checkpoint that loads, and what its owner can do about it."""
+"""What a folder holds instead of a checkpoint that loads, and what can be done about it."""
 
 import json
 import re
@@ -182,8 +182,8 @@ def adapter_error(folder: Path) -> InputError:
     if method in (None, "LORA") or not isinstance(method, str):
         method = "LoRA"
     return InputError(
-        f"{folder} is a {_short(method)} adapter for {base}, without that model's weights; merge "
-        "it first (in peft: merge_and_unload, then save_pretrained) and give the merged folder"
+        f"{folder} is a {_short(method)} adapter for {base}, without that model's weights; "
+        "merge it first (in peft: merge_and_unload, then save_pretrained) and give the merged folder"
     )
 
 
@@ -235,8 +235,8 @@ def quantized_tensors(dtypes: Mapping[str, str]) -> str | None:
 def quantized_error(folder: Path, method: str) -> InputError:
     """The refusal of a quantised checkpoint."""
     return InputError(
-        f"{folder} is quantised with {method}, which eagle-jax cannot read; take the checkpoint "
-        "in bfloat16, and --quantize int8 if memory is short"
+        f"{folder} is quantised with {method}, which eagle-jax cannot read; take the "
+        "checkpoint in bfloat16, and --quantize int8 if memory is short"
     )
 
 

@@ -49,8 +49,8 @@ def other_layout(config: Mapping[str, Any]) -> str | None:
     if original or _is_llava_original(config, model_type):
         size = _LLAVA.get(_shape(config), "13b" if config.get("hidden_size") == 5120 else "7b")
         return (
-            "is in LLaVA's own layout (LLaVA's repository, not transformers'); take a LLaVA-1.5 "
-            f"in the Hugging Face layout, such as llava-hf/llava-1.5-{size}-hf"
+            "is in LLaVA's own layout (LLaVA's repository, not transformers'); take a "
+            f"LLaVA-1.5 in the Hugging Face layout, such as llava-hf/llava-1.5-{size}-hf"
         )
     return None
 
