@@ -183,7 +183,7 @@ def adapter_error(folder: Path) -> InputError:
         method = "LoRA"
     return InputError(
         f"{folder} is a {_short(method)} adapter for {base}, without that model's weights; "
-        "merge it first (in peft: merge_and_unload, then save_pretrained) and give the merged folder"
+        "merge it first (in peft: merge_and_unload, then save_pretrained)"
     )
 
 
