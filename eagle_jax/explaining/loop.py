@@ -23,7 +23,8 @@ from eagle_jax.results.failures import Failure, describe_error, remove_failure, 
 from eagle_jax.results.manifest import REGENERATE, Settings, begin_run, fingerprint
 from eagle_jax.results.run_folder import ItemResult, write_result
 from eagle_jax.scoring.case import AskSettings, Case
-from eagle_jax.scoring.model import Model, find_folder, load
+from eagle_jax.scoring.folders import find_folder
+from eagle_jax.scoring.model import Model, load
 from eagle_jax.search import Limits, Objective, Progress, curves_along
 from eagle_jax.search.controls import control_orders
 from eagle_jax.search.lockstep import lockstep_kind

@@ -1,5 +1,6 @@
 """The prompt as token ids, with the visual tokens of the image."""
 
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -67,6 +68,7 @@ def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
     names = ("tokenizer.json", "vocab.json", "tokenizer.model")
     if not any((folder / name).is_file() for name in names):
         raise InputError(f"{folder} has no tokenizer; it needs one of {', '.join(names)}")
+    _require_sentencepiece(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # tokenizers raises bare Exception on a damaged file
@@ -82,8 +84,7 @@ def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
     # `require_context` checks the length against the model's own limit, while transformers
     # would warn about texts that are short enough.
     tokenizer.model_max_length = VERY_LARGE_INTEGER
-    if tokenizer.chat_template is None:
-        tokenizer.chat_template = _processor_template(folder)
+    tokenizer.chat_template = _chat_template(folder, tokenizer, image_token_id)
     if tokenizer.eos_token_id is None:
         raise InputError(f"the tokenizer in {folder} has no eos_token to end an answer with")
     if not 0 <= image_token_id < len(tokenizer):
@@ -236,8 +237,7 @@ def _check_dialogue(tokenizer: Tokenizer, dialogue: Dialogue) -> None:
 
 
 def _render(tokenizer: Tokenizer, text: str, dialogue: Dialogue = DEFAULT_DIALOGUE) -> str:
-    content = [{"type": "image"}, {"type": "text", "text": text}]
-    messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+    messages = _messages(text)
     if dialogue.system is None:
         return _rendered(tokenizer, messages, dialogue.thinking)
     # Most templates write a plain text; some read parts, as of the user's message.
@@ -252,16 +252,30 @@ def _render(tokenizer: Tokenizer, text: str, dialogue: Dialogue = DEFAULT_DIALOG
     return _rendered(tokenizer, [message, *messages], dialogue.thinking)
 
 
-def _rendered(tokenizer: Tokenizer, messages: list[dict], thinking: str | None) -> str:
+def _messages(text: str) -> list[dict[str, Any]]:
+    content = [{"type": "image"}, {"type": "text", "text": text}]
+    return [{"role": "user", "content": content}]
+
+
+def _rendered(
+    tokenizer: Tokenizer,
+    messages: list[dict],
+    thinking: str | None,
+    template: str | None = None,
+) -> str:
     switches = {} if thinking is None else dict.fromkeys(_SWITCHES, thinking == "on")
     try:
         return tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=False, **switches
+            messages,
+            chat_template=template,
+            add_generation_prompt=True,
+            tokenize=False,
+            **switches,
         )
     except Exception as error:  # a template is code and may raise any error
         raise InputError(
             "the tokenizer's chat template cannot show an image with a text: "
-            f"{reason(error, 200)}"
+            f"{reason(error, 120)}; take chat_template.jinja from the original checkpoint"
         ) from error
 
 
@@ -271,15 +285,65 @@ def _token_ids(tokenizer: Tokenizer, rendered: str) -> list[int]:
     return tokenizer(rendered, add_special_tokens=missing).input_ids
 
 
-def _processor_template(folder: Path) -> str:
-    """The chat template of a folder that keeps it with the processor."""
-    path = folder / "chat_template.json"
-    if path.is_file():
+def _chat_template(folder: Path, tokenizer: Tokenizer, image_token_id: int) -> str:
+    """The first template that shows one image; the processor's come first, as in transformers.
+
+    Fine-tuned folders often have a template for text alone with the tokenizer.
+    """
+    places = (
+        (folder / "processor_config.json", _stored(folder / "processor_config.json")),
+        (folder / "chat_template.json", _stored(folder / "chat_template.json")),
+        (folder / "tokenizer_config.json", tokenizer.chat_template),
+    )
+    given = [(path, _default(value)) for path, value in places if value is not None]
+    templates = [template for _, template in given if template is not None]
+    for template in templates[1:] and templates:
         try:
-            return str(json.loads(path.read_text(encoding="utf-8"))["chat_template"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path} holds no chat_template: {error}") from error
+            rendered = _rendered(tokenizer, _messages("x"), None, template)
+            if _token_ids(tokenizer, rendered).count(image_token_id) == 1:
+                return template
+        except InputError:
+            continue
+    if templates:
+        return templates[0]
+    if given:
+        path, value = given[0][0], dict(places)[given[0][0]]
+        names = ", ".join(map(str, value)) if isinstance(value, dict) else ""
+        raise InputError(
+            f"{path} has no chat template named default ({names[:80]}); save the one to use as "
+            "chat_template.jinja"
+        )
+    if (folder / "chat_template.json").is_file():
+        raise InputError(
+            f"{folder / 'chat_template.json'} holds no chat_template; fetch it again"
+        )
     raise InputError(
         f"{folder} has no chat template; it needs chat_template.jinja, or chat_template in "
         "tokenizer_config.json"
     )
+
+
+def _stored(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get("chat_template")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None
+
+
+def _default(value: Any) -> str | None:
+    """A template, or the one named default in a list or dictionary of named templates."""
+    if isinstance(value, list):
+        entries = [entry for entry in value if isinstance(entry, dict)]
+        value = {entry.get("name"): entry.get("template") for entry in entries}
+    if isinstance(value, dict):
+        value = value.get("default")
+    return value if isinstance(value, str) else None
+
+
+def _require_sentencepiece(folder: Path) -> None:
+    fast = any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json"))
+    if not fast and importlib.util.find_spec("sentencepiece") is None:
+        raise InputError(
+            f"{folder} has its tokenizer as tokenizer.model alone, which needs sentencepiece: "
+            "pip install sentencepiece, or add the checkpoint's tokenizer.json"
+        )

@@ -51,5 +51,7 @@ def read_model(model: str) -> tuple[str, Any, ImageSettings]:
             f"model is {model!r}; it must be demo, a folder with config.json and "
             f"preprocessor_config.json, or one of {', '.join(published)}"
         )
-    skeleton, _ = abstract_network(read_config(folder), str(folder / "config.json"))
-    return model, skeleton, read_image_settings(folder, skeleton.config.vision)
+    config = read_config(folder)
+    skeleton, _ = abstract_network(config, str(folder / "config.json"))
+    settings = read_image_settings(folder, skeleton.config.vision, config["model_type"])
+    return model, skeleton, settings

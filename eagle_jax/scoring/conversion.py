@@ -1,5 +1,6 @@
 """From Hugging Face folders to converted folders, whose weights restore into any mesh."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import cast
@@ -10,7 +11,8 @@ from flax import nnx
 from eagle_jax.errors import InputError
 from eagle_jax.files import local_path, new_folder, require_writable
 from eagle_jax.models.checkpoints.converted import MARKER, finish, verify_weights, write_weights
-from eagle_jax.scoring.model import find_folder, load
+from eagle_jax.scoring.folders import find_folder
+from eagle_jax.scoring.model import abstract_network, load
 
 # All files of a checkpoint but its weights: configuration, tokenizer, chat template, processor.
 _SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
@@ -62,12 +64,23 @@ def convert(
         with new_folder(destination) as new:
             write_weights(new, network)
             verify_weights(new, network, progress)
-            folder = find_folder(str(source))
+            folder = find_folder(source)
             for path in sorted(path for kind in _SMALL_FILES for path in folder.glob(kind)):
                 if path.name not in (_INDEX, MARKER):
                     shutil.copyfile(path, new / path.name)
+            _record_head(new / "config.json", model.network.config.decoder.tied_head)
             finish(new, quantize)
     return size
+
+
+def _record_head(path: Path, tied: bool) -> None:
+    """Makes config.json say whether the weights have a head, where the weights decided it."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    skeleton, _ = abstract_network(config, str(path))
+    if skeleton.config.decoder.tied_head != tied:
+        for part in (config, config.get("text_config") or {}):
+            part["tie_word_embeddings"] = tied
+        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def require_new(destination: Path) -> None:

@@ -11,9 +11,9 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Int32
 
-from eagle_jax.errors import InputError, reason
-from eagle_jax.files import DEMO, local_path
-from eagle_jax.inputs.image_settings import ImageSettings
+from eagle_jax.errors import InputError
+from eagle_jax.files import DEMO
+from eagle_jax.inputs.image_settings import FILE, ImageSettings
 from eagle_jax.inputs.patches import ImagePlan
 from eagle_jax.inputs.pixel_budget import with_pixel_bounds
 from eagle_jax.inputs.processors import read_settings
@@ -26,19 +26,27 @@ from eagle_jax.inputs.prompt import (
 )
 from eagle_jax.models.checkpoints.config_values import checked_config
 from eagle_jax.models.checkpoints.converted import is_converted, quantization, read_weights
+from eagle_jax.models.checkpoints.resolution import head_is_own, plain_tensors, single_dtype
 from eagle_jax.models.checkpoints.sharding import checked_mesh, place_skeleton
 from eagle_jax.models.checkpoints.tensor_files import read_json
+from eagle_jax.models.checkpoints.unusable import require_no_pointers
 from eagle_jax.models.checkpoints.weights import KeyMap, load_weights, read_config
 from eagle_jax.models.families.network import Network
+from eagle_jax.models.families.other_layouts import other_layout
 from eagle_jax.models.families.table import FAMILIES
 from eagle_jax.models.layers.building_blocks import in_int8
+from eagle_jax.scoring.folders import SHORTCUT, find_folder
 from eagle_jax.scoring.generation import GenerationSettings, read_generation
 
 DTYPES = ("float32", "bfloat16", "float16")
 """Names of the floating-point types of weights."""
 
 # The demo checkpoint with tensors replaced by those that benchmarks/plant_shortcut.py wrote.
-_SHORTCUT, _SHORTCUT_TENSORS = "demo-shortcut", DEMO / "shortcut.safetensors"
+_SHORTCUT_TENSORS = DEMO / "shortcut.safetensors"
+# The files that transformers reads a tokenizer and its chat template from.
+_TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_TOKENIZER_FILES += ("chat_template.jinja",)
+_VOCABULARIES = ("vocab.json", "merges.txt", "tokenizer.model")
 
 
 @functools.partial(
@@ -108,17 +116,24 @@ def load(
         raise InputError(f"dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")
     if quantize not in (None, "int8"):
         raise InputError(f"quantize is {quantize!r}; it must be int8, or left out")
-    folder = find_folder(str(source))
+    folder = find_folder(source)
     where = str(folder / "config.json")
     config = checked_config(read_config(folder), where)
     skeleton, keys = abstract_network(config, where)
+    converted = is_converted(folder)
+    if not converted:
+        tensors = plain_tensors(folder, config, keys)
+        tied = skeleton.config.decoder.tied_head
+        own_head = head_is_own(tensors, tied, _ties_absent_head(config))
+        if own_head == tied:
+            skeleton, keys = abstract_network(config, where, own_head)
+        dtype = dtype or single_dtype(config, tensors, keys)
     # The weights come last: reading them takes long, and the small files can be wrong as well.
-    settings = read_image_settings(folder, skeleton.config.vision)
+    settings = read_image_settings(folder, skeleton.config.vision, config["model_type"])
     settings = with_pixel_bounds(settings, min_pixels, max_pixels)
     _require_fitting_patches(settings, skeleton.config.vision, folder)
     tokenizer = _read_tokenizer(folder, skeleton)
     generation, end_ids = read_generation(folder, config, tokenizer)
-    converted = is_converted(folder)
     if converted:
         quantize = _stored_quantization(folder, quantize)
     if quantize == "int8":
@@ -128,7 +143,7 @@ def load(
     if converted:
         network = read_weights(folder, skeleton, dtype)
     else:
-        changes = _SHORTCUT_TENSORS if source == _SHORTCUT else None
+        changes = _SHORTCUT_TENSORS if source == SHORTCUT else None
         network = load_weights(folder, skeleton, keys, dtype, progress, changes)
     return Model(
         name=str(source),
@@ -151,6 +166,9 @@ def _require_fitting_patches(settings: ImageSettings, vision: Any, folder: Path)
 
 def _read_tokenizer(folder: Path, skeleton: Any) -> Any:
     config = skeleton.config
+    whole = (folder / "tokenizer.json").exists()
+    vocabulary = ("tokenizer.json",) if whole else _VOCABULARIES
+    require_no_pointers(folder, (*vocabulary, *_TOKENIZER_FILES))
     tokenizer = load_tokenizer(folder, config.image_token_id)
     if skeleton.marks_image:
         require_image_marks(tokenizer, folder)
@@ -172,12 +190,20 @@ def _stored_quantization(folder: Path, quantize: str | None) -> str | None:
     return stored
 
 
-def abstract_network(config: dict[str, Any], where: str) -> tuple[Any, KeyMap]:
+def _ties_absent_head(config: dict[str, Any]) -> bool:
+    default = FAMILIES[config["model_type"]].ties_head
+    return config.get("tie_word_embeddings", default)
+
+
+def abstract_network(
+    config: dict[str, Any], where: str, own_head: bool | None = None
+) -> tuple[Any, KeyMap]:
     """The modules that a config.json describes, with shapes in place of weights.
 
     Args:
       config: the parsed file.
       where: name of the file in messages.
+      own_head: whether the head has weights of its own; None for what the file says.
 
     Returns:
       The abstract modules, and the key map of their checkpoints in the Hugging Face layout.
@@ -187,6 +213,8 @@ def abstract_network(config: dict[str, Any], where: str) -> tuple[Any, KeyMap]:
     """
     config = checked_config(config, where)
     model_type = config.get("model_type")
+    if other := other_layout(config):
+        raise InputError(f"{where} {other}")
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise InputError(
             f"{where} says model_type {model_type!r}; "
@@ -194,6 +222,9 @@ def abstract_network(config: dict[str, Any], where: str) -> tuple[Any, KeyMap]:
         )
     family = FAMILIES[model_type]
     shape = family.read_config(config)
+    if own_head is not None:
+        decoder = dataclasses.replace(shape.decoder, tied_head=not own_head)
+        shape = dataclasses.replace(shape, decoder=decoder)
     return nnx.clone(_skeleton(model_type, shape)), family.weight_keys(shape)
 
 
@@ -222,63 +253,36 @@ def prompt_about(
     return build_prompt(model.tokenizer, prompt, plan.tokens, image_token, dialogue)
 
 
-def find_folder(source: str) -> Path:
-    """The folder of a model: bundled with the package, local, or downloaded by its hub id.
-
-    Args:
-      source: as for `load`.
-
-    Raises:
-      InputError: the hub id cannot be downloaded.
-    """
-    if source in ("demo", _SHORTCUT):
-        return DEMO / "checkpoint"
-    folder = local_path(source)
-    if folder.exists() or source.startswith(("/", ".", "~")) or source.count("/") != 1:
-        return folder
-    return _download(source)
-
-
-def _download(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    wanted = ["*.json", "*.safetensors", "*.jinja", "*.txt"]
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=wanted))
-    except LocalEntryNotFoundError as error:
-        raise InputError(
-            f"{hub_id} is neither a local folder nor in the download cache, and the hub cannot "
-            "be reached: check the name and the connection, or give a folder"
-        ) from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise InputError(
-            f"{hub_id} cannot be downloaded from the hub ({reason(error, 200)}); check the "
-            "name and the connection, or give a folder"
-        ) from error
-
-
-def read_image_settings(folder: Path, vision: Any) -> ImageSettings:
+def read_image_settings(
+    folder: Path, vision: Any, model_type: str | None = None
+) -> ImageSettings:
     """Reads the settings of a checkpoint's image processor.
+
+    As in transformers, the image_processor in processor_config.json comes before
+    preprocessor_config.json. A processor_config.json without it says nothing about images.
 
     Args:
       folder: the checkpoint folder.
       vision: configuration of the model's vision tower, with ``patch`` and ``merge``.
+      model_type: name of the family, whose image processor is taken if the file names none.
 
     Raises:
       InputError: the folder has no such settings, or unsupported settings.
     """
-    # transformers 5 writes one file for the whole processor, with the image part nested.
-    nested = folder / "processor_config.json"
-    path = folder / "preprocessor_config.json"
-    if path.exists():
-        return read_settings(read_json(path), vision.patch, vision.merge)
-    if not nested.exists():
+    nested, path = folder / "processor_config.json", folder / FILE
+    settings = read_json(nested).get("image_processor") if nested.exists() else None
+    if settings is None and not path.exists():
         raise InputError(
-            f"{folder} has no preprocessor_config.json, which says how images are prepared; "
-            "fetch the checkpoint again"
+            f"{folder} has no {FILE}, which says how images are prepared; fetch the checkpoint "
+            "again"
         )
-    settings = read_json(nested).get("image_processor")
+    if settings is None:
+        return read_settings(read_json(path), vision.patch, vision.merge, model_type)
     if not isinstance(settings, dict):
-        raise InputError(f"{nested} holds no image_processor; fetch the checkpoint again")
-    return read_settings(settings, vision.patch, vision.merge)
+        raise InputError(
+            f"{nested}: image_processor is not an object; fetch the checkpoint again"
+        )
+    try:
+        return read_settings(settings, vision.patch, vision.merge, model_type)
+    except InputError as error:
+        raise InputError(str(error).replace(FILE, nested.name)) from error

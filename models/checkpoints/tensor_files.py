@@ -12,6 +12,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from eagle_jax.errors import InputError, reason
+from eagle_jax.models.checkpoints.unusable import (
+    absent_shards,
+    is_pointer,
+    no_folder,
+    no_weights,
+    pointer_error,
+)
 
 _STORED_AS = {
     "F64": np.dtype("<f8"),
@@ -19,19 +26,30 @@ _STORED_AS = {
     "F16": np.dtype("<f2"),
     "BF16": np.dtype(ml_dtypes.bfloat16),
 }
+# What training frameworks wrap modules in, and leave in the names.
+_WRAPPERS = re.compile(
+    r"^(?:base_model\.model\.)+"
+    r"|(?:^|(?<=\.))(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+)
 # The first prefix that fits is replaced. Names differ between files on the hub, files that
 # transformers 5 writes, and its modules in memory.
 _PREFIXES = (
+    ("model.language_model.model.", "model."),
+    ("model.language_model.lm_head.", "lm_head."),
     ("model.language_model.", "model."),
     ("language_model.model.", "model."),
     ("language_model.lm_head.", "lm_head."),
+    ("language_model.", "model."),
+    ("model.lm_head.", "lm_head."),
     ("model.visual.", "visual."),
     ("model.vision_tower.vision_model.", "vision_tower."),
     ("vision_tower.vision_model.", "vision_tower."),
     ("model.vision_tower.", "vision_tower."),
     ("model.multi_modal_projector.", "multi_modal_projector."),
 )
-_LISTED = 40
+_SHARD = re.compile(r"(.+)-(\d{5,6})-of-(\d{5,6})\.safetensors")
+_MOST_SHARDS = 9999
+_LISTED = 120
 
 
 class StoredTensor(NamedTuple):
@@ -110,6 +128,17 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
     return tensors
 
 
+def same_values(a: StoredTensor, b: StoredTensor) -> bool:
+    """Whether two tensors hold the same numbers, perhaps in different types.
+
+    Raises:
+      InputError: a file cannot be read.
+    """
+    if a.shape != b.shape or a.dtype is None or b.dtype is None:
+        return False
+    return np.array_equal(a.read(), b.read())
+
+
 def changed_tensors(path: Path, tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
     """Reads the header of a file whose tensors replace tensors of a checkpoint.
 
@@ -161,25 +190,56 @@ def _header(path: Path) -> dict[str, StoredTensor]:
 def _files(folder: Path) -> dict[Path, set[str] | None]:
     """Weight files, and the tensors to take from each file; None for all of them."""
     if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder; give a Hugging Face checkpoint folder")
-    if (folder / "model.safetensors").exists():
-        return {folder / "model.safetensors": None}
-    index = folder / "model.safetensors.index.json"
+        raise no_folder(folder)
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if whole.exists():
+        _require_stale(whole, index)
+        return {whole: None}
     if index.exists():
         return _indexed(folder, index)
-    if files := sorted(folder.glob("*.safetensors")):
-        return dict.fromkeys(files)
-    pickled = ("*.bin", "*.pth", "*.pt")
-    pickles = sorted(path.name for pattern in pickled for path in folder.glob(pattern))
-    if pickles:
-        raise InputError(
-            f"{folder} has only pickled weights ({', '.join(pickles[:3])}), which eagle-jax "
-            "never opens; convert them to safetensors (in transformers: save_pretrained)"
-        )
-    raise InputError(
-        f"{folder} has no weights, neither model.safetensors nor its index; fetch the "
-        "checkpoint again"
+    # An adapter may lie beside the model that it was merged into.
+    files = sorted(
+        path
+        for path in folder.glob("*.safetensors")
+        if not path.name.startswith("adapter_") and path.is_file()
     )
+    if not files:
+        raise no_weights(folder)
+    _require_one_set(folder, [path.name for path in files])
+    return dict.fromkeys(files)
+
+
+def _require_one_set(folder: Path, names: list[str]) -> None:
+    """Refuses shards without an index that are of two sets, or not all of one."""
+    counts: dict[str, str] = {}
+    for shard in filter(None, map(_SHARD.fullmatch, names)):
+        name, _, count = shard.groups()
+        if counts.setdefault(name, count) != count:
+            raise InputError(
+                f"{folder} holds two sets of weights and no index, of {counts[name]} and of "
+                f"{count} files; move one of the two elsewhere"
+            )
+    for name, count in counts.items():
+        numbers = range(1, min(int(count), _MOST_SHARDS) + 1)
+        wanted = [f"{name}-{i:0{len(count)}}-of-{count}.safetensors" for i in numbers]
+        if absent := sorted(set(wanted) - set(names)):
+            raise absent_shards(folder, f"{name}-*-of-{count}.safetensors in {folder}", absent)
+
+
+def _require_stale(whole: Path, index: Path) -> None:
+    """Refuses an index with all of its shards beside a file that holds all weights."""
+    if not index.is_file():
+        return
+    try:
+        places = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        names = {str(name) for name in places} - {whole.name}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return
+    if names and all((whole.parent / Path(name).name).is_file() for name in names):
+        raise InputError(
+            f"{whole.parent} holds two sets of weights, {whole.name} and the {len(names)} "
+            f"files of {index.name}; move one of the two elsewhere"
+        )
 
 
 def _indexed(folder: Path, index: Path) -> dict[Path, set[str] | None]:
@@ -196,10 +256,7 @@ def _indexed(folder: Path, index: Path) -> dict[Path, set[str] | None]:
         files.setdefault(folder / name, set()).add(key)
     present = {path.name for path in folder.iterdir() if path.is_file()}
     if absent := sorted(path.name for path in files if path.name not in present):
-        raise InputError(
-            f"{index} names files that are not in the folder: {shortened(absent)}; "
-            "fetch the checkpoint again"
-        )
+        raise absent_shards(folder, str(index), absent)
     return dict(files)
 
 
@@ -212,13 +269,20 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {reason(error)}") from error
+        if is_pointer(path):
+            raise pointer_error(path) from error
+        raise InputError(
+            f"{path} cannot be read as JSON: {reason(error, 120)}; fetch it again"
+        ) from error
     if not isinstance(value, dict):
-        raise InputError(f"{path} is not a JSON object")
+        raise InputError(f"{path} is not a JSON object; fetch it again")
     return value
 
 
 def _canonical(key: str) -> str:
+    key = _WRAPPERS.sub("", key)
+    while key.startswith("model.model."):
+        key = key.removeprefix("model.")
     for prefix, hub in _PREFIXES:
         if key.startswith(prefix):
             return hub + key.removeprefix(prefix)
@@ -226,8 +290,10 @@ def _canonical(key: str) -> str:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
+    if is_pointer(path):
+        return pointer_error(path)
     return InputError(
-        f"{path} is truncated or not a safetensors file ({reason(error)}); "
+        f"{path} is truncated or not a safetensors file ({reason(error, 80)}); "
         "fetch the checkpoint again"
     )
 
@@ -260,8 +326,12 @@ def _ranges(numbers: list[int]) -> str:
 
 
 def shortened(entries: list[str]) -> str:
-    """Joins entries by commas; entries after the first 40 are only counted."""
-    more = len(entries) - _LISTED
-    text = ", ".join(entries[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+    """Joins entries by commas; entries beyond a line's width are only counted."""
+    shown, length = 0, 0
+    while shown < len(entries) and (shown == 0 or length + len(entries[shown]) <= _LISTED):
+        length += len(entries[shown]) + 2
+        shown += 1
+    more = len(entries) - shown
+    text = ", ".join(entries[:shown]) + (f" and {more} more" if more > 0 else "")
     # Names come from files: the message must stay one line that any terminal can print.
     return " ".join(text.split()).encode(errors="backslashreplace").decode()

@@ -30,9 +30,15 @@ from eagle_jax.models.checkpoints.tensor_files import (
     shortened,
     stored_tensors,
 )
+from eagle_jax.models.checkpoints.unusable import no_config, no_folder
 from eagle_jax.models.layers.int8 import round_kernel
 
 Module = TypeVar("Module", bound=nnx.Module)
+
+_EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
+_STRIP = 2**16
+# Computed by modules of PyTorch when they are built; transformers does not read them either.
+_BUFFERS = ("inv_freq", "position_ids", "cos_cached", "sin_cached")
 
 
 class Axes(NamedTuple):
@@ -88,10 +94,10 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder; give a Hugging Face checkpoint folder")
+        raise no_folder(folder)
     path = folder / "config.json"
     if not path.is_file():
-        raise InputError(f"{folder} has no config.json; give a Hugging Face checkpoint folder")
+        raise no_config(folder)
     return read_json(path)
 
 
@@ -137,6 +143,9 @@ def load_weights(
     tensors = stored_tensors(folder)
     if changes is not None:
         tensors |= changed_tensors(changes, tensors)
+    if keys.get(_HEAD, "") is None and _HEAD in tensors:
+        # As in transformers, tied weights may be saved under either name.
+        tensors.setdefault(_EMBEDDING, tensors[_HEAD])
     _check_keys(folder, tensors, keys)
     _check_tensors(folder, tensors, variables, sources)
     bar = tqdm(sources.items(), desc="reading", unit="parameter", disable=not progress)
@@ -211,6 +220,8 @@ def _assemble(
     for key, target in targets.items():
         part = buffer if target.index is None else buffer[target.index, ...]
         _copy(part, target.axes.to_module(tensors[key].read()))
+        if not _is_finite(part):
+            raise _not_finite(tensors[key], dtype)
     return buffer
 
 
@@ -223,12 +234,40 @@ def _assemble_int8(
         where = ... if target.index is None else (target.index, ...)
         weights = target.axes.to_module(tensors[key].read())
         if not np.isfinite(weights).all():
-            raise InputError(
-                f"{key} in {tensors[key].path} holds numbers that are not finite; load the "
-                "model without quantize"
-            )
+            raise _not_finite(tensors[key], weights.dtype)
         kernel[where], scales[where] = round_kernel(weights)
     return kernel, scales
+
+
+def _not_finite(tensor: StoredTensor, dtype: Any) -> InputError:
+    if np.isfinite(tensor.read()).all():
+        return InputError(
+            f"{tensor.name} in {tensor.path} holds numbers beyond the range of "
+            f"{jnp.dtype(dtype)}; load the model in bfloat16 or float32"
+        )
+    return InputError(
+        f"{tensor.name} in {tensor.path} holds numbers that are not finite (NaN or infinity); "
+        "take a checkpoint from before its training diverged, or fetch it again"
+    )
+
+
+def _is_finite(values: np.ndarray) -> bool:
+    """Whether all numbers are finite, at the speed of memory.
+
+    The bits of infinities and NaNs are the largest of their sign: read as signed numbers those
+    of the positive ones, read as unsigned numbers those of the negative ones.
+    """
+    info, size = jnp.finfo(values.dtype), values.dtype.itemsize
+    infinity = int(np.array(np.inf, values.dtype).view(f"u{size}"))
+    bits = values.reshape(-1)
+    sign = 1 << (info.bits - 1)
+    for first in range(0, bits.size, _STRIP):
+        strip = bits[first : first + _STRIP]
+        if strip.view(f"i{size}").max() >= infinity:
+            return False
+        if strip.view(f"u{size}").max() >= infinity + sign:
+            return False
+    return True
 
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -251,17 +290,37 @@ def _copy(destination: np.ndarray, source: np.ndarray) -> None:
 def _check_keys(folder: Path, tensors: Mapping[str, StoredTensor], keys: KeyMap) -> None:
     missing = [key for key, target in keys.items() if target and key not in tensors]
     unexpected = [
-        key for key in tensors if key not in keys and not key.endswith("rotary_emb.inv_freq")
+        key
+        for key, tensor in tensors.items()
+        if key not in keys
+        and not key.endswith(_BUFFERS)
+        and not _is_zero_bias(key, tensor, keys)
     ]
     faults = []
     if missing:
         faults.append(f"{len(missing)} missing: {listed(missing)}")
     if unexpected:
         faults.append(f"{len(unexpected)} unexpected: {listed(unexpected)}")
-    if faults:
+    if any("lora_" in key for key in unexpected):
         raise InputError(
-            f"the tensors in {folder} do not fit its config.json; " + "; ".join(faults)
+            f"the tensors in {folder} hold a LoRA adapter that is not merged; merge it first "
+            "(in peft: merge_and_unload, then save_pretrained)"
         )
+    if faults:
+        hint = "fetch the checkpoint again"
+        if missing == ["lm_head.weight"]:
+            hint = "set tie_word_embeddings to true if the head is the embedding, else fetch it"
+        raise InputError(
+            f"the tensors in {folder} do not fit its config.json; {'; '.join(faults)}; {hint}"
+        )
+
+
+def _is_zero_bias(key: str, tensor: StoredTensor, keys: KeyMap) -> bool:
+    """Whether a tensor is one of the zero biases that converters such as GPTQ's add."""
+    layer = key.removesuffix("bias")
+    if layer == key or f"{layer}weight" not in keys or tensor.dtype is None:
+        return False
+    return not tensor.read().any()
 
 
 def _check_tensors(

@@ -92,7 +92,8 @@ class InternVLConfig:
 
 def _tied_head(config: dict[str, Any], text: dict[str, Any]) -> bool:
     # transformers 4 obeys the decoder's field, transformers 5 the outer field, which older
-    # files lack and newer files may contradict. A head may go unread only where both agree.
+    # files lack and newer files may contradict. Where they disagree, the head decides that is
+    # or is not in the files (`eagle_jax.scoring.loading`).
     return bool(text.get("tie_word_embeddings") and config.get("tie_word_embeddings", True))
 
 
@@ -222,4 +223,4 @@ _PROJECTOR = {"layer_norm": "norm+", "linear_1": "inner+", "linear_2": "outer+"}
 _CLASS_TOKEN = Axes(lambda x: x[0, 0], lambda x: x[None, None])
 _POSITIONS = Axes(lambda x: x[0], lambda x: x[None])
 
-FAMILY = Family(_FAMILY, InternVLConfig.from_hf, InternVL, weight_keys)
+FAMILY = Family(_FAMILY, InternVLConfig.from_hf, InternVL, weight_keys, True)

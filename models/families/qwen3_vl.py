@@ -26,6 +26,7 @@ def read_config(config: dict[str, Any]) -> QwenVLConfig:
         _vision_config,
         _TEXT,
         mrope_section=(24, 20, 20),
+        either_ties=False,
         qk_norm=True,
         rope_interleaved=True,
     )

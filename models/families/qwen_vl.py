@@ -46,6 +46,7 @@ class QwenVLConfig:
         read_vision: Callable[[dict[str, Any]], VisionConfig],
         text_defaults: dict[str, Any],
         mrope_section: tuple[int, int, int] = (16, 24, 24),
+        either_ties: bool = True,
         **shape: Any,
     ) -> "QwenVLConfig":
         """Reads config.json as on the hub (flat) or as transformers 5 writes it (nested).
@@ -56,6 +57,8 @@ class QwenVLConfig:
           read_vision: reads the vision tower's part, by `vision_config`.
           text_defaults: defaults of transformers for the decoder's fields.
           mrope_section: default of the field of this name.
+          either_ties: whether tie_word_embeddings in text_config ties the head although the
+            outer field is false, as in transformers' classes of Qwen2-VL and Qwen2.5-VL.
           shape: fields of `DecoderConfig` that hold for all decoders of the family.
 
         Raises:
@@ -63,6 +66,8 @@ class QwenVLConfig:
         """
         text = config.get("text_config") or config
         vision = config.get("vision_config") or {}
+        inner = text.get("tie_word_embeddings", False)
+        tied = config.get("tie_word_embeddings", inner) or (inner and either_ties)
         try:
             tower, embed = read_vision(vision), text["hidden_size"]
             request = f"visual tokens of {tower.output} numbers beside words of {embed}"
@@ -72,9 +77,7 @@ class QwenVLConfig:
                 decoder=decoder_config(
                     {**text_defaults, **text},
                     family,
-                    tied_head=config.get(
-                        "tie_word_embeddings", text.get("tie_word_embeddings", False)
-                    ),
+                    tied_head=tied,
                     mrope_section=mrope_section,
                     allowed={
                         "rope_type": ("default", "mrope"),

@@ -22,12 +22,15 @@ class Family(NamedTuple):
       read_config: parsed config.json -> configuration of the family.
       build: configuration and ``rngs`` -> modules.
       weight_keys: configuration -> key map of the checkpoint.
+      ties_head: whether transformers ties the head to the embedding where config.json's outer
+        tie_word_embeddings is absent.
     """
 
     model_type: str
     read_config: Callable[[dict[str, Any]], Any]
     build: Callable[..., "VisionLanguageModel"]
     weight_keys: Callable[[Any], KeyMap]
+    ties_head: bool = False
 
 
 class VisionLanguageModel(nnx.Module):
