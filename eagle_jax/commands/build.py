@@ -9,9 +9,9 @@ from eagle_jax.commands.arguments import (
     add_answer_length_argument,
     add_list_format_arguments,
     add_model_arguments,
-    cache_compilations,
     positive,
 )
+from eagle_jax.commands.devices import prepare_devices
 from eagle_jax.errors import InputError
 
 _EXAMPLES = """\
@@ -74,7 +74,7 @@ def command(options: argparse.Namespace) -> int:
             f"none of the {len(entries)} entries of {options.list} can be used; "
             f"{broken[0].place}: {broken[0].reason}"
         )
-    cache_compilations()
+    prepare_devices()
     model = eagle_jax.load(options.model, dtype=options.dtype, quantize=options.quantize)
     built = build_list(
         model,

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from eagle_jax.commands import leaving
 from eagle_jax.commands.arguments import (
     add_batch_size_argument,
     add_limit_arguments,
@@ -11,9 +12,9 @@ from eagle_jax.commands.arguments import (
     add_question_arguments,
     add_search_arguments,
     approach_of,
-    cache_compilations,
     text,
 )
+from eagle_jax.commands.devices import prepare_devices
 from eagle_jax.commands.images import read_divided
 from eagle_jax.metrics.hallucination import LABELS
 
@@ -90,7 +91,7 @@ def command(options: argparse.Namespace) -> None:
     require_replaceable(options.out)
     pixels, labels, fill = read_divided(image, options)
 
-    cache_compilations()
+    prepare_devices()
     model = eagle_jax.load(options.model, dtype=options.dtype, quantize=options.quantize)
     diagnosis = eagle_jax.diagnose(
         model,
@@ -113,6 +114,7 @@ def command(options: argparse.Namespace) -> None:
     )
     if not diagnosis.right:
         diagnosis.save(options.out)
+        leaving.expect(f"interrupted; the diagnosis is written in {options.out}")
     print(diagnosis.summary())
     if not diagnosis.right:
         print(f"{'written':<12}{options.out / FIGURE} and the attribution beside it")

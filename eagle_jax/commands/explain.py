@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from eagle_jax.commands import leaving
 from eagle_jax.commands.arguments import (
     add_batch_size_argument,
     add_limit_arguments,
@@ -12,9 +13,9 @@ from eagle_jax.commands.arguments import (
     add_question_arguments,
     add_search_arguments,
     approach_of,
-    cache_compilations,
     text,
 )
+from eagle_jax.commands.devices import device_text, prepare_devices
 from eagle_jax.commands.images import read_divided
 from eagle_jax.errors import InputError
 
@@ -97,7 +98,7 @@ def command(options: argparse.Namespace) -> int:
     require_free(options.out)
     pixels, labels, fill = read_divided(image, options)
 
-    cache_compilations()
+    prepare_devices()
     model = eagle_jax.load(options.model, dtype=options.dtype, quantize=options.quantize)
     case = eagle_jax.ask(
         model,
@@ -113,7 +114,9 @@ def command(options: argparse.Namespace) -> int:
     )
     attribution = explain_case(case, approach, progress=sys.stderr.isatty())
     attribution.save(options.out, figure=True)
+    leaving.expect(f"interrupted; the explanation is written in {options.out}")
     print(attribution.summary())
+    print(f"{'device':<12}{device_text(1)}")
     print(f"{'written':<12}{options.out / 'figure.png'} and the attribution beside it")
     if attribution.options.get("ended") != "interrupt":
         return 0

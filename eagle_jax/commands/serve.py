@@ -2,13 +2,14 @@
 
 import argparse
 
+from eagle_jax.commands import leaving
 from eagle_jax.commands.arguments import (
     add_model_arguments,
     add_question_arguments,
     add_search_arguments,
-    cache_compilations,
     whole,
 )
+from eagle_jax.commands.devices import prepare_devices
 
 _EXAMPLES = """\
 examples:
@@ -48,11 +49,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_search_arguments(parser)
 
 
-def command(options: argparse.Namespace) -> None:
-    """Runs the command."""
+def command(options: argparse.Namespace) -> int:
+    """Runs the command; 130 if the server was interrupted."""
     import eagle_jax
 
-    cache_compilations()
+    prepare_devices()
     eagle_jax.serve(
         lambda: eagle_jax.load(options.model, dtype=options.dtype, quantize=options.quantize),
         host=options.host,
@@ -64,3 +65,7 @@ def command(options: argparse.Namespace) -> None:
         max_new_tokens=options.max_new_tokens,
         announce=lambda address: print(f"open {address} (Ctrl-C stops the server)", flush=True),
     )
+    if leaving.came() is None:
+        return 0
+    leaving.say("interrupted; the server has stopped")
+    return 130
