@@ -1,26 +1,14 @@
 """The command line: errors in one line, exit codes, and the commands by name."""
 
-import argparse
-import io
-import os
+import signal
 import sys
-import textwrap
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING
 
-from eagle_jax.commands import (
-    build,
-    compare,
-    convert,
-    diagnose,
-    evaluate,
-    explain,
-    export,
-    plan,
-    report,
-    run,
-    serve,
-)
+from eagle_jax.commands import leaving
 from eagle_jax.errors import InputError, reason
+
+if TYPE_CHECKING:
+    import argparse
 
 _EXAMPLE = """\
 example:
@@ -33,63 +21,91 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line.
 
     Args:
-      arguments: arguments without the name of the program; None for those of the process.
+      arguments: arguments without the name of the program; None for those of the process, which
+        then also ends with one line when it is interrupted or terminated.
 
     Returns:
-      Exit code: 0; 1 if some items of a list failed; 2 if the input cannot be used or does not
-      fit in the memory of the device; 130 if the command was interrupted.
+      Exit code: 0; 1 if some items of a list failed, or the output could not be written; 2 if
+      the input or the device cannot be used, or the input does not fit in the memory of the
+      device; 130 if the command was interrupted, 143 if it was terminated; 141 if the reader of
+      the standard output went away.
     """
-    # A terminal that cannot show a character shows its escape code.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    if arguments is None:
+        leaving.watch_signals()
+        arguments = sys.argv[1:]
+    try:
+        leaving.expect(leaving.NOTHING)
+        leaving.open_streams()
+        code = _run(arguments)
+    except SystemExit:
+        # After --help.
+        if code := leaving.finish(0):
+            return code
+        raise
+    except BaseException as error:
+        code = _exit_code(error)
+    return leaving.finish(code)
+
+
+def _run(arguments: list[str]) -> int:
+    # Not at the top: an interrupt while the rest is imported is answered by `main`.
+    import os
+
     # transformers is used only for the tokenizer, and need not warn that PyTorch is missing.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-    arguments = sys.argv[1:] if arguments is None else arguments
+    # XLA's errors come as exceptions; what it writes beside them is for its developers.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     parser = _parser()
     if not arguments:
         parser.print_help()
         return 0
-    try:
-        options = parser.parse_args(arguments)
-        return options.run(options) or 0
-    except InputError as error:
-        print("eagle-jax:", reason(error), file=sys.stderr)
-        return 2
-    except RuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        print(
-            "eagle-jax: the device is out of memory: give a smaller --batch-size, a smaller "
-            "image or a smaller model",
-            file=sys.stderr,
+    options = parser.parse_args(arguments)
+    return options.run(options) or 0
+
+
+def _exit_code(error: BaseException) -> int:
+    """Says what an error means, in one line; a fault of the program is raised again."""
+    # An interrupted import may raise any error.
+    if isinstance(error, KeyboardInterrupt) or leaving.came():
+        return leaving.interrupted(error)
+    if isinstance(error, InputError):
+        leaving.say(reason(error))
+    elif isinstance(error, MemoryError):
+        leaving.say("this machine is out of memory: give a smaller image or a smaller model")
+    elif isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error):
+        leaving.say(
+            "the device is out of memory: give a smaller --batch-size, a smaller image or a "
+            "smaller model"
         )
-        return 2
-    except KeyboardInterrupt as error:
-        print("eagle-jax:", str(error) or "interrupted, nothing was written", file=sys.stderr)
-        return 130
+    elif isinstance(error, OSError):
+        if (code := leaving.lost_output()) is not None:
+            return code
+        if isinstance(error, BrokenPipeError):
+            return 128 + signal.SIGPIPE
+        leaving.say(reason(error))
+        return 1
+    else:
+        raise error
+    return 2
 
 
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of examples, and wraps texts of a single line."""
+def _parser() -> "argparse.ArgumentParser":
+    from eagle_jax.commands import (
+        build,
+        compare,
+        convert,
+        diagnose,
+        evaluate,
+        explain,
+        export,
+        plan,
+        report,
+        run,
+        serve,
+    )
+    from eagle_jax.commands.parsers import Parser
 
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        if "\n" in text:
-            return super()._fill_text(text, width, indent)
-        return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent)
-
-
-class _Parser(argparse.ArgumentParser):
-    def __init__(self, **settings: Any):
-        settings.setdefault("formatter_class", _Formatter)
-        super().__init__(**settings)
-
-    def error(self, message: str) -> NoReturn:
-        # One line, as for all other input; argparse would print the usage before the error.
-        raise InputError(f"{message}; see {self.prog} --help")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="eagle-jax",
         description="Explains on which regions of an image a multimodal language model relies "
         "when it generates an answer.",

@@ -1,7 +1,15 @@
 """The error for wrong input: its message says what was wrong and what to do about it."""
 
 import contextlib
+import errno
 from collections.abc import Iterable, Iterator
+
+# What to do about errors of the file system whose reason does not say so.
+_REMEDIES = {
+    errno.ENOSPC: "; free some space",
+    errno.EDQUOT: "; free some space of your quota",
+    errno.EROFS: "; choose a folder that can be written",
+}
 
 
 class InputError(ValueError):
@@ -57,6 +65,7 @@ def reason(error: BaseException, longest: int | None = None) -> str:
     """
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        text += _REMEDIES.get(error.errno, "")
     else:
         text = str(error)
     return (" ".join(text.split()) or type(error).__name__)[:longest]

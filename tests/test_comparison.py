@@ -138,7 +138,7 @@ def test_nothing_is_written_for_what_cannot_be_used(changed, message, entries, t
 def test_the_command_compares_on_a_list_that_it_draws(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     # The compilation cache is a setting of the whole process.
-    monkeypatch.setattr("eagle_jax.commands.compare.cache_compilations", lambda: None)
+    monkeypatch.setattr("eagle_jax.commands.devices.cache_compilations", lambda: None)
     command = ["compare", "storybook:colours:2", "--regions", "grid:2x2", "--out", "c"]
     assert cli.main([*command, "--methods", "eagle,random", "--search", "exact"]) == 0
     page = capsys.readouterr().out

@@ -1,9 +1,7 @@
-"""Arguments that several commands share, their types, and the compilation cache."""
+"""Arguments that several commands share, and their types."""
 
 import argparse
 import dataclasses
-import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +12,9 @@ from eagle_jax.files import local_path
 
 if TYPE_CHECKING:
     from eagle_jax.explaining.explanation import Approach
-    from eagle_jax.lists import Broken, Item
     from eagle_jax.results.manifest import Settings
 
 DTYPES = ("float32", "bfloat16", "float16")
-
-# Default number of items of a storybook list.
-_ITEMS = 100
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,21 +66,6 @@ def add_list_format_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"format of the list: {', '.join(KINDS)} (default: recognised by its content)",
     )
-
-
-def entries_of(options: argparse.Namespace) -> "list[Item | Broken]":
-    """The entries of LIST; a storybook list is drawn first, beside --out."""
-    from eagle_jax.lists import read_list
-
-    drawn = re.fullmatch(r"storybook:(\w+)(?::(\d+))?", str(options.list))
-    if not drawn:
-        return read_list(options.list, options.images, options.kind)
-    from eagle_jax.demo.lists import draw_list
-
-    count = int(drawn[2] or _ITEMS)
-    out = Path(os.path.abspath(options.out))
-    folder = out.parent / f"{out.name}-{drawn[1]}-{count}"
-    return read_list(draw_list(drawn[1], count, folder))
 
 
 def add_device_arguments(parser: argparse.ArgumentParser) -> None:
@@ -322,18 +301,3 @@ def number(argument: str) -> float:
         return float(argument)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{argument!r} is not a number") from None
-
-
-def cache_compilations() -> None:
-    """Keeps compiled programs on disk, so that the next process starts faster."""
-    import jax
-
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    folder = home / "eagle-jax" / "xla"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return  # No place for a cache: each process compiles, and JAX must not warn.
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -9,10 +9,10 @@ from eagle_jax.commands.arguments import (
     add_dialogue_arguments,
     add_list_format_arguments,
     add_model_arguments,
-    cache_compilations,
     path,
     positive,
 )
+from eagle_jax.commands.devices import prepare_devices
 from eagle_jax.commands.loading import load_model
 from eagle_jax.errors import InputError
 
@@ -76,7 +76,7 @@ def command(options: argparse.Namespace) -> int:
             f"none of the {len(entries)} entries of {options.list} can be used; "
             f"{broken[0].place}: {broken[0].reason}"
         )
-    cache_compilations()
+    prepare_devices()
     model = load_model(options)
     built = build_list(
         model,

@@ -5,6 +5,7 @@ import math
 import sys
 from typing import TYPE_CHECKING
 
+from eagle_jax.commands import leaving
 from eagle_jax.commands.arguments import (
     add_batch_size_argument,
     add_device_arguments,
@@ -14,12 +15,10 @@ from eagle_jax.commands.arguments import (
     add_question_arguments,
     add_regenerate_argument,
     add_search_arguments,
-    cache_compilations,
-    entries_of,
     path,
     settings_of,
 )
-from eagle_jax.commands.processes import add_process_arguments, join_processes
+from eagle_jax.commands.processes import add_process_arguments, begin_processes
 
 if TYPE_CHECKING:
     from eagle_jax.comparison import Column, Comparison
@@ -90,10 +89,12 @@ def command(options: argparse.Namespace) -> int:
     from eagle_jax.baselines import METHODS
     from eagle_jax.comparison import compare_methods
 
-    entries, settings = entries_of(options), settings_of(options)
+    settings = settings_of(options)
     methods = [*METHODS] if options.methods == "all" else options.methods.split(",")
-    process = join_processes(options)
-    cache_compilations()
+    entries, process = begin_processes(options)
+    leaving.expect(
+        f"interrupted; what is finished is kept in {options.out}, and the same command resumes"
+    )
     comparison = compare_methods(
         entries,
         options.out,

@@ -41,6 +41,10 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def command(options: argparse.Namespace) -> None:
     """Runs the command."""
+    import jax
+
+    # As for plan: an accelerator of this machine stays free for other programs.
+    jax.config.update("jax_platforms", "cpu")
     from eagle_jax.scoring.conversion import convert
 
     size = convert(

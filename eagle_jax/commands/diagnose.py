@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from eagle_jax.commands import leaving
 from eagle_jax.commands.arguments import (
     add_batch_size_argument,
     add_limit_arguments,
@@ -10,10 +11,10 @@ from eagle_jax.commands.arguments import (
     add_question_arguments,
     add_search_arguments,
     approach_of,
-    cache_compilations,
     path,
     text,
 )
+from eagle_jax.commands.devices import prepare_devices
 from eagle_jax.commands.images import read_divided
 from eagle_jax.commands.loading import load_model
 from eagle_jax.metrics.hallucination import LABELS
@@ -100,7 +101,7 @@ def command(options: argparse.Namespace) -> None:
     require_replaceable(options.out)
     pixels, labels, fill = read_divided(image, options)
 
-    cache_compilations()
+    prepare_devices()
     model = load_model(options)
     diagnosis = eagle_jax.diagnose(
         model,
@@ -125,6 +126,7 @@ def command(options: argparse.Namespace) -> None:
     )
     if not diagnosis.right:
         diagnosis.save(options.out)
+        leaving.expect(f"interrupted; the diagnosis is written in {options.out}")
     print(diagnosis.summary())
     if not diagnosis.right:
         print(f"{'written':<12}{options.out / FIGURE} and the attribution beside it")

@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from eagle_jax.commands import leaving
 from eagle_jax.commands.arguments import (
     add_batch_size_argument,
     add_limit_arguments,
@@ -11,10 +12,10 @@ from eagle_jax.commands.arguments import (
     add_question_arguments,
     add_search_arguments,
     approach_of,
-    cache_compilations,
     path,
     text,
 )
+from eagle_jax.commands.devices import device_text, prepare_devices
 from eagle_jax.commands.images import read_divided
 from eagle_jax.commands.loading import load_model
 from eagle_jax.errors import InputError
@@ -100,7 +101,7 @@ def command(options: argparse.Namespace) -> int:
     require_free(options.out)
     pixels, labels, fill = read_divided(image, options)
 
-    cache_compilations()
+    prepare_devices()
     model = load_model(options)
     case = eagle_jax.ask(
         model,
@@ -119,7 +120,9 @@ def command(options: argparse.Namespace) -> int:
     announce_cost(case, approach)
     attribution = explain_case(case, approach, progress=sys.stderr.isatty())
     attribution.save(options.out, figure=True)
+    leaving.expect(f"interrupted; the explanation is written in {options.out}")
     print(attribution.summary())
+    print(f"{'device':<12}{device_text(1)}")
     print(f"{'written':<12}{options.out / 'figure.png'} and the attribution beside it")
     if attribution.options.get("ended") != "interrupt":
         return 0

@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from eagle_jax.commands import leaving
 from eagle_jax.commands.arguments import (
     add_batch_size_argument,
     add_device_arguments,
@@ -13,13 +14,12 @@ from eagle_jax.commands.arguments import (
     add_question_arguments,
     add_regenerate_argument,
     add_search_arguments,
-    cache_compilations,
-    entries_of,
     path,
     settings_of,
     whole,
 )
-from eagle_jax.commands.processes import add_process_arguments, join_processes
+from eagle_jax.commands.devices import device_text
+from eagle_jax.commands.processes import add_process_arguments, begin_processes
 
 _EXAMPLES = """\
 examples:
@@ -81,9 +81,12 @@ def command(options: argparse.Namespace) -> int:
     """Runs the command; 0 if every item of this process has a result, otherwise 1."""
     from eagle_jax.explaining import run_list
 
-    entries, settings = entries_of(options), settings_of(options)
-    process = join_processes(options)
-    cache_compilations()
+    settings = settings_of(options)
+    entries, process = begin_processes(options)
+    kept = (
+        f"interrupted; finished items are kept in {options.out}, and the same command resumes"
+    )
+    leaving.expect(kept)
     try:
         summary = run_list(
             entries,
@@ -96,10 +99,7 @@ def command(options: argparse.Namespace) -> int:
             progress=sys.stderr.isatty(),
         )
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted; finished items are kept in {options.out}, and the same command "
-            "resumes"
-        ) from None
+        raise KeyboardInterrupt(kept) from None
     part = "" if process[1] == 1 else f" (process {process[0]} of {process[1]})"
     count = summary.finished + len(summary.failures)
     print(f"{'finished':<12}{summary.finished} of {count} items{part}, {summary.before} before")
@@ -108,6 +108,7 @@ def command(options: argparse.Namespace) -> int:
         f"{'cost':<12}{summary.forwards:,} forwards in {summary.seconds:.0f} s, "
         f"{rate:.0f} forwards/s, loading and compiling included"
     )
+    print(f"{'device':<12}{device_text()}")
     print(f"{'written':<12}{options.out}; next: eagle-jax evaluate {options.out}")
     for failure in summary.failures:
         print(f"failed: {failure.place} ({failure.name}): {failure.reason}", file=sys.stderr)

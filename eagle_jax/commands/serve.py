@@ -2,13 +2,14 @@
 
 import argparse
 
+from eagle_jax.commands import leaving
 from eagle_jax.commands.arguments import (
     add_model_arguments,
     add_question_arguments,
     add_search_arguments,
-    cache_compilations,
     whole,
 )
+from eagle_jax.commands.devices import prepare_devices
 from eagle_jax.commands.loading import load_model
 
 _EXAMPLES = """\
@@ -49,11 +50,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_search_arguments(parser)
 
 
-def command(options: argparse.Namespace) -> None:
-    """Runs the command."""
+def command(options: argparse.Namespace) -> int:
+    """Runs the command; 130 if the server was interrupted."""
     import eagle_jax
 
-    cache_compilations()
+    prepare_devices()
     eagle_jax.serve(
         lambda: load_model(options),
         host=options.host,
@@ -67,3 +68,7 @@ def command(options: argparse.Namespace) -> None:
         thinking=options.thinking,
         announce=lambda address: print(f"open {address} (Ctrl-C stops the server)", flush=True),
     )
+    if leaving.came() is None:
+        return 0
+    leaving.say("interrupted; the server has stopped")
+    return 130

@@ -118,16 +118,30 @@ def draw_list(name: str, count: int, folder: Path) -> Path:
     Raises:
       InputError: there is no such list, the number is not positive, or the file system refuses.
     """
-    if name not in SETS:
-        raise InputError(f"the storybook has the lists {', '.join(SETS)}; {name!r} is none")
-    if count < 1:
-        raise InputError(f"a list has at least 1 item, not {count}")
-    path = folder / f"{name}.jsonl"
+    path = list_path(name, count, folder)
     if not path.exists():
         counts = {"captions": 0, "colours": 0, "mistakes": 0}
         counts["captions" if name == "words" else name] = count
         write_storybook(folder, load("demo"), **counts)
     return path
+
+
+def list_path(name: str, count: int, folder: Path) -> Path:
+    """The path of a list that `draw_list` draws, whether it exists or not.
+
+    Args:
+      name: one of `SETS`.
+      count: number of items, at least 1.
+      folder: folder of the list.
+
+    Raises:
+      InputError: there is no such list, or the number is not positive.
+    """
+    if name not in SETS:
+        raise InputError(f"the storybook has the lists {', '.join(SETS)}; {name!r} is none")
+    if count < 1:
+        raise InputError(f"a list has at least 1 item, not {count}")
+    return folder / f"{name}.jsonl"
 
 
 def _captions(

@@ -97,31 +97,32 @@ def run_list(
     begin = time.perf_counter()
     out = local_path(out)
     _check(entries, settings, together, process)
-    begin_run(out, settings, fingerprint(find_folder(settings.model)), process[0])
-    remove_leftovers(out, entries, process)
-    waiting, before, failures = sort_entries(out, entries[process[0] :: process[1]])
-    for failure in failures:
-        write_failure(out, failure)
-    run = _Run(out, settings, batch_size, together, failures)
-    if waiting:
-        model = load(
-            settings.model,
-            dtype=settings.dtype,
-            mesh=local_mesh(split_weights),
-            quantize=settings.quantize,
-            min_pixels=settings.min_pixels,
-            max_pixels=settings.max_pixels,
-            progress=progress,
+    weights = fingerprint(find_folder(settings.model))
+    with begin_run(out, settings, weights, process):
+        remove_leftovers(out, entries, process)
+        waiting, before, failures = sort_entries(out, entries[process[0] :: process[1]])
+        for failure in failures:
+            write_failure(out, failure)
+        run = _Run(out, settings, batch_size, together, failures)
+        if waiting:
+            model = load(
+                settings.model,
+                dtype=settings.dtype,
+                mesh=local_mesh(split_weights),
+                quantize=settings.quantize,
+                min_pixels=settings.min_pixels,
+                max_pixels=settings.max_pixels,
+                progress=progress,
+            )
+            with tqdm(total=len(waiting), unit="item", disable=not progress) as run.bar:
+                run.explain_all(model, waiting)
+        return RunSummary(
+            finished=len(before) + run.finished,
+            before=len(before),
+            failures=tuple(run.failures),
+            forwards=run.forwards,
+            seconds=time.perf_counter() - begin,
         )
-        with tqdm(total=len(waiting), unit="item", disable=not progress) as run.bar:
-            run.explain_all(model, waiting)
-    return RunSummary(
-        finished=len(before) + run.finished,
-        before=len(before),
-        failures=tuple(run.failures),
-        forwards=run.forwards,
-        seconds=time.perf_counter() - begin,
-    )
 
 
 class _Run:

@@ -1,11 +1,12 @@
 """The settings of a run on disk, so that a resumed run cannot mix two configurations."""
 
+import contextlib
 import dataclasses
 import datetime
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from eagle_jax.scoring.answers import DEFAULT_MAX_NEW_TOKENS
 from eagle_jax.search.methods import DEFAULT_SEARCH
 
 MANIFEST = "manifest.json"
+# Held by a run at work; of several processes, each holds a file of its own as well.
+LOCK = ".lock"
 _SCHEMA = 1
 # Values of `Settings.regenerate`.
 REGENERATE = ("scan", "bisect", "no")
@@ -90,30 +93,75 @@ class Settings:
     thinking: str | None = None
 
 
-def begin_run(out: Path, settings: Settings, weights: str, process: int = 0) -> None:
+@contextlib.contextmanager
+def begin_run(
+    out: Path, settings: Settings, weights: str, process: tuple[int, int] = (0, 1)
+) -> Iterator[None]:
     """Makes the folder of a run, or checks that it was begun with the same settings.
+
+    No other run can begin in the folder within the block, or while this process lives.
 
     Args:
       out: folder of the run.
       settings: settings of the run.
       weights: fingerprint of the checkpoint, from `fingerprint`.
-      process: index of this process; process 0 makes the folder, the others wait for it.
+      process: index of this process and number of processes; process 0 makes the folder, the
+        others wait for it.
 
     Raises:
-      InputError: the folder cannot be written, holds something else, or holds a run with
-        other settings.
+      InputError: the folder cannot be written, holds something else, holds a run with other
+        settings, or another run is at work in it.
     """
     require_writable(out.resolve())
     path = out / MANIFEST
-    wanted = dataclasses.asdict(settings) | {"weights": weights}
-    if path.exists() or process > 0:
-        _wait_for(path)
-        _require_same(path, wanted)
+    number, count = process
+    if number > 0:
+        wait_for(path)
+    if not path.exists() and out.is_dir():
+        for held in out.iterdir():
+            # A run that was killed at its very beginning may have left these files.
+            if not held.name.startswith((f".{MANIFEST}", LOCK)):
+                raise InputError(
+                    f"{out} holds other files and no {MANIFEST}; choose a new folder"
+                )
+    with one_line(f"cannot write {out}", OSError):
+        out.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as locks:
+        locks.enter_context(_locked(out / LOCK, shared=count > 1))
+        if count > 1:
+            locks.enter_context(_locked(out / f"{LOCK}-{number}"))
+        wanted = dataclasses.asdict(settings) | {"weights": weights}
+        if path.exists():
+            _require_same(path, wanted)
+        else:
+            _write_manifest(path, wanted)
+        yield
+
+
+@contextlib.contextmanager
+def _locked(path: Path, shared: bool = False) -> Iterator[None]:
+    """Holds a lock that ends with this process at the latest."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        yield  # Not a Unix system.
         return
-    for partial in out.glob(f".{MANIFEST}*"):
-        partial.unlink()  # left by a run that was killed at its very beginning
-    if out.is_dir() and any(out.iterdir()):
-        raise InputError(f"{out} holds other files and no {MANIFEST}; choose a new folder")
+    with one_line(f"cannot write {path}", OSError):
+        file = path.open("a", encoding="utf-8")
+    with file:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"another run is at work in {path.parent}: wait until it ends, or choose "
+                "another folder"
+            ) from None
+        except OSError:
+            pass  # Some network file systems have no locks.
+        yield
+
+
+def _write_manifest(path: Path, wanted: dict[str, Any]) -> None:
     record = {
         "schema": _SCHEMA,
         "settings": wanted,
@@ -123,7 +171,12 @@ def begin_run(out: Path, settings: Settings, weights: str, process: int = 0) -> 
     write_file(path, json.dumps(record, indent=2) + "\n")
 
 
-def _wait_for(path: Path) -> None:
+def wait_for(path: Path) -> None:
+    """Waits for a file that process 0 of a run writes.
+
+    Raises:
+      InputError: it does not come.
+    """
     patience = _PATIENCE
     while not path.exists():
         if patience <= 0:

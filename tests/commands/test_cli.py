@@ -16,7 +16,7 @@ from PIL import Image
 
 import eagle_jax
 from eagle_jax import Attribution, cli
-from eagle_jax.commands import explain
+from eagle_jax.commands import devices
 from eagle_jax.results import storage
 from eagle_jax.search.methods import SEARCHES, Search
 from eagle_jax.search.rounds import Round, Solution
@@ -38,7 +38,7 @@ def place(tmp_path, monkeypatch, make_image):
     """An empty working folder with one picture in it."""
     monkeypatch.chdir(tmp_path)
     # The compilation cache is a setting of the whole process; a subprocess tests it.
-    monkeypatch.setattr(explain, "cache_compilations", lambda: None)
+    monkeypatch.setattr("eagle_jax.commands.devices.cache_compilations", lambda: None)
     Image.fromarray(make_image(1, 56, 56)).save("cat.png")
     return tmp_path
 
@@ -92,10 +92,11 @@ def test_explain_writes_a_folder_and_replaces_it(place, untied, capsys):
     lines = out.splitlines()
     assert lines[0].split(maxsplit=1) == ["answer", "Yes, a cat."]
     assert [line.split()[0] for line in lines] == [
-        *("answer", "regions", "2.", "3.", "insertion", "deletion", "search", "cost", "written")
+        *("answer", "regions", "2.", "3.", "insertion", "deletion", "search", "cost"),
+        *("device", "written"),
     ]
     assert "exact, chosen by auto" in lines[6]
-    assert "20 forwards" in lines[7] and lines[8].split()[1] == "a/b/figure.png"
+    assert "20 forwards" in lines[7] and lines[9].split()[1] == "a/b/figure.png"
     first = Attribution.load("a/b")
     assert sorted(os.listdir("a/b")) == FILES and first.tokens == first.answer_tokens
 
@@ -371,7 +372,7 @@ def test_no_place_for_compilations_is_no_error(monkeypatch):
 
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/none")
     before = jax.config.jax_compilation_cache_dir
-    explain.cache_compilations()
+    devices.cache_compilations()
     assert jax.config.jax_compilation_cache_dir == before
 
 

@@ -73,7 +73,7 @@ def test_a_port_in_use_is_named_before_the_model_is_loaded(place, capsys, monkey
         raise AssertionError("the model is loaded although the port is taken")
 
     monkeypatch.setattr(eagle_jax, "load", load)
-    monkeypatch.setattr("eagle_jax.commands.serve.cache_compilations", lambda: None)
+    monkeypatch.setattr("eagle_jax.commands.devices.cache_compilations", lambda: None)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

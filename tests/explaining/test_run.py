@@ -18,7 +18,6 @@ import storybook_list
 
 import eagle_jax
 from eagle_jax import cli, run_list
-from eagle_jax.commands import run as command
 from eagle_jax.errors import InputError
 from eagle_jax.explaining import corrections, loop, preparation
 from eagle_jax.lists import Item, read_list
@@ -122,7 +121,7 @@ def test_shares_of_any_number_of_processes_make_the_whole(entries, done, tmp_pat
 
 
 def test_failures_are_named_and_the_rest_finishes(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(command, "cache_compilations", lambda: None)
+    monkeypatch.setattr("eagle_jax.commands.devices.cache_compilations", lambda: None)
     broken = {
         1: "{not json",
         3: json.dumps({"image": "missing.png", "prompt": "What?"}),
@@ -263,7 +262,8 @@ def test_a_folder_of_other_things_is_left_alone(entries, tmp_path):
 
 def test_a_run_killed_at_its_very_beginning_begins_again(tmp_path):
     (tmp_path / ".manifest.json").write_text('{"schema"')
-    begin_run(tmp_path, SETTINGS, "weights")
+    with begin_run(tmp_path, SETTINGS, "weights"):
+        pass
     assert read_manifest(tmp_path)["settings"]["weights"] == "weights"
     assert not (tmp_path / ".manifest.json").exists()
 

@@ -11,7 +11,6 @@ from transformers import AutoTokenizer
 
 import eagle_jax
 from eagle_jax import InputError, cli
-from eagle_jax.commands import build as command
 from eagle_jax.demo import MISTAKES
 from eagle_jax.demo.questions import CAPTION_PROMPT, presence_question
 from eagle_jax.demo.scenes import draw_scene
@@ -180,7 +179,7 @@ def run(*arguments):
 
 
 def test_the_command(model, questions, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "cache_compilations", lambda: None)
+    monkeypatch.setattr("eagle_jax.commands.devices.cache_compilations", lambda: None)
     monkeypatch.setattr(eagle_jax, "load", lambda *_, **__: model)
     out = tmp_path / "new.jsonl"
     assert run(questions, "--out", out) == 1
@@ -210,7 +209,7 @@ def test_an_interrupted_command(model, questions, tmp_path, monkeypatch, capsys)
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "cache_compilations", lambda: None)
+    monkeypatch.setattr("eagle_jax.commands.devices.cache_compilations", lambda: None)
     monkeypatch.setattr(eagle_jax, "load", lambda *_, **__: model)
     monkeypatch.setattr(build, "generate", interrupt)
     assert run(questions, "--out", tmp_path / "new.jsonl") == 130

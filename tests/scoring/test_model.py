@@ -10,7 +10,6 @@ from safetensors.numpy import load_file, save_file
 
 import eagle_jax
 from eagle_jax import cli
-from eagle_jax.commands import explain
 from eagle_jax.errors import InputError
 from eagle_jax.models.families.table import FAMILIES
 from eagle_jax.scoring.model import Model, abstract_network
@@ -192,7 +191,7 @@ def test_a_damaged_folder_on_the_command_line(
     from PIL import Image
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(explain, "cache_compilations", lambda: None)
+    monkeypatch.setattr("eagle_jax.commands.devices.cache_compilations", lambda: None)
     Image.fromarray(make_image(1, 56, 56)).save("cat.png")
     (folder / "model.safetensors").write_bytes(b"x" * 99)
     before = sorted(tmp_path.rglob("*"))
