@@ -39,7 +39,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_list_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds LIST, --images and --kind."""
+    """Adds LIST, --images, --format and --columns."""
     parser.add_argument(
         "list",
         metavar="LIST",
@@ -52,7 +52,7 @@ def add_list_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_list_format_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --images and --kind."""
+    """Adds --images, --format and --columns."""
     parser.add_argument(
         "--images",
         type=Path,
@@ -60,7 +60,16 @@ def add_list_format_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder that holds the images (default: the folder of the list)",
     )
     parser.add_argument(
-        "--kind", metavar="NAME", help="format of the list (default: recognised by its content)"
+        "--format",
+        metavar="NAME",
+        help="format of the list (default: recognised by its content)",
+    )
+    parser.add_argument("--kind", dest="format", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--columns",
+        metavar="FIELD=COLUMN,...",
+        help="columns of a table, or fields of JSON lines, that hold the fields of a list, as "
+        "in image=path,prompt=question,label=answer (default: the fields' own names)",
     )
 
 
@@ -70,7 +79,7 @@ def entries_of(options: argparse.Namespace) -> "list[Item | Broken]":
 
     drawn = re.fullmatch(r"storybook:(\w+)(?::(\d+))?", str(options.list))
     if not drawn:
-        return read_list(options.list, options.images, options.kind)
+        return read_list(options.list, options.images, options.format, options.columns)
     from eagle_jax.demo.lists import draw_list
 
     count = int(drawn[2] or _ITEMS)

@@ -10,6 +10,7 @@ from eagle_jax.errors import InputError
 from eagle_jax.inputs.images import read_image
 from eagle_jax.inputs.regions import Regions, segment
 from eagle_jax.lists import Item
+from eagle_jax.lists.frames import require_frame
 from eagle_jax.lists.prompts import prompt_difference
 from eagle_jax.scoring.case import AskSettings, Case, ask
 from eagle_jax.scoring.model import Model
@@ -71,8 +72,9 @@ def prepare_case(
 
     Raises:
       InputError: the question cannot be asked, or its prompt has other tokens than the list
-        says.
+        says, or its boxes are not in the frame of its image.
     """
+    require_frame(item, *image.shape[:2])
     target, target_ids = item.target, item.target_ids
     if item.label is not None and target is None and target_ids is None:
         target, target_ids = (0,), (item.label,)

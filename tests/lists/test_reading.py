@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from eagle_jax.errors import InputError
 from eagle_jax.lists import Broken, Item, read_list, write_list
-from eagle_jax.lists.reading import KINDS
+from eagle_jax.lists.reading import FORMATS
 
 GOOD = {"image": "cat.jpg", "prompt": "Is there a cat in the image?"}
 WHOLE = GOOD | {
@@ -184,8 +184,8 @@ def test_files_that_are_not_there(folder):
     for path in (folder / "nowhere.jsonl", folder, "a\0b"):
         with pytest.raises(InputError, match="cannot read the list"):
             read_list(path)
-    with pytest.raises(InputError, match="kind is 'x'; it must be one of lines, caption"):
-        read_list(write(folder, GOOD), kind="x")
+    with pytest.raises(InputError, match="format is 'x'; it must be one of lines, caption"):
+        read_list(write(folder, GOOD), format="x")
 
 
 def test_a_field_that_every_entry_misspells_is_named(folder):
@@ -194,7 +194,7 @@ def test_a_field_that_every_entry_misspells_is_named(folder):
 
 
 def test_a_kind_can_be_forced(folder):
-    (bad,) = read_list(write(folder, GOOD), kind="caption")
+    (bad,) = read_list(write(folder, GOOD), format="caption")
     assert bad == Broken("line 1", "the field 'image_path' is missing")
 
 
@@ -352,15 +352,15 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("format", FORMATS)
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50
 )
 @given(entries=st.lists(st.tuples(st.sampled_from(sorted(PUBLISHED)), values), max_size=3))
-def test_any_value_of_any_published_field(folder, kind, entries):
+def test_any_value_of_any_published_field(folder, format, entries):
     path = folder / "list.json"
     path.write_text(json.dumps([PUBLISHED, *[PUBLISHED | {k: v} for k, v in entries]]))
-    only_items_and_reasons(path, kind=kind)
+    only_items_and_reasons(path, format=format)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
