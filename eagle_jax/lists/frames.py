@@ -86,7 +86,8 @@ def _is_turned(path: Path) -> bool:
 
 
 def _rectangles(item: Item) -> Iterator[tuple[float, float, float, float]]:
-    yield from item.boxes
+    for x0, y0, x1, y1 in item.boxes:
+        yield float(x0), float(y0), float(x1), float(y1)
     for polygon in item.polygons:
         across, down = polygon[0::2], polygon[1::2]
         yield min(across), min(down), max(across), max(down)

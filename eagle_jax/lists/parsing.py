@@ -82,7 +82,12 @@ def _entries(content: bytes, path: Path) -> list[Placed]:
         if isinstance(document, list):
             return [(f"entry {n}", entry) for n, entry in enumerate(document, 1)]
         if isinstance(document, dict) and coco.is_annotations(document):
-            return list(coco.join(document, path))
+            entries = list(coco.join(document, path))
+            if not entries and document["annotations"]:
+                raise InputError(
+                    f"{path} holds no object that is the only one of its category in its image"
+                )
+            return entries
         if b"\n" in content.strip() and document is not None:
             return [("entry 1", document)]
     elif delimiter := tables.delimiter_of(content, path):

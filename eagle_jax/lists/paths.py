@@ -49,12 +49,13 @@ def image_path(text: str, root: Path) -> Path:
     Raises:
       InputError: the text is not the name of a file.
     """
+    named = local_path(text)
     if len(text) > _LONGEST:
         raise InputError(
             f"{_short(text)}: no such image file; if the text is an image in base64, write the "
             "image to a file"
         )
-    path = root / local_path(text)
+    path = root / named
     # Not Path.is_file: it raises for names that no file can have.
     if os.path.isfile(path):
         return path

@@ -17,13 +17,19 @@ from eagle_jax.lists.paths import local_path
 
 
 class _Format(NamedTuple):
-    """A format of entries; an entry that has all fields of any of these sets belongs to it."""
+    """A format of entries; an entry that has all fields of any of these sets belongs to it.
+
+    An entry with a field of `others` belongs to another format.
+    """
 
     fields: tuple[set[str], ...]
     read: Callable[[dict[str, Any], str, Path], Draft]
+    others: frozenset[str] = frozenset()
 
     def matches(self, entry: Any) -> bool:
-        return isinstance(entry, dict) and any(names <= entry.keys() for names in self.fields)
+        if not isinstance(entry, dict) or self.others & entry.keys():
+            return False
+        return any(names <= entry.keys() for names in self.fields)
 
 
 _FORMATS = {
@@ -45,7 +51,9 @@ _FORMATS = {
     "pope-export": _Format(
         ({"question", "answer", "image_source"},), questions.read_pope_export
     ),
-    "llava-questions": _Format(({"question_id", "image", "text"},), questions.read_question),
+    "llava-questions": _Format(
+        ({"question_id", "image", "text"},), questions.read_question, frozenset({"label"})
+    ),
     "llava-conversations": _Format(
         ({"image", "conversations"}, {"images", "conversations"}, {"images", "messages"}),
         questions.read_conversation,
@@ -124,6 +132,9 @@ def _recognise(entries: Sequence[Placed], path: Path) -> str:
     if counts[name]:
         return name
     objects = [entry for _, entry in entries if isinstance(entry, dict)]
+    for place, entry in entries:
+        if not objects and isinstance(entry, InputError):
+            raise InputError(f"{path} has no entry that can be used; {place}: {reason(entry)}")
     # A field that every entry lacks or misspells is better named entry by entry.
     if any("image" in entry for entry in objects):
         return "lines"
