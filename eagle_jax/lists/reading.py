@@ -2,7 +2,8 @@
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,10 +27,10 @@ class _Format(NamedTuple):
     read: Callable[[dict[str, Any], str, Path], Draft]
     others: frozenset[str] = frozenset()
 
-    def matches(self, entry: Any) -> bool:
-        if not isinstance(entry, dict) or self.others & entry.keys():
-            return False
-        return any(names <= entry.keys() for names in self.fields)
+    def matches(self, names: Collection[str]) -> bool:
+        return self.others.isdisjoint(names) and any(
+            fields.issubset(names) for fields in self.fields
+        )
 
 
 _FORMATS = {
@@ -118,8 +119,10 @@ def read_list(
 
 def _recognise(entries: Sequence[Placed], path: Path) -> str:
     """The format that most of the entries match."""
+    # Most entries have the same fields, so each set of fields is looked at once.
+    present = Counter(tuple(entry) for _, entry in entries if isinstance(entry, dict))
     counts = {
-        name: sum(known.matches(entry) for _, entry in entries)
+        name: sum(count for fields, count in present.items() if known.matches(fields))
         for name, known in _FORMATS.items()
     }
     name = max(counts, key=lambda name: counts[name])
@@ -153,7 +156,8 @@ def _draft(known: _Format, place: str, entry: Any, root: Path) -> Draft | Broken
             raise entry
         require_object(entry)
         # Exports of tables write NaN where a value is missing.
-        entry = {name: value for name, value in entry.items() if not _is_nan(value)}
+        if any(map(_is_nan, entry.values())):
+            entry = {name: value for name, value in entry.items() if not _is_nan(value)}
         if known is _FORMATS["lines"]:
             entry = parse_cells(entry)
         return known.read(entry, place, root)

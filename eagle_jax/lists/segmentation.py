@@ -45,9 +45,8 @@ def read_segmentation(value: Any) -> Outline:
     if not isinstance(value, list | None):
         raise InputError(f"'segmentation' must be polygons or a mask, not {shown(value)}")
     value = value or []
-    if value and all(map(entries.is_number, value)):
-        value = [value]
-    elif len(value) > 2 and all(map(_is_point, value)):
+    # The first element decides, and `entries.polygons` checks the others.
+    if value and entries.is_number(value[0]) or len(value) > 2 and all(map(_is_point, value)):
         value = [value]
     polygons = [_flat(polygon) for polygon in value if polygon != []]
     enclosing = [each for each in polygons if not isinstance(each, list) or len(each) > 4]
@@ -125,7 +124,7 @@ def _encoded(value: dict[str, Any]) -> Outline:
 
 
 def _flat(polygon: Any) -> Any:
-    if isinstance(polygon, list) and polygon and all(map(_is_point, polygon)):
+    if isinstance(polygon, list) and all(map(_is_point, polygon)):
         return [number for point in polygon for number in point]
     return polygon
 
