@@ -21,7 +21,7 @@ import pytest
 import eagle_jax
 from eagle_jax import cli
 from eagle_jax.baselines import METHODS
-from eagle_jax.lists.reading import KINDS
+from eagle_jax.lists.reading import FORMATS
 from eagle_jax.search import SEARCHES
 
 ROOT = Path(__file__).parents[1]
@@ -263,7 +263,7 @@ def test_the_pages_know_every_public_name_search_list_and_room():
     for page, names in {
         "docs/interface.md": eagle_jax.__all__,
         "docs/methods.md": [*SEARCHES, *METHODS],
-        "docs/data-sets.md": KINDS,
+        "docs/data-sets.md": FORMATS,
         "CONTRIBUTING.md": rooms,
     }.items():
         text = (ROOT / page).read_text("utf-8")

@@ -39,7 +39,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_list_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds LIST, --images and --kind."""
+    """Adds LIST, --images, --format and --columns."""
     parser.add_argument(
         "list",
         metavar="LIST",
@@ -52,8 +52,8 @@ def add_list_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_list_format_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --images and --kind."""
-    from eagle_jax.lists.reading import KINDS
+    """Adds --images, --format and --columns."""
+    from eagle_jax.lists.reading import FORMATS
 
     parser.add_argument(
         "--images",
@@ -62,9 +62,16 @@ def add_list_format_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder that holds the images (default: the folder of the list)",
     )
     parser.add_argument(
-        "--kind",
+        "--format",
         metavar="NAME",
-        help=f"format of the list: {', '.join(KINDS)} (default: recognised by its content)",
+        help=f"format of the list: {', '.join(FORMATS)} (default: recognised by its content)",
+    )
+    parser.add_argument("--kind", dest="format", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--columns",
+        metavar="FIELD=COLUMN,...",
+        help="columns of a table, or fields of JSON lines, that hold the fields of a list, as "
+        "in image=path,prompt=question,label=answer (default: the fields' own names)",
     )
 
 

@@ -68,7 +68,7 @@ def command(options: argparse.Namespace) -> int:
     from eagle_jax.lists import Broken, read_list
     from eagle_jax.lists.build import build_list
 
-    entries = read_list(options.list, options.images, options.kind)
+    entries = read_list(options.list, options.images, options.format, options.columns)
     require_new_file(options.out)
     broken = [entry for entry in entries if isinstance(entry, Broken)]
     if len(broken) == len(entries):

@@ -11,6 +11,7 @@ from eagle_jax.inputs.answer import Place
 from eagle_jax.inputs.images import read_image
 from eagle_jax.inputs.regions import Regions, segment
 from eagle_jax.lists import Item
+from eagle_jax.lists.frames import require_frame
 from eagle_jax.lists.prompts import prompt_difference
 from eagle_jax.scoring.case import AskSettings, Case, Target, ask
 from eagle_jax.scoring.model import Model
@@ -69,10 +70,11 @@ def prepare_case(
       settings: how questions are asked; `settings.regions` is ignored.
 
     Raises:
-      InputError: the image cannot be read, the question cannot be asked, or its prompt has
-        other tokens than the list says.
+      InputError: the image cannot be read, the question cannot be asked, its prompt has other
+        tokens than the list says, or its boxes are not in the frame of the image.
     """
     image, labels = divided.result()
+    require_frame(item, *image.shape[:2])
     target: Target | None = item.target
     target_ids = item.target_ids
     if item.label is not None and target is None and target_ids is None:

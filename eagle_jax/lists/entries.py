@@ -2,12 +2,12 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from eagle_jax.errors import InputError
+from eagle_jax.lists.paths import image_path
 from eagle_jax.metrics.hallucination import LABELS
 
 Entry = Mapping[str, Any]
@@ -81,11 +81,10 @@ def positions(entry: Entry, name: str, length: int | None) -> tuple[int, ...]:
 
 def image(entry: Entry, name: str, root: Path) -> Path:
     """A field that names an image file, which must exist."""
-    path = root / text(entry, name)
-    # Not Path.is_file: it raises for names that no file can have.
-    if not os.path.isfile(path):
-        raise InputError(f"{str(path)[-200:]}: no such image file")
-    return path
+    value = required(entry, name)
+    if isinstance(value, bytes | dict):
+        raise InputError(f"{name!r} holds an image itself: write it to a file, give its path")
+    return image_path(text(entry, name), root)
 
 
 def yes_or_no(entry: Entry, name: str) -> str:
@@ -130,6 +129,17 @@ def polygons(entry: Entry, name: str) -> tuple[tuple[float, ...], ...]:
                 "of three or more corners"
             )
     return tuple(tuple(map(float, polygon)) for polygon in value)
+
+
+def size(entry: Entry, name: str) -> tuple[int, int]:
+    """A field of width and height of an image, in whole pixels."""
+    value = required(entry, name)
+    if not isinstance(value, list) or len(value) != 2 or not all(map(_is_id, value)):
+        raise InputError(f"{name!r} must hold width and height, not {shown(value)}")
+    width, height = value
+    if not width or not height:
+        raise InputError(f"{name!r} is {width} x {height}; an image has pixels")
+    return width, height
 
 
 def is_number(value: Any) -> bool:

@@ -29,6 +29,9 @@ class Item:
       boxes: boxes around that object, each x0, y0, x1, y1 in pixels, ends excluded.
       polygons: outlines of that object, each x0, y0, x1, y1, ... in pixels.
       mask: path of an image whose pixels are not black where that object is.
+      runs: pixels of that object, run-length encoded as in COCO: numbers of pixels, column by
+        column, that alternately lie outside and inside the object; they need `size`.
+      size: width and height of the image as the list records them, in pixels.
     """
 
     name: str
@@ -44,21 +47,25 @@ class Item:
     boxes: tuple[tuple[int, int, int, int], ...] = ()
     polygons: tuple[tuple[float, ...], ...] = ()
     mask: Path | None = None
+    runs: tuple[int, ...] = ()
+    size: tuple[int, int] | None = None
 
     def object_mask(self, height: int, width: int) -> Bool[np.ndarray, "H W"] | None:
-        """The object mask, from `mask` or `polygons`; None if the item has neither.
+        """The object mask, from `mask`, `runs` or `polygons`; None without them.
 
         Args:
           height: height of the image, in pixels.
           width: width of the image, in pixels.
 
         Raises:
-          InputError: the file of the mask cannot be read or has another size.
+          InputError: the mask cannot be read or has another size.
         """
-        from eagle_jax.lists.masks import fill_polygons, read_mask
+        from eagle_jax.lists.masks import fill_polygons, fill_runs, read_mask
 
         if self.mask is not None:
             return read_mask(self.mask, height, width)
+        if self.runs:
+            return fill_runs(self.runs, height, width)
         if self.polygons:
             return fill_polygons(self.polygons, height, width)
         return None

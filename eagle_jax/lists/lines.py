@@ -4,7 +4,8 @@
 {"image": "dog.jpg", "prompt": "Describe the image.", "answer": "A dog.", "target": "dog"}
 
 Every entry has the fields `image` and `prompt`. The fields `answer`, `target`, `target_ids`,
-`label`, `category`, `boxes`, `polygons`, `mask` and `name` are optional; `Item` describes them.
+`label`, `category`, `boxes`, `polygons`, `mask`, `runs`, `size` and `name` are optional; `Item`
+describes them.
 """
 
 import functools
@@ -20,6 +21,7 @@ from eagle_jax.lists import entries
 from eagle_jax.lists.entries import Entry, shown
 from eagle_jax.lists.items import Item
 from eagle_jax.lists.naming import Draft, checked_name, plain_name
+from eagle_jax.lists.segmentation import read_runs
 
 FIELDS = (
     "image",
@@ -32,6 +34,8 @@ FIELDS = (
     "boxes",
     "polygons",
     "mask",
+    "runs",
+    "size",
     "name",
 )
 
@@ -49,7 +53,10 @@ def read_entry(entry: Entry, place: str, root: Path) -> Draft:
     """
     for name in entry:
         if name not in FIELDS:
-            raise InputError(f"unknown field {name!r}; known fields: {', '.join(FIELDS)}")
+            raise InputError(
+                f"unknown field {name!r}; known fields: {', '.join(FIELDS)}; --columns gives "
+                "fields other names"
+            )
     given = {name: value for name, value in entry.items() if value is not None}
     image = entries.image(given, "image", root)
     prompt = entries.text(given, "prompt")
@@ -61,6 +68,9 @@ def read_entry(entry: Entry, place: str, root: Path) -> Draft:
         raise InputError(
             f"'target_ids' has {len(target_ids)} entries for {len(target)} target positions"
         )
+    size = entries.size(given, "size") if "size" in given else None
+    if "runs" in given and size is None:
+        raise InputError("'runs' need the field 'size': width and height of the image")
     named = "name" in given
     name = checked_name(entries.text(given, "name")) if named else plain_name(image.stem)
     item = Item(
@@ -76,6 +86,8 @@ def read_entry(entry: Entry, place: str, root: Path) -> Draft:
         boxes=entries.boxes(given, "boxes") if "boxes" in given else (),
         polygons=entries.polygons(given, "polygons") if "polygons" in given else (),
         mask=entries.image(given, "mask", root) if "mask" in given else None,
+        runs=read_runs(given["runs"], size, "runs") if size and "runs" in given else (),
+        size=size,
     )
     return Draft(item, given["image"], named)
 

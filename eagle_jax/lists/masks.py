@@ -52,3 +52,40 @@ def fill_polygons(
         points = np.clip(points, 0, (width - 1, height - 1)).astype(int)
         draw.polygon([(int(x), int(y)) for x, y in points], fill=1, outline=1)
     return np.array(canvas)
+
+
+def fill_runs(runs: Sequence[int], height: int, width: int) -> Bool[np.ndarray, "H W"]:
+    """A run-length encoded object mask as pixels.
+
+    Args:
+      runs: numbers of pixels, column by column, alternately outside and inside the object.
+      height: height of the image, in pixels.
+      width: width of the image, in pixels.
+
+    Raises:
+      InputError: the runs are those of another number of pixels.
+    """
+    if sum(runs) != height * width:
+        raise InputError(
+            f"the runs of the object's mask hold {sum(runs)} pixels, but the image has "
+            f"{height * width} ({width} x {height})"
+        )
+    inside = np.arange(len(runs)) % 2 == 1
+    return np.repeat(inside, runs).reshape(width, height).T.copy()
+
+
+def runs_box(runs: Sequence[int], height: int) -> tuple[int, int, int, int]:
+    """The smallest box around a run-length encoded object: x0, y0, x1, y1, ends excluded.
+
+    Args:
+      runs: as in `fill_runs`, with at least one pixel inside the object.
+      height: height of the image, in pixels.
+    """
+    ends = np.cumsum(runs, dtype=np.int64)
+    begins, ends = ends[:-1:2], ends[1::2]
+    begins, ends = begins[ends > begins], ends[ends > begins]
+    left, right = begins // height, (ends - 1) // height
+    # A run that goes on in the next column touches the bottom of one and the top of the other.
+    top = np.where(left == right, begins % height, 0)
+    bottom = np.where(left == right, (ends - 1) % height, height - 1)
+    return int(left.min()), int(top.min()), int(right.max()) + 1, int(bottom.max()) + 1

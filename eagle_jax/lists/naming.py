@@ -118,4 +118,6 @@ def _digest(draft: Draft) -> str:
         item.polygons,
         None if item.mask is None else item.mask.name,
     ]
+    # A digest without runs is what it was before lists could hold them.
+    question += [item.runs] if item.runs else []
     return hashlib.sha256(json.dumps(question).encode()).hexdigest()[:8]

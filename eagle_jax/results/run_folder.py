@@ -31,7 +31,7 @@ from eagle_jax.search.sets import Curves
 ITEMS = "items"
 ITEM, MASK, CONTROLS = "item.json", "mask.png", "controls.npz"
 _PATHS = ("image", "mask")
-_LISTS = ("answer", "target", "target_ids", "prompt_ids")
+_LISTS = ("answer", "target", "target_ids", "prompt_ids", "runs", "size")
 
 
 class ItemResult(NamedTuple):

@@ -43,7 +43,7 @@ def objects(folder, *annotations):
 def test_captions(folder, indent):
     captions = [{"image_id": n, "id": 7, "caption": "A cat."} for n in (2, 1, 2, 3)]
     wrong = [{"image_id": 99, "caption": "A."}, {"image_id": 1, "caption": 3}, 5]
-    found = read_list(write(folder, captions + wrong, [*IMAGES, {"id": "x"}], indent))
+    found = read_list(write(folder, captions + wrong, [*IMAGES, {"id": [5]}], indent))
     assert found == [
         Broken("annotations entry 5", "'image_id' is 99, which the file does not list"),
         Broken("annotations entry 6", "'caption' must be text, not 3"),
@@ -51,7 +51,7 @@ def test_captions(folder, indent):
         Item("1", "images entry 1", folder / "1.jpg", CAPTION),
         Item("2", "images entry 2", folder / "2.jpg", CAPTION),
         Broken("images entry 3", f"{folder / '3.jpg'}: no such image file"),
-        Broken("images entry 5", """'id' must be a number: {"id": "x"}"""),
+        Broken("images entry 5", """'id' must be a number or text: {"id": [5]}"""),
     ]
 
 
@@ -75,6 +75,7 @@ def test_objects_that_occur_once(folder):
             category="cat",
             boxes=((0, 1, 6, 8),),
             polygons=tuple(tuple(map(float, polygon)) for polygon in SQUARE),
+            size=(9, 9),
         ),
         Item(
             name="2_traffic-light",
@@ -84,6 +85,7 @@ def test_objects_that_occur_once(folder):
             target="traffic light",
             category="traffic light",
             boxes=((2, 3, 7, 8),),
+            size=(9, 9),
         ),
         dataclasses.replace(
             found[0], name="4_cat", place="annotations entry 6", image=folder / "4.jpg"
@@ -110,7 +112,7 @@ def test_an_object_of_no_size_has_a_box_of_one_pixel(folder):
         ({"image_id": [1]}, "'image_id' is [1], which the file does not list"),
         ({"category_id": None}, "the field 'category_id' is missing"),
         ({"image_id": 3}, "3.jpg: no such image file"),
-        ({"segmentation": {"counts": "x"}}, "'segmentation' is run-length encoded"),
+        ({"segmentation": {"counts": "x"}}, "the field 'size' is missing"),
         ({"segmentation": [[1, 2]]}, "'segmentation' holds a polygon of 2 numbers"),
         ({"segmentation": [], "bbox": [1, 2, -3, 4]}, "'bbox' must hold x, y, width, height"),
         ({"segmentation": None, "bbox": None}, "the field 'bbox' is missing"),

@@ -261,3 +261,139 @@ class Tokens:
 def test_where_a_prompt_differs(expected, own, where):
     assert where in prompt_difference(expected, own, Tokens())
     assert prompt_difference(own, own, Tokens()) is None
+
+
+POPE = {
+    "question_id": 1,
+    "image": "1.jpg",
+    "text": "Is there a dog in the image?\nAnswer the question using a single word or phrase.",
+    "category": "random",
+}
+
+
+@pytest.mark.parametrize("category", ["random", "popular", "adversarial"])
+def test_questions_of_pope_without_answers(folder, category):
+    entries = [POPE | {"category": category, "question_id": n} for n in (1, 2)]
+    path = write(folder, "\n".join(map(json.dumps, entries)))
+    with pytest.raises(InputError, match="POPE without their answers: take coco_pope_"):
+        read_list(path)
+    (bad, _) = read_list(path, format="repope-labels")
+    assert "without its answer: take coco_pope_" in bad.reason
+    labelled = {"question_id": 7, "image": "1.jpg", "text": "Is there a cat?", "label": "no"}
+    mixed = [labelled, labelled | {"question_id": 8}, entries[0]]
+    found = read_list(write(folder, "\n".join(map(json.dumps, mixed))))
+    assert [isinstance(entry, Item) for entry in found] == [True, True, False]
+    assert "without its answer" in found[2].reason
+
+
+@pytest.mark.parametrize("category", ["conv", "default", None])
+def test_other_questions_of_llava(folder, category):
+    entry = POPE | {"category": category, "text": "<image>\nWhat is it?"}
+    (item,) = read_list(write(folder, [entry]))
+    assert item == Item("1_1", "entry 1", folder / "1.jpg", "What is it?")
+
+
+@pytest.mark.parametrize("source", ["1", "1.jpg"])
+@pytest.mark.parametrize("format", [None, "pope-export", "repope-labels"])
+def test_pope_as_the_hub_exports_it(folder, source, format):
+    entry = {
+        "id": "0",
+        "question_id": "5",
+        "question": "Is there a dog in the image?",
+        "answer": "no",
+        "image_source": source,
+        "category": "adversarial",
+    }
+    bad = entry | {"answer": "maybe", "question_id": "6"}
+    item, broken, absent = read_list(
+        write(folder, [entry, bad, entry | {"image_source": "9"}]), format=format
+    )
+    prompt = yes_no_prompt("Is there a dog in the image?")
+    assert item == Item("1_5", "entry 1", folder / "1.jpg", prompt, label="No")
+    assert "'answer' must be" in broken.reason
+    assert absent.reason.endswith("9.jpg: no such image file")
+
+
+@pytest.mark.parametrize("header", ["Index,Question", "lndex,Question", "index,question"])
+def test_mmvp_with_its_images_beside_it(folder, header):
+    (folder / "MMVP Images").mkdir()
+    (folder / "MMVP Images" / "3.jpg").write_bytes(b"not opened")
+    path = folder / "Questions.csv"
+    path.write_text(
+        f"{header},Options,Correct Answer\n3,Where?,(a) x,(a)\n1,Where?,(a) x,(b)\n"
+    )
+    three, one = read_list(path)
+    assert three == Item("3", "line 2", folder / "MMVP Images" / "3.jpg", "Where?")
+    assert one.image == folder / "1.jpg"
+
+
+def test_mmvp_as_json(folder):
+    entry = {"Index": 1, "Question": "Where?", "Options": "(a) x", "Correct Answer": "(a)"}
+    assert read_list(write(folder, [entry])) == [
+        Item("1", "entry 1", folder / "1.jpg", "Where?")
+    ]
+
+
+def turns(*texts):
+    return [
+        {"from": speaker, "value": text}
+        for speaker, text in zip(("human", "gpt") * 2, texts, strict=False)
+    ]
+
+
+@pytest.mark.parametrize(
+    "entry, prompt, label",
+    [
+        (
+            {"image": "1.jpg", "conversations": turns("<image>\nIs it?", "Yes.")},
+            "Is it?",
+            "Yes",
+        ),
+        ({"image": "1.jpg", "conversations": turns("Is it?\n<image>", "no")}, "Is it?", "No"),
+        ({"image": "1.jpg", "conversations": turns("What?", "A cat.", "Why?")}, "What?", None),
+        ({"image": "1.jpg", "conversations": turns("<image>What?")}, "What?", None),
+        (
+            {"images": ["1.jpg"], "messages": [{"role": "user", "content": "<image>What?"}]},
+            "What?",
+            None,
+        ),
+        (
+            {
+                "images": ["1.jpg"],
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [{"type": "image"}, {"type": "text", "text": "What?"}],
+                    },
+                    {"role": "assistant", "content": [{"type": "text", "text": "No"}]},
+                ],
+            },
+            "What?",
+            "No",
+        ),
+    ],
+)
+def test_conversations(folder, entry, prompt, label):
+    (item,) = read_list(write(folder, [entry | {"id": "x"}]))
+    assert item == Item("1", "entry 1", folder / "1.jpg", prompt, label=label)
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"image": None}, "the field 'image' is missing"),
+        ({"image": ["1.jpg", "2.jpg"]}, "the conversation has 2 images"),
+        ({"conversations": turns("<image><image>Same?")}, "the question has 2 images"),
+        ({"conversations": turns("<image>\n")}, "'question' is empty"),
+        ({"conversations": [{"from": "system", "value": "Be brief."}]}, "with a system text"),
+        ({"conversations": [{"from": "gpt", "value": "A cat."}]}, "must begin with a question"),
+        ({"conversations": []}, "the field 'messages' is missing"),
+        ({"conversations": "x"}, "must be a list of turns"),
+        ({"conversations": [3]}, "must be a list of turns"),
+        ({"conversations": [{"from": "human"}]}, "the field 'turn' is missing"),
+    ],
+)
+def test_conversations_that_cannot_be_used(folder, change, reason):
+    good = {"image": "1.jpg", "conversations": turns("<image>\nWhat?", "A cat.")}
+    bad, item = read_list(write(folder, [good | change, good]))
+    assert isinstance(bad, Broken) and reason in bad.reason and isinstance(item, Item)

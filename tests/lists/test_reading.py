@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from eagle_jax.errors import InputError
 from eagle_jax.lists import Broken, Item, read_list, write_list
-from eagle_jax.lists.reading import KINDS
+from eagle_jax.lists.reading import FORMATS
 
 GOOD = {"image": "cat.jpg", "prompt": "Is there a cat in the image?"}
 WHOLE = GOOD | {
+    "runs": [0, 45],
+    "size": [9, 5],
     "answer": [3, 1, 4],
     "target": [0, 2],
     "target_ids": [7, "No"],
@@ -63,6 +65,8 @@ def test_a_list_of_json_lines(folder):
         boxes=((0, 1, 5, 9),),
         polygons=((0.0, 0.0, 5.5, 0.0, 5.0, 9.0),),
         mask=folder / "mask.png",
+        runs=(0, 45),
+        size=(9, 5),
     )
     assert (answered.place, answered.answer) == ("line 6", "Yes.")
 
@@ -119,6 +123,10 @@ def test_images_are_relative_to_a_folder_or_to_the_list(folder):
         ({"polygons": [[1, 2, 3, 4]]}, "'polygons' holds a polygon of 4 numbers"),
         ({"polygons": [[1, 2, 3, 4, 5, "6"]]}, "'polygons' must hold lists of numbers"),
         ({"polygons": "x"}, "'polygons' must be a list of polygons"),
+        ({"runs": [1, 1]}, "'runs' need the field 'size'"),
+        ({"runs": [1, 1], "size": [3, 3]}, "'runs' holds 2 pixels, but its size is 3 x 3"),
+        ({"size": [3]}, "'size' must hold width and height, not [3]"),
+        ({"size": [3, 0]}, "'size' is 3 x 0"),
         ({"mask": "nowhere.png"}, "nowhere.png: no such image file"),
         ({"name": "a/b"}, "'name' must be a plain file name"),
         ({"name": ".."}, "'name' must be a plain file name"),
@@ -184,8 +192,8 @@ def test_files_that_are_not_there(folder):
     for path in (folder / "nowhere.jsonl", folder, "a\0b"):
         with pytest.raises(InputError, match="cannot read the list"):
             read_list(path)
-    with pytest.raises(InputError, match="kind is 'x'; it must be one of lines, caption"):
-        read_list(write(folder, GOOD), kind="x")
+    with pytest.raises(InputError, match="format is 'x'; it must be one of lines, caption"):
+        read_list(write(folder, GOOD), format="x")
 
 
 def test_a_field_that_every_entry_misspells_is_named(folder):
@@ -194,7 +202,7 @@ def test_a_field_that_every_entry_misspells_is_named(folder):
 
 
 def test_a_kind_can_be_forced(folder):
-    (bad,) = read_list(write(folder, GOOD), kind="caption")
+    (bad,) = read_list(write(folder, GOOD), format="caption")
     assert bad == Broken("line 1", "the field 'image_path' is missing")
 
 
@@ -349,24 +357,35 @@ PUBLISHED = {
     "file_name": "cat.jpg",
     "category": "cat",
     "bbox": [0, 0, 5, 5],
+    "width": 9,
+    "height": 9,
+    "coco_url": "http://host/train2017/cat.jpg",
+    "answer": "yes",
+    "image_source": "cat",
+    "conversations": [{"from": "human", "value": "Is there a cat?"}],
+    "messages": [{"role": "user", "content": [{"text": "Is there a cat?"}]}],
+    "images": ["cat.jpg"],
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("format", FORMATS)
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50
 )
 @given(entries=st.lists(st.tuples(st.sampled_from(sorted(PUBLISHED)), values), max_size=3))
-def test_any_value_of_any_published_field(folder, kind, entries):
+def test_any_value_of_any_published_field(folder, format, entries):
     path = folder / "list.json"
     path.write_text(json.dumps([PUBLISHED, *[PUBLISHED | {k: v} for k, v in entries]]))
-    only_items_and_reasons(path, kind=kind)
+    only_items_and_reasons(path, format=format)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     one=values,
-    name=st.sampled_from(["id", "image_id", "category_id", "caption", "file_name", "name"]),
+    name=st.sampled_from(
+        "id image_id category_id caption file_name coco_url name segmentation bbox iscrowd "
+        "width synset not_exhaustive_category_ids segments_info".split()
+    ),
     categories=values,
 )
 def test_any_value_in_annotations_of_coco(folder, one, name, categories):
