@@ -65,7 +65,7 @@ def reason(error: BaseException, longest: int | None = None) -> str:
     """
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-        text += _REMEDIES.get(error.errno, "")
+        text += _REMEDIES.get(error.errno or 0, "")
     else:
         text = str(error)
     return (" ".join(text.split()) or type(error).__name__)[:longest]

@@ -44,7 +44,7 @@ def begin_processes(
 
     drawn = re.fullmatch(r"storybook:(\w+)(?::(\d+))?", str(options.list))
     if not drawn:
-        entries = read_list(options.list, options.images, options.kind)
+        entries = read_list(options.list, options.images, options.format, options.columns)
         process = join_processes(options)
         prepare_devices()
         return entries, process

@@ -230,9 +230,9 @@ def _image(entry: Entry, root: Path) -> tuple[Path, str]:
 
 def _size(entry: Entry) -> tuple[int, int] | None:
     """Width and height of the image as the file records them; None without them."""
-    lengths = [entry.get(name) for name in ("width", "height")]
-    if all(entries.is_number(length) and length >= 1 for length in lengths):
-        return int(lengths[0]), int(lengths[1])
+    width, height = entry.get("width", 0), entry.get("height", 0)
+    if entries.is_number(width) and entries.is_number(height) and min(width, height) >= 1:
+        return int(width), int(height)
     return None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, one_line
 from eagle_jax.files import require_writable, write_file
 from eagle_jax.inputs.fill import DEFAULT_FILL
 from eagle_jax.inputs.regions import DEFAULT_REGIONS
