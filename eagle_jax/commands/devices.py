@@ -42,7 +42,7 @@ def require_backend() -> None:
     """
     import jax
 
-    asked = jax.config.read("jax_platforms")
+    asked = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
     with _messages("jax._src.xla_bridge") as messages:
         try:
             backend = jax.default_backend()

@@ -107,7 +107,7 @@ def read_conversation(entry: Entry, place: str, root: Path) -> Draft:
     reply = texts[1][1].strip().rstrip(".").capitalize() if len(texts) > 1 else ""
     name = plain_name(image.stem)
     item = Item(name, place, image, prompt, label=reply if reply in LABELS else None)
-    return Draft(item, images)
+    return Draft(item, entries.text({"image": images}, "image"))
 
 
 def _yes_no(
