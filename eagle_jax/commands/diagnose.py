@@ -49,8 +49,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     add(
         "--prompt",
         type=text,
-        help="question that is answered by Yes or No (default for the bundled scene: a question "
-        "about a fish)",
+        help="question that is answered by Yes or No (default for the bundled scene: whether "
+        "there is a fish)",
     )
     add(
         "--label",
