@@ -149,7 +149,8 @@ def adds_up(names):
 
 def counts_forwards(names):
     n = names["case"].scorer.regions
-    assert names["found"].search == "one_look" and names["found"].forwards == 4 * n + 2
+    attribution = names["attribution"]
+    assert attribution.search == "one_look" and attribution.forwards == 4 * n + 2
 
 
 def points_at_the_boat(names):

@@ -1,11 +1,11 @@
-"""A search of your own, beside the exact one.
+"""Your own search, compared with the exact search.
 
     python docs/examples/own_search.py
 
 A search is a generator function: it yields sets of regions, is sent their scores and returns
-its solution. This search scores every region once, alone and left out, and sorts. It takes
-4 n + 2 forwards where the exact search takes n (n + 1), and misses regions that matter only
-together.
+its solution. `explain` takes it without registration. This search scores every region twice,
+visible alone and hidden alone, and sorts the regions by F. It takes 4 n + 2 forwards where the
+exact search takes n (n + 1), and misses regions that matter only together.
 """
 
 import numpy as np
@@ -34,8 +34,8 @@ case = eagle_jax.ask(
 )
 print("search    forwards  insertion  deletion  first regions")
 for search in ("exact", one_look):
-    found = eagle_jax.explain(case, search=search)
+    attribution = eagle_jax.explain(case, search=search)
     print(
-        f"{found.search:<10}{found.forwards:>8}{found.insertion_auc:>11.3f}"
-        f"{found.deletion_auc:>10.3f}  {found.order[:4]}"
+        f"{attribution.search:<10}{attribution.forwards:>8}{attribution.insertion_auc:>11.3f}"
+        f"{attribution.deletion_auc:>10.3f}  {attribution.order[:4]}"
     )
