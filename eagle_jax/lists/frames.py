@@ -4,18 +4,13 @@ Images are turned upright by their EXIF orientation when they are read; many too
 in the frame of the unturned file.
 """
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image
-
 from eagle_jax.errors import InputError
+from eagle_jax.inputs.images import image_sizes
 from eagle_jax.lists.items import Item
 
-_ORIENTATION = 0x0112
-# EXIF orientations that swap width and height.
-_SWAPPING = (5, 6, 7, 8)
 # Boxes are often rounded up or written with their ends included.
 _SLACK = 2
 
@@ -65,24 +60,17 @@ def require_frame(item: Item, height: int, width: int) -> None:
 def _mask_size(path: Path) -> tuple[int, int] | None:
     """Width and height of a mask as it is read; None for a file that `read_mask` refuses."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                width, height = image.size
-    except Exception:
+        return image_sizes(path)[0]
+    except InputError:
         return None
-    return (height, width) if _is_turned(path) else (width, height)
 
 
 def _is_turned(path: Path) -> bool:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                return image.getexif().get(_ORIENTATION) in _SWAPPING
-    # Damaged files raise nearly any error; an image in another format has no orientation.
-    except Exception:
+        as_read, stored = image_sizes(path)
+    except InputError:
         return False
+    return as_read != stored
 
 
 def _rectangles(item: Item) -> Iterator[tuple[float, float, float, float]]:

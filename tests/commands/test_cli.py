@@ -124,7 +124,7 @@ def test_help_shows_an_example(arguments, capsys):
     "name, content, said",
     [
         ("missing.png", None, "no such image file"),
-        ("", None, "is a folder"),
+        ("", None, "the path is empty"),
         ("folder.png", "folder", "is a folder"),
         ("empty.png", b"", "the image file is empty"),
         ("text.png", b"This is not a picture.", "not an image file"),
