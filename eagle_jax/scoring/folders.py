@@ -39,6 +39,8 @@ def find_folder(source: str | Path) -> Path:
             f"the model {source[:60]!r} cannot be looked up ({reason(error, 80)}); give a "
             "folder or a hub id"
         ) from error
+    if not source.strip() or not (exists or source.isprintable()):
+        raise InputError(f"the model is {source[:60]!a}; give a folder or a hub id")
     if exists or source.startswith(("/", ".", "~")) or source.count("/") != 1:
         return folder
     return _download(source)
