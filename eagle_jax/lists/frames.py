@@ -4,18 +4,14 @@ Images are turned upright by their EXIF orientation when they are read; many too
 in the frame of the unturned file.
 """
 
-import warnings
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image
-
 from eagle_jax.errors import InputError
+from eagle_jax.inputs.images import image_sizes
 from eagle_jax.lists.items import Item
 
-_ORIENTATION = 0x0112
-# EXIF orientations that swap width and height.
-_SWAPPING = (5, 6, 7, 8)
 # Boxes are often rounded up or written with their ends included.
 _SLACK = 2
 
@@ -62,27 +58,18 @@ def require_frame(item: Item, height: int, width: int) -> None:
             )
 
 
-def _mask_size(path: Path) -> tuple[int, int] | None:
-    """Width and height of a mask as it is read; None for a file that `read_mask` refuses."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                width, height = image.size
-    except Exception:
-        return None
-    return (height, width) if _is_turned(path) else (width, height)
-
-
 def _is_turned(path: Path) -> bool:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                return image.getexif().get(_ORIENTATION) in _SWAPPING
-    # Damaged files raise nearly any error; an image in another format has no orientation.
-    except Exception:
-        return False
+    with contextlib.suppress(InputError):
+        read, stored = image_sizes(path)
+        return read != stored
+    return False
+
+
+def _mask_size(path: Path) -> tuple[int, int] | None:
+    """Width and height of a mask; None for a file that `read_mask` refuses."""
+    with contextlib.suppress(InputError):
+        return image_sizes(path)[0]
+    return None
 
 
 def _rectangles(item: Item) -> Iterator[tuple[float, float, float, float]]:
