@@ -4,6 +4,7 @@ Images are turned upright by their EXIF orientation when they are read; many too
 in the frame of the unturned file.
 """
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,20 +58,18 @@ def require_frame(item: Item, height: int, width: int) -> None:
             )
 
 
-def _mask_size(path: Path) -> tuple[int, int] | None:
-    """Width and height of a mask as it is read; None for a file that `read_mask` refuses."""
-    try:
-        return image_sizes(path)[0]
-    except InputError:
-        return None
-
-
 def _is_turned(path: Path) -> bool:
-    try:
-        as_read, stored = image_sizes(path)
-    except InputError:
-        return False
-    return as_read != stored
+    with contextlib.suppress(InputError):
+        read, stored = image_sizes(path)
+        return read != stored
+    return False
+
+
+def _mask_size(path: Path) -> tuple[int, int] | None:
+    """Width and height of a mask; None for a file that `read_mask` refuses."""
+    with contextlib.suppress(InputError):
+        return image_sizes(path)[0]
+    return None
 
 
 def _rectangles(item: Item) -> Iterator[tuple[float, float, float, float]]:

@@ -24,13 +24,15 @@ def image_path(text: str, root: Path) -> Path:
     Raises:
       InputError: the text is not the name of a file.
     """
+    # Not Path.is_file: it raises for names that no file can have.
+    if text[0] != "~" and os.path.isfile(plain := root / text):
+        return plain
     if len(text) > _LONGEST and text[:5].lower() != "data:":
         raise InputError(
             f"{shown_path(text)}: no such image file; if the text is an image in base64, write "
             "the image to a file"
         )
     path = local_path(text, root)
-    # Not Path.is_file: it raises for names that no file can have.
     if os.path.isfile(path):
         return path
     if _WINDOWS.match(text):

@@ -119,7 +119,6 @@ def begin_run(
         wait_for(path)
     if not path.exists() and out.is_dir():
         for held in out.iterdir():
-            # A run that was killed at its very beginning may have left these files.
             if not held.name.startswith((f".{MANIFEST}", LOCK)):
                 raise InputError(
                     f"{out} holds other files and no {MANIFEST}; choose a new folder"
@@ -134,6 +133,8 @@ def begin_run(
         if path.exists():
             _require_same(path, wanted)
         else:
+            for partial in out.glob(f".{MANIFEST}*"):
+                partial.unlink()  # left by a run that was killed at its very beginning
             _write_manifest(path, wanted)
         yield
 

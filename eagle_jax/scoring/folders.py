@@ -33,6 +33,8 @@ def find_folder(source: str | Path) -> Path:
             hub_id = "/".join(source.removeprefix(start).split("/")[:2])
             raise InputError(f"the model {source[:120]!r} is an address; give its id, {hub_id}")
     folder = local_path(source)
+    if not source.strip() or not (folder.exists() or source.isprintable()):
+        raise InputError(f"the model is {source[:60]!a}; give a folder or a hub id")
     if folder.exists() or source.startswith(("/", ".", "~")) or source.count("/") != 1:
         return folder
     return _download(source)

@@ -49,6 +49,8 @@ _PREFIXES = (
 )
 _SHARD = re.compile(r"(.+)-(\d{5,6})-of-(\d{5,6})\.safetensors")
 _MOST_SHARDS = 9999
+# Computed by modules of PyTorch when they are built; transformers does not read them either.
+_BUFFERS = ("inv_freq", ".position_ids", ".cos_cached", ".sin_cached")
 _LISTED = 120
 
 
@@ -100,7 +102,7 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
       folder: folder with model.safetensors, or with shards and their index.
 
     Returns:
-      Canonical (hub style) key -> tensor.
+      Canonical (hub style) key -> tensor, without buffers that are computed.
 
     Raises:
       InputError: there are no weights, a file is absent or unreadable, the index does not fit
@@ -118,6 +120,8 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
             )
         for name in sorted(held if names is None else names):
             key = _canonical(name)
+            if key.endswith(_BUFFERS):
+                continue
             if key in tensors:
                 other = tensors[key]
                 raise InputError(
@@ -223,7 +227,7 @@ def _require_one_set(folder: Path, names: list[str]) -> None:
         numbers = range(1, min(int(count), _MOST_SHARDS) + 1)
         wanted = [f"{name}-{i:0{len(count)}}-of-{count}.safetensors" for i in numbers]
         if absent := sorted(set(wanted) - set(names)):
-            raise absent_shards(folder, f"{name}-*-of-{count}.safetensors in {folder}", absent)
+            raise absent_shards(folder, f"shards of {folder} are", absent)
 
 
 def _require_stale(whole: Path, index: Path) -> None:
@@ -256,7 +260,7 @@ def _indexed(folder: Path, index: Path) -> dict[Path, set[str] | None]:
         files.setdefault(folder / name, set()).add(key)
     present = {path.name for path in folder.iterdir() if path.is_file()}
     if absent := sorted(path.name for path in files if path.name not in present):
-        raise absent_shards(folder, str(index), absent)
+        raise absent_shards(folder, f"{index} names files that are", absent)
     return dict(files)
 
 

@@ -135,14 +135,19 @@ def no_weights(folder: Path) -> InputError:
     )
 
 
-def absent_shards(folder: Path, index: str, absent: Collection[str]) -> InputError:
-    """The refusal of a folder that lacks some of its files of weights."""
+def absent_shards(folder: Path, problem: str, absent: Collection[str]) -> InputError:
+    """The refusal of a folder that lacks some of its files of weights.
+
+    Args:
+      folder: the checkpoint folder.
+      problem: start of the message, which "not in the folder" follows.
+      absent: names of the files.
+    """
     first = min(absent)[:80]
     more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
     half = ", whose download was not finished" if _half_downloaded(folder) else ""
     return InputError(
-        f"{index} names files that are not in the folder{half}: {first}{more}; fetch the "
-        "checkpoint again"
+        f"{problem} not in the folder{half}: {first}{more}; fetch the checkpoint again"
     )
 
 

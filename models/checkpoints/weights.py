@@ -11,6 +11,7 @@ Prefixes, shards, stacking, checks and dtypes are handled here, for all families
 
 import math
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,6 +23,7 @@ from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from eagle_jax.errors import InputError
+from eagle_jax.models.checkpoints.finite import is_finite, not_finite
 from eagle_jax.models.checkpoints.tensor_files import (
     StoredTensor,
     changed_tensors,
@@ -36,9 +38,6 @@ from eagle_jax.models.layers.int8 import round_kernel
 Module = TypeVar("Module", bound=nnx.Module)
 
 _EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
-_STRIP = 2**16
-# Computed by modules of PyTorch when they are built; transformers does not read them either.
-_BUFFERS = ("inv_freq", "position_ids", "cos_cached", "sin_cached")
 
 
 class Axes(NamedTuple):
@@ -132,7 +131,7 @@ def load_weights(
 
     Raises:
       InputError: a file is missing or unreadable; tensors are missing, unexpected, misshapen
-        or not floats; or weights to be rounded to int8 are not finite.
+        or not floats; or weights are not finite.
     """
     folder = Path(folder)
     graph, state = nnx.split(skeleton)
@@ -217,11 +216,17 @@ def _assemble(
     if dtype is None:
         dtype = jnp.result_type(*(tensors[key].dtype for key in targets))
     buffer = _aligned(shape, jnp.dtype(dtype))
-    for key, target in targets.items():
-        part = buffer if target.index is None else buffer[target.index, ...]
-        _copy(part, target.axes.to_module(tensors[key].read()))
-        if not _is_finite(part):
-            raise _not_finite(tensors[key], dtype)
+    finite = {}
+    # One tensor is checked while the next is read.
+    with ThreadPoolExecutor(1) as pool:
+        for key, target in targets.items():
+            part = buffer if target.index is None else buffer[target.index, ...]
+            with np.errstate(over="ignore"):
+                _copy(part, target.axes.to_module(tensors[key].read()))
+            finite[key] = pool.submit(is_finite, part)
+    for key, result in finite.items():
+        if not result.result():
+            raise not_finite(tensors[key], dtype)
     return buffer
 
 
@@ -234,40 +239,9 @@ def _assemble_int8(
         where = ... if target.index is None else (target.index, ...)
         weights = target.axes.to_module(tensors[key].read())
         if not np.isfinite(weights).all():
-            raise _not_finite(tensors[key], weights.dtype)
+            raise not_finite(tensors[key], weights.dtype)
         kernel[where], scales[where] = round_kernel(weights)
     return kernel, scales
-
-
-def _not_finite(tensor: StoredTensor, dtype: Any) -> InputError:
-    if np.isfinite(tensor.read()).all():
-        return InputError(
-            f"{tensor.name} in {tensor.path} holds numbers beyond the range of "
-            f"{jnp.dtype(dtype)}; load the model in bfloat16 or float32"
-        )
-    return InputError(
-        f"{tensor.name} in {tensor.path} holds numbers that are not finite (NaN or infinity); "
-        "take a checkpoint from before its training diverged, or fetch it again"
-    )
-
-
-def _is_finite(values: np.ndarray) -> bool:
-    """Whether all numbers are finite, at the speed of memory.
-
-    The bits of infinities and NaNs are the largest of their sign: read as signed numbers those
-    of the positive ones, read as unsigned numbers those of the negative ones.
-    """
-    info, size = jnp.finfo(values.dtype), values.dtype.itemsize
-    infinity = int(np.array(np.inf, values.dtype).view(f"u{size}"))
-    bits = values.reshape(-1)
-    sign = 1 << (info.bits - 1)
-    for first in range(0, bits.size, _STRIP):
-        strip = bits[first : first + _STRIP]
-        if strip.view(f"i{size}").max() >= infinity:
-            return False
-        if strip.view(f"u{size}").max() >= infinity + sign:
-            return False
-    return True
 
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -292,9 +266,7 @@ def _check_keys(folder: Path, tensors: Mapping[str, StoredTensor], keys: KeyMap)
     unexpected = [
         key
         for key, tensor in tensors.items()
-        if key not in keys
-        and not key.endswith(_BUFFERS)
-        and not _is_zero_bias(key, tensor, keys)
+        if key not in keys and not _is_zero_bias(key, tensor, keys)
     ]
     faults = []
     if missing:
@@ -309,7 +281,10 @@ def _check_keys(folder: Path, tensors: Mapping[str, StoredTensor], keys: KeyMap)
     if faults:
         hint = "fetch the checkpoint again"
         if missing == ["lm_head.weight"]:
-            hint = "set tie_word_embeddings to true if the head is the embedding, else fetch it"
+            hint = (
+                "set tie_word_embeddings to true in config.json if the head is the embedding, "
+                "else fetch the checkpoint again"
+            )
         raise InputError(
             f"the tensors in {folder} do not fit its config.json; {'; '.join(faults)}; {hint}"
         )
@@ -347,6 +322,6 @@ def _check_tensors(
         )
     if unusable:
         raise InputError(
-            f"{len(unusable)} tensors in {folder} are not float64, float32, float16 or "
-            f"bfloat16 (quantised checkpoints are not supported): {shortened(unusable)}"
+            f"{len(unusable)} tensors in {folder} are quantised, not float64, float32, "
+            f"float16 or bfloat16: {shortened(unusable)}; take the checkpoint in bfloat16"
         )

@@ -104,6 +104,69 @@ def test_the_chat_template_may_lie_with_the_processor(folder):
     assert load_tokenizer(folder, 0).chat_template == TEMPLATE
 
 
+TEXT_ONLY = "{% for m in messages %}{{ 'USER: ' + m['content'] + ' ASSISTANT:' }}{% endfor %}"
+OTHER = TEMPLATE.replace("You are a helpful assistant.", "You are brief.")
+
+
+def keep_template(folder, **places):
+    """The folder with a template in each place and in no other."""
+    (folder / "chat_template.jinja").unlink()
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    for place, template in places.items():
+        if place == "jinja":
+            (folder / "chat_template.jinja").write_text(template)
+        elif place == "tokenizer":
+            path.write_text(json.dumps(config | {"chat_template": template}))
+        else:
+            (folder / f"{place}.json").write_text(json.dumps({"chat_template": template}))
+    return load_tokenizer(folder, image_id(load_tokenizer(folder, 0))).chat_template
+
+
+def named(**templates):
+    return [{"name": name, "template": text} for name, text in templates.items()]
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        {"tokenizer": TEXT_ONLY, "chat_template": TEMPLATE},
+        {"tokenizer": OTHER, "chat_template": TEMPLATE},
+        {"tokenizer": TEXT_ONLY, "processor_config": TEMPLATE},
+        {"jinja": TEXT_ONLY, "chat_template": TEMPLATE},
+        {"jinja": OTHER, "chat_template": TEMPLATE},
+        {"chat_template": OTHER, "processor_config": TEMPLATE},
+        {"chat_template": TEXT_ONLY, "tokenizer": TEMPLATE},
+        {"tokenizer": OTHER, "jinja": TEMPLATE},
+        {"tokenizer": named(default=TEMPLATE, tool_use=TEXT_ONLY)},
+        {"tokenizer": named(default=TEXT_ONLY), "chat_template": named(default=TEMPLATE)},
+        {"tokenizer": named(tool_use=TEXT_ONLY), "chat_template": TEMPLATE},
+        {"tokenizer": TEMPLATE, "chat_template": 3},
+    ],
+)
+def test_the_processors_template_comes_first_if_it_shows_an_image(places, folder):
+    assert keep_template(folder, **places) == TEMPLATE
+
+
+def test_named_templates_without_a_default_are_refused(folder):
+    with pytest.raises(InputError, match=r"no chat template named default \(rag, tool_use\);"):
+        keep_template(folder, tokenizer=named(rag=TEMPLATE, tool_use=TEMPLATE))
+
+
+def test_a_template_for_text_alone_is_refused_when_asked(folder):
+    keep_template(folder, tokenizer=TEXT_ONLY)
+    with pytest.raises(InputError, match="cannot show an image"):
+        build_prompt(load_tokenizer(folder, 0), "Is there a cat?", 4, 0)
+
+
+def test_a_tokenizer_for_sentencepiece_names_the_package(folder, monkeypatch):
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer.model").write_bytes(b"\x0a\x0e\x0a\x05<unk>")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="tokenizer.model alone.* pip install sentencepiece"):
+        load_tokenizer(folder, 0)
+
+
 def test_an_image_token_beyond_the_vocabulary_is_refused(folder):
     with pytest.raises(InputError, match="image_token_id 151655 in config.json is not a token"):
         load_tokenizer(folder, 151655)

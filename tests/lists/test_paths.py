@@ -59,17 +59,17 @@ def test_names_of_images(folder, image, read):
         ("https://host.example/cat.jpg", "https://host.example/cat.jpg is a URL: download it"),
         ("HTTP://host.example/cat.jpg", "is a URL: download it first"),
         ("https:/host.example/cat.jpg", "is a URL: download it first"),
-        ("s3://bucket/cat.jpg", "is a URL: download it first"),
-        ("gs://bucket/cat.jpg", "is a URL: download it first"),
-        ("file://server/cat.jpg", "is a file of another machine"),
-        ("data:image/png;base64,iVBORw0KGgo=", "is a data URI: write the image to a file"),
+        ("s3://bucket/cat.jpg", "is not on this machine: mount the bucket"),
+        ("gs:/bucket/cat.jpg", "is not on this machine: mount the bucket"),
+        ("file://server/cat.jpg", "names another machine"),
+        ("data:image/png;base64,iVBORw0KGgo=", "is a data URI, not a path; save it to a file"),
         ("data:image/png;base64," + "iVBO" * 50_000, "is a data URI"),
         (base64.b64encode(bytes(9000)).decode(), "no such image file; if the text is an image"),
         ("C:\\data\\cat.jpg", "is a path of Windows"),
         ("D:/data/cat.jpg", "is a path of Windows"),
         ("~nobody-here/cat.jpg", "no such image file"),
-        ("file://", "no such image file"),
-        ("file://[", "file of another machine"),
+        ("file://", "names another machine"),
+        ("file://[", "names another machine"),
         ({"bytes": "x", "path": None}, "'image' holds an image itself"),
         ([["cat.jpg"]], "'image' must be text"),
     ],
@@ -86,9 +86,9 @@ def test_lists_and_folders_of_images(folder):
         assert read_list(given)[0].image == folder / "cat.jpg"
     assert read_list(path, images="~/more")[1].image == folder / "more" / "a b.jpg"
     for bad in ("https://host.example/list.jsonl", "gs://bucket/list.jsonl"):
-        with pytest.raises(InputError, match="is a URL: download it first"):
+        with pytest.raises(InputError, match="is a URL: download it|is not on this machine"):
             read_list(bad)
-        with pytest.raises(InputError, match="is a URL: download it first"):
+        with pytest.raises(InputError, match="is a URL: download it|is not on this machine"):
             read_list(path, images=bad)
 
 

@@ -91,7 +91,7 @@ def test_images_are_relative_to_a_folder_or_to_the_list(folder):
         ({"image": 3}, "'image' must be text, not 3"),
         ({"image": "bird.jpg"}, "bird.jpg: no such image file"),
         ({"image": "more"}, "more: no such image file"),
-        ({"image": "cat\0.jpg"}, "no such image file"),
+        ({"image": "cat\0.jpg"}, "holds a NUL character"),
         ({"image": "x" * 5000}, "no such image file"),
         ({"prompt": " \n"}, "'prompt' is empty"),
         ({"prompt": ["a"]}, """'prompt' must be text, not ["a"]"""),
@@ -190,7 +190,7 @@ def test_files_that_are_no_list(folder, content, reason):
 
 def test_files_that_are_not_there(folder):
     for path in (folder / "nowhere.jsonl", folder, "a\0b"):
-        with pytest.raises(InputError, match="cannot read the list"):
+        with pytest.raises(InputError, match="cannot read the list|holds a NUL character"):
             read_list(path)
     with pytest.raises(InputError, match="format is 'x'; it must be one of lines, caption"):
         read_list(write(folder, GOOD), format="x")

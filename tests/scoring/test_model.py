@@ -4,15 +4,20 @@ import json
 import shutil
 import socket
 
+import huggingface_hub
 import numpy as np
 import pytest
+import tiny_checkpoints
+import tiny_internvl
+import tiny_llava
 from safetensors.numpy import load_file, save_file
+from transformers import AutoImageProcessor
 
 import eagle_jax
 from eagle_jax import cli
 from eagle_jax.errors import InputError
 from eagle_jax.models.families.table import FAMILIES
-from eagle_jax.scoring.model import Model, abstract_network
+from eagle_jax.scoring.model import Model, abstract_network, read_image_settings
 
 
 @pytest.fixture
@@ -183,6 +188,101 @@ def test_hub_id_without_a_network(source, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     assert source in refusal(source)
+
+
+@pytest.mark.parametrize(
+    "kind, said",
+    [
+        ("GatedRepoError", "is gated on the hub; accept its terms"),
+        ("RepositoryNotFoundError", "that you may see; check the name, and log in"),
+        ("LocalEntryNotFoundError", "the hub cannot be reached"),
+    ],
+)
+def test_hub_ids_that_cannot_be_downloaded(kind, said, monkeypatch):
+    def refuse(hub_id, allow_patterns):
+        assert "*.model" in allow_patterns
+        error = getattr(huggingface_hub.errors, kind)
+        raise error.__new__(error)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    assert "nobody/model" in (message := refusal("nobody/model")) and said in message
+
+
+@pytest.mark.parametrize(
+    "source, said",
+    [
+        ("https://huggingface.co/Qwen/Qwen2-VL-2B/tree/main", "give its id, Qwen/Qwen2-VL-2B"),
+        ("gs://bucket/model", "not a folder of this machine; copy it"),
+        ("x" * 300, "cannot be looked up (File name too long"),
+        ("\ud800", "'\\ud800'; give a folder"),
+        ("a\nb", "'a\\nb'; give a folder"),
+        (" ", "' '; give a folder"),
+    ],
+)
+def test_what_is_neither_a_folder_nor_a_hub_id(source, said):
+    assert said in refusal(source)
+
+
+def test_the_processors_file_comes_before_the_image_processors(folder):
+    image = json.loads((folder / "preprocessor_config.json").read_text())
+    old = {"processor_class": "Qwen2_5_VLProcessor", "patch_size": 16, "image_seq_length": 9}
+    path = folder / "processor_config.json"
+    for settings in (old, old | {"image_processor": None}):
+        path.write_text(json.dumps(settings))
+        assert eagle_jax.load(folder).image_settings.max_pixels == image["max_pixels"]
+    nested = {"size": {"shortest_edge": 3136, "longest_edge": 6272}, "merge_size": 2}
+    path.write_text(json.dumps({"image_processor": nested}))
+    settings = eagle_jax.load(folder).image_settings
+    assert (settings.min_pixels, settings.max_pixels) == (3136, 6272)
+    theirs = AutoImageProcessor.from_pretrained(folder, backend="pil").size
+    assert (theirs.shortest_edge, theirs.longest_edge) == (3136, 6272)
+    path.write_text(json.dumps({"image_processor": {"max_pixels": -1}}))
+    assert refusal(folder).startswith("processor_config.json: max_pixels=-1")
+    path.write_text(json.dumps({"image_processor": [1]}))
+    assert "image_processor is not an object" in refusal(folder)
+
+
+@pytest.mark.parametrize("file", ["preprocessor_config.json", "processor_config.json"])
+@pytest.mark.parametrize(
+    "make, names",
+    [
+        (
+            tiny_checkpoints.make_qwen2_5_vl,
+            [
+                "Qwen2VLImageProcessorPil",
+                "Qwen2_5_VLImageProcessor",
+                "Qwen2_5_VLImageProcessorFast",
+            ],
+        ),
+        (tiny_checkpoints.make_qwen3_vl, ["Qwen3VLImageProcessor", "Qwen2VLImageProcessor"]),
+        (
+            tiny_llava.make_llava,
+            ["CLIPImageProcessorFast", "LlavaImageProcessor", "LlavaImageProcessorFast"],
+        ),
+        (
+            tiny_internvl.make_internvl,
+            ["GotOcr2ImageProcessor", "GotOcr2ImageProcessorFast", "InternVLImageProcessor"],
+        ),
+    ],
+)
+def test_every_name_of_an_image_processor_and_none_mean_the_same(make, names, file, tmp_path):
+    folder = make(tmp_path / "model")
+    path = folder / "preprocessor_config.json"
+    settings = json.loads(path.read_text())
+    vision = eagle_jax.load(folder).network.config.vision
+    model_type = json.loads((folder / "config.json").read_text())["model_type"]
+    expected = read_image_settings(folder, vision, model_type)
+    del settings["image_processor_type"]
+    path.unlink()
+    variants = [{}, *({"image_processor_type": name} for name in names)]
+    if model_type == "llava":
+        variants.append({"feature_extractor_type": "CLIPFeatureExtractor", "do_pad": False})
+    for variant in variants:
+        changed = settings | variant
+        if file == "processor_config.json":
+            changed = {"image_processor": changed}
+        (folder / file).write_text(json.dumps(changed))
+        assert read_image_settings(folder, vision, model_type) == expected
 
 
 def test_a_damaged_folder_on_the_command_line(
