@@ -93,7 +93,7 @@ def test_explain_diagnose_and_settings_have_the_same_defaults():
 def test_no_module_hides_a_public_name():
     # Importing eagle_jax.load, say, would put the module in the place of the function.
     modules = {one.name for one in pkgutil.iter_modules(eagle_jax.__path__)}
-    assert "explanation" in modules
+    assert "explaining" in modules
     assert not modules & eagle_jax._HOMES.keys()
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    ["metrics", "errors", "display", "kernels"],
-    ["inputs", "files", "models"],
+    ["errors", "display", "kernels"],
+    ["argument_types"],
+    ["metrics", "inputs", "files", "models"],
     ["scoring"],
     ["search", "lists"],
     ["results", "planning", "baselines", "demo"],

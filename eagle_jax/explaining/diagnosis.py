@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 from eagle_jax.explaining.corrections import removal_answers, require_all_regions
 from eagle_jax.explaining.explanation import Approach, check_approach, explain_case
@@ -152,6 +153,7 @@ class Diagnosis:
         write_folder(folder, files)
 
 
+@checked
 def diagnose(
     model: Model,
     image: ImageSource,

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int32, UInt8
 
+from eagle_jax.argument_types import checked
 from eagle_jax.inputs.image_settings import Frame, ImageSettings
 from eagle_jax.inputs.resize import resize_last_axis, resize_weights
 
@@ -182,6 +183,7 @@ def masked_patches(plan: ImagePlan, visible: Bool[Array, "b n"]) -> Float32[Arra
     return jnp.concatenate(patches, axis=1)
 
 
+@checked
 def soft_patches(plan: ImagePlan, mask: Float[Array, "b n"]) -> Float32[Array, "b p c"]:
     """Prepares images whose regions are blended with the fill; differentiable in the mask.
 

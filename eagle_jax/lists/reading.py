@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, reason
 from eagle_jax.lists import coco, lines, published, questions
 from eagle_jax.lists.entries import Placed, require_object
@@ -43,6 +44,7 @@ KINDS = tuple(_FORMATS)
 """Names of the formats that `read_list` can read."""
 
 
+@checked
 def read_list(
     path: str | os.PathLike,
     images: str | os.PathLike | None = None,

@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
+from eagle_jax.argument_types import checked
+
 Label = Literal["Yes", "No"]
 LABELS: tuple[Label, ...] = ("Yes", "No")
 """Possible answers to a question about presence."""
@@ -79,6 +81,7 @@ def right_answers(
     return np.array([text is not None and label_of(text) == label for text in answers], bool)
 
 
+@checked
 def minimal_correction(
     area: Float[np.ndarray, "points"], right: Bool[np.ndarray, "points"], blank: bool = True
 ) -> float:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Float16, Int32
 
+from eagle_jax.argument_types import checked
+
 
 def box_mask(
     boxes: Sequence[tuple[int, int, int, int]], height: int, width: int
@@ -52,6 +54,7 @@ def region_point(region: Bool[np.ndarray, "H W"]) -> tuple[int, int]:
     return int(rows[best]), int(columns[best])
 
 
+@checked
 def pointing_game(
     labels: Int32[np.ndarray, "H W"],
     order: Int32[np.ndarray, "k"],

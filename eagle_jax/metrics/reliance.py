@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, Int32
 
+from eagle_jax.argument_types import checked
 from eagle_jax.metrics.faithfulness import insertion_auc
 from eagle_jax.metrics.statistics import auroc
 from eagle_jax.metrics.word_classes import PERCEPTION, PRIOR, WordClass, words
@@ -30,6 +31,7 @@ class WordReliance(NamedTuple):
     scaled: float
 
 
+@checked
 def token_reliance(
     area: Float[np.ndarray, "k"], insertion: Float[np.ndarray, "k t"]
 ) -> Float32[np.ndarray, "t"]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, UInt8
 
+from eagle_jax.argument_types import checked
 from eagle_jax.display import drawer
 from eagle_jax.errors import InputError
 from eagle_jax.files import write_folder
@@ -239,6 +240,7 @@ class Attribution:
         """
         return drawer("plot")(self)
 
+    @checked
     def report(self, path: str | os.PathLike) -> None:
         """Writes the page that people share, as `eagle_jax.report` does.
 
@@ -255,6 +257,7 @@ class Attribution:
         """The page in a notebook; None, and with it the text form, without an image."""
         return None if self.image is None else drawer("report_frame")(self)
 
+    @checked
     def with_image(self, source: ImageSource) -> "Attribution":
         """The attribution with its image, for an attribution that was saved without it.
 
@@ -273,6 +276,7 @@ class Attribution:
             )
         return dataclasses.replace(self, image=image)
 
+    @checked
     def save(self, folder: str | os.PathLike, figure: bool = False, image: bool = True) -> None:
         """Writes attribution.json, arrays.npz and image.png to a folder, all or nothing.
 
@@ -296,6 +300,7 @@ class Attribution:
         write_folder(folder, files)
 
     @classmethod
+    @checked
     def load(cls, folder: str | os.PathLike) -> "Attribution":
         """Reads what `save` wrote, checked against the digests recorded there.
 

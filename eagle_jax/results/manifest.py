@@ -5,11 +5,13 @@ import dataclasses
 import datetime
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from eagle_jax.argument_types import checked_argument
 from eagle_jax.errors import InputError, one_line
 from eagle_jax.files import require_writable
 from eagle_jax.inputs.fill import DEFAULT_FILL
@@ -83,6 +85,14 @@ class Settings:
     regenerate: str = REGENERATE[0]
     controls: int = 0
     published_rounding: bool = False
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            # These may be paths, whose bytes need not be valid Unicode.
+            kind = str | os.PathLike if field.name in ("model", "fill") else field.type
+            fitted = checked_argument(field.name, value, kind)
+            object.__setattr__(self, field.name, fitted)
 
 
 @contextlib.contextmanager

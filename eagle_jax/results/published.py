@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, reason
 from eagle_jax.results.attribution import Attribution
 
 _SPECIAL_TOKEN = re.compile(r"\s*(<\|.*\|>|</?s>|<pad>|<eos>|<bos>|<end_of_turn>)\s*")
 
 
+@checked
 def to_eagle(
     attribution: Attribution,
     folder: str | os.PathLike,
@@ -43,7 +45,7 @@ def to_eagle(
             f"{attribution.regions} regions; the published layout needs all of them: search "
             "again without limits"
         )
-    if name in ("", ".", "..") or name != Path(name).name:
+    if name in ("", ".", "..") or name != Path(name).name or "\0" in name:
         raise InputError(f"name is {name!r}; give a plain file name, and the folder apart")
     try:
         finished = (
@@ -64,7 +66,7 @@ def to_eagle(
         finally:
             for path in partial:
                 path.unlink(missing_ok=True)
-    except OSError as error:
+    except (OSError, TypeError) as error:
         raise InputError(f"cannot write to {folder}: {reason(error)}") from error
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int32, UInt8
 
+from eagle_jax.argument_types import checked
 from eagle_jax.inputs.answer import (
     decode_answer,
     encode_answer,
@@ -94,6 +95,7 @@ class AskSettings(NamedTuple):
     published_rounding: bool = False
 
 
+@checked
 def ask(
     model: Model,
     image: ImageSource,

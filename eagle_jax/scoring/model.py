@@ -11,6 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Int32
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, reason
 from eagle_jax.files import DEMO
 from eagle_jax.inputs.image_settings import ImageSettings
@@ -61,6 +62,7 @@ class Model:
     end_ids: tuple[int, ...]
 
 
+@checked
 def load(
     source: str | Path = "demo",
     *,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import require_choice
 from eagle_jax.scoring.scorer import Scorer
 from eagle_jax.search.bidirectional import bidirectional
@@ -78,6 +79,7 @@ SEARCHES = {
 }
 
 
+@checked
 def find_orders(
     scorers: Sequence[Scorer],
     search: str | SearchFunction = DEFAULT_SEARCH,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 from eagle_jax.files import write_file
 from eagle_jax.reports.page.document import document
@@ -29,6 +30,7 @@ STYLES = ("colours.css", "panel.css")
 Shown = Attribution | Explanation | str | os.PathLike
 
 
+@checked
 def report(shown: Shown | Sequence[Shown], path: str | os.PathLike) -> None:
     """Writes explanations as one HTML file that opens from disk and needs no network.
 
@@ -71,6 +73,7 @@ def page_bytes(explanations: Sequence[Explanation]) -> bytes:
     )
 
 
+@checked
 def report_frame(attribution: Attribution) -> str:
     """HTML of a frame that holds the page, for notebooks.
 
