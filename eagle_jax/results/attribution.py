@@ -46,14 +46,12 @@ class Attribution:
       labels: region number of every pixel, 0 to n-1, each used at least once.
       order: region numbers, most important first; k of the n regions, fewer than all where
         the search was cut short.
-      insertion: probability of each target token with the first i regions visible, for
-        i = 0 (blank image) to k.
+      insertion: probability of each target token with the first i regions visible, i = 0 to k.
       deletion: the same with the first i regions removed, from the full image on.
       prompt: the user's text.
       answer: the explained answer as text.
       answer_ids: token ids of the whole answer.
-      answer_tokens: text of each token, decoded alone; a token that holds a part of a
-        character decodes to U+FFFD.
+      answer_tokens: text of each token; part of a character decodes to U+FFFD.
       positions: positions in the answer that were scored.
       token_ids: ids that were scored there, which may differ from the answer's.
       tokens: scored tokens as text.
@@ -63,17 +61,14 @@ class Attribution:
       forwards: number of masked images that were scored.
       seconds: wall-clock time of the search.
       method: "eagle", or the method that EAGLE is compared with.
-      options: settings of the method by name, for EAGLE the ``search`` and its settings:
-        texts, numbers, truth values and None.
+      options: settings of the method by name, for EAGLE the ``search`` and its settings.
       backwards: number of forwards whose gradient was taken.
-      heat: map that a method made, by which its regions are ranked; None for methods that
-        find an order.
+      heat: map by which a method ranks its regions; None for methods that find an order.
       importance: average increase of the objective by each region, over its possible places
         in the order, as a search that models the scores estimates it; None for other searches.
       uncertainty: standard error of the importance.
       pairs: regions that interact most, the strongest pair first.
-      interaction: what both regions of a pair add together beyond the sum of what each adds
-        alone.
+      interaction: what a pair of regions adds together, less what each of them adds alone.
       fill: what is shown in place of hidden regions: "black", "mean", "blur" or an image.
       cut: where the answer that the model generated was cut; empty for a whole answer.
 
@@ -202,8 +197,8 @@ class Attribution:
             for rank in range(min(3, self.order.size))
         ]
         if self.order.size < self.regions:
-            why = {"interrupt": " by an interrupt", "budget": " by its budget"}
-            why = why.get(str(self.options.get("ended")), "")
+            reasons = {"interrupt": " by an interrupt", "budget": " by its budget"}
+            why = reasons.get(str(self.options.get("ended")), "")
             regions.append(f"cut short{why} after {self.order.size} of {self.regions} regions")
         lines = {"answer": " ".join(self.answer.split())}
         if self.cut:
