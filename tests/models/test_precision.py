@@ -7,6 +7,7 @@ import pytest
 import questions
 from jax.extend.core import jaxprs_in_params
 
+from eagle_jax.models.layers import decoding
 from eagle_jax.scoring import answers
 from eagle_jax.scoring.set_function import score
 
@@ -25,10 +26,11 @@ def test_products_are_as_precise_as_the_weights_ask_for(dtype, untied, make_imag
     image, labels = make_image(1, 56, 84), questions.cells(1, 56, 84, 4)
     question = questions.make_question(untied, image, labels).scorer(network).question
     sets, ids = np.ones((2, 16), bool), np.array([1], np.int32)
+    settling = decoding.Settling(ids, ids[:0], ids[:0], ids[:0])
     programs = [
         jax.make_jaxpr(score)(network, question, jnp.asarray(sets)),
         jax.make_jaxpr(lambda *a: answers._decode(*a, max_new_tokens=3))(
-            network, question.padded, sets, ids, (ids, ids[:0])
+            network, question.padded, sets, ids, settling, np.bool_(False), None
         ),
     ]
     highest = (jax.lax.Precision.HIGHEST, jax.lax.Precision.HIGHEST)

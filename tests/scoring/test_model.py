@@ -212,9 +212,9 @@ def test_hub_ids_that_cannot_be_downloaded(kind, said, monkeypatch):
     "source, said",
     [
         ("https://huggingface.co/Qwen/Qwen2-VL-2B/tree/main", "give its id, Qwen/Qwen2-VL-2B"),
-        ("gs://bucket/model", "not a folder of this machine; copy it"),
-        ("x" * 300, "cannot be looked up (File name too long"),
-        ("\ud800", "'\\ud800'; give a folder"),
+        ("gs://bucket/model", "is not on this machine: mount the bucket"),
+        ("x" * 300, "File name too long; give another path"),
+        ("\ud800", "is not valid Unicode"),
         ("a\nb", "'a\\nb'; give a folder"),
         (" ", "' '; give a folder"),
     ],
