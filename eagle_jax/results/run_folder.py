@@ -25,6 +25,7 @@ from eagle_jax.files import encoded, json_lines, write_folder
 from eagle_jax.lists.items import Item
 from eagle_jax.lists.masks import read_mask
 from eagle_jax.results.attribution import Attribution
+from eagle_jax.results.manifest import MANIFEST
 from eagle_jax.results.storage import RECORD, encode, png
 from eagle_jax.search.sets import Curves
 
@@ -176,6 +177,8 @@ def result_names(out: Path) -> list[str]:
     """
     folder = out / ITEMS
     if not folder.is_dir():
+        if (out / MANIFEST).is_file():
+            return []  # all items of the run have failed so far
         raise InputError(f"{out} holds no run: give the --out folder of eagle-jax run")
     # Names that begin with a dot mark folders that are being written.
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
