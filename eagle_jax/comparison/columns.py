@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eagle_jax.comparison.judging import Perturbation, finished, judgement
+from eagle_jax.comparison.judging import Perturbation, judgement
 from eagle_jax.metrics.statistics import Interval, Paired, bootstrap_interval, paired_difference
 from eagle_jax.results.evaluation import Evaluation
 from eagle_jax.results.measures import Kind
-from eagle_jax.results.run_folder import read_result
+from eagle_jax.results.run_folder import finished_names, read_result
 
 # Measures of each method's own evaluation: title, name, and the direction that is better.
 _MEASURES = {
@@ -122,7 +122,7 @@ def costs_of(out: Path, methods: Iterable[str]) -> dict[str, Cost]:
     costs = {}
     for method in methods:
         attributions = [
-            read_result(out / method, name).attribution for name in finished(out / method)
+            read_result(out / method, name).attribution for name in finished_names(out / method)
         ]
         spent = [(each.forwards, each.backwards, each.seconds) for each in attributions]
         costs[method] = Cost(*np.mean(spent, axis=0).tolist())

@@ -11,7 +11,6 @@ from eagle_jax.comparison.judging import (
     GRANULARITIES,
     HELD_OUT,
     Perturbation,
-    finished,
     judge_all,
 )
 from eagle_jax.errors import InputError, require_choice
@@ -24,7 +23,7 @@ from eagle_jax.lists import Broken, Item
 from eagle_jax.results.evaluation import evaluate
 from eagle_jax.results.manifest import Settings
 from eagle_jax.results.measures import Kind
-from eagle_jax.results.run_folder import read_result
+from eagle_jax.results.run_folder import finished_names, read_result
 
 # Number of items whose maps are drawn.
 FIGURES = 4
@@ -121,7 +120,7 @@ def compare_methods(
     evaluations = {
         method: evaluate(out / method, published_measures=settings.published_rounding)
         for method in methods
-        if finished(out / method)
+        if finished_names(out / method)
     }
     return Comparison(
         columns_of(out, evaluations, perturbations), costs_of(out, evaluations), summaries
@@ -162,7 +161,7 @@ def _draw(out: Path, names: Sequence[str], methods: Sequence[str]) -> None:
     # matplotlib is slow to import, and this module is imported with the package's names.
     from eagle_jax.reports.comparison_figure import draw_comparison
 
-    explained = {method: {*finished(out / method)} for method in methods}
+    explained = {method: {*finished_names(out / method)} for method in methods}
     for name in names:
         path = out / "figures" / f"{name}.png"
         finished_methods = [method for method in methods if name in explained[method]]

@@ -17,7 +17,7 @@ from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
 from eagle_jax.metrics.localisation import region_means
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.results.manifest import Settings
-from eagle_jax.results.run_folder import ITEMS, finished_names, read_result
+from eagle_jax.results.run_folder import finished_names, read_result
 from eagle_jax.scoring.case import ask
 from eagle_jax.scoring.model import Model, load
 from eagle_jax.search import curves_along
@@ -72,7 +72,7 @@ def judge_all(
       mesh: devices of the model, as in `eagle_jax.load`.
       progress: show a progress bar.
     """
-    explained = {method: {*finished(out / method)} for method in methods}
+    explained = {method: {*finished_names(out / method)} for method in methods}
     waiting = [
         (method, name, perturbation)
         for name in names
@@ -179,12 +179,6 @@ def _order(
     labels = segment(image, partition)
     order = np.argsort(-region_means(labels, saliency), kind="stable")
     return labels, order.astype(np.int32)
-
-
-def finished(run: Path) -> list[str]:
-    """Names of a run's finished items."""
-    # A run whose items have all failed has no folder of results.
-    return finished_names(run) if (run / ITEMS).is_dir() else []
 
 
 def judgement(
