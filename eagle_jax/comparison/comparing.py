@@ -60,9 +60,10 @@ def compare_methods(
     """Explains a list by several methods and judges all of them in the same way.
 
     Each method's run is a folder of `run_list`; runs and judging resume after an interruption.
-    Explanations are judged at the given granularity and fill, and again on held-out ones: cells
-    of a 7 x 7 grid with another fill, on which no method searched. The maps of the first items
-    are drawn side by side.
+    Explanations are judged at the given granularity and fill, and again on partitions on which
+    no method searched: the cells of a 7 x 7 and of a 9 x 9 grid with other fills, tenths of the
+    pixels, and random Voronoi cells. On the regions themselves the order is judged, on all
+    other partitions the map. The maps of the first items are drawn side by side.
 
     Args:
       entries: from `eagle_jax.lists.read_list`.
@@ -136,16 +137,15 @@ def _check(methods: Sequence[str], settings: Settings) -> None:
         raise InputError("methods are compared with their default options: give no options")
 
 
-def _perturbations(
-    granularity: str, searched: str, fill: str | None
-) -> tuple[Perturbation, Perturbation]:
-    """The given perturbation, and one with cells and a fill that no method searched on."""
+def _perturbations(granularity: str, searched: str, fill: str | None) -> list[Perturbation]:
+    """The given perturbation, and those on which no method searched."""
     require_choice("granularity", granularity, GRANULARITIES)
     fill = searched if fill is None else fill
     require_choice("the fill of the judging", fill, FILLS)
-    unused = next(name for name in ("blur", "mean", "black") if name not in (fill, searched))
-    held_out = Perturbation(HELD_OUT, unused)
-    return Perturbation(granularity, fill), held_out
+    unused = [name for name in ("blur", "mean", "black") if name not in (fill, searched)]
+    fills = unused[0], unused[-1], fill, fill
+    held_out = map(Perturbation, HELD_OUT, fills)
+    return [Perturbation(granularity, fill), *held_out]
 
 
 def _settings_for(method: str, settings: Settings) -> Settings:

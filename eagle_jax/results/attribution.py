@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,9 +13,11 @@ from eagle_jax.errors import InputError
 from eagle_jax.files import encoded, write_folder
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
-from eagle_jax.metrics.reliance import token_reliance
+from eagle_jax.metrics.reliance import image_share, token_reliance
+from eagle_jax.metrics.statistics import Interval
 from eagle_jax.results import storage
-from eagle_jax.results.saliency import ranked_saliency, stretched
+from eagle_jax.results.saliency import MapKind, map_of, objective_along, shown_map
+from eagle_jax.results.summary import summary
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -64,11 +66,15 @@ class Attribution:
       options: settings of the method by name, for EAGLE the ``search`` and its settings.
       backwards: number of forwards whose gradient was taken.
       heat: map by which a method ranks its regions; None for methods that find an order.
-      importance: average increase of the objective by each region, over its possible places
-        in the order, as a search that models the scores estimates it; None for other searches.
-      uncertainty: standard error of the importance.
+      values: what each region is worth to each target token: its Shapley value, in
+        probability. The values of a token add up to its probability for the full image minus
+        its probability for the blank image. None for methods other than EAGLE.
+      errors: standard error of each value.
       pairs: regions that interact most, the strongest pair first.
       interaction: what a pair of regions adds together, less what each of them adds alone.
+      gap: correction that made the values add up, the largest of all tokens.
+      unseen: mean error of the probabilities that the values rest on, for sets of regions that
+        were not scored: how far the values may be off.
       fill: what is shown in place of hidden regions: "black", "mean", "blur" or an image.
       cut: where the answer that the model generated was cut; empty for a whole answer.
 
@@ -99,10 +105,12 @@ class Attribution:
     )
     backwards: int = 0
     heat: Float32[np.ndarray, "H W"] | None = None
-    importance: Float32[np.ndarray, "n"] | None = None
-    uncertainty: Float32[np.ndarray, "n"] | None = None
+    values: Float32[np.ndarray, "t n"] | None = None
+    errors: Float32[np.ndarray, "t n"] | None = None
     pairs: Int32[np.ndarray, "m 2"] | None = None
     interaction: Float32[np.ndarray, "m"] | None = None
+    gap: float | None = None
+    unseen: float | None = None
     fill: str | UInt8[np.ndarray, "H W 3"] = "black"
     # No part of the explanation: a given answer equals a generated one.
     cut: str = dataclasses.field(default="", compare=False)
@@ -159,25 +167,65 @@ class Attribution:
         References:
           EAGLE, arXiv 2509.22496, section 3: insight score plus necessity score.
         """
-        return self._objective()[1 : self.order.size + 1].astype(np.float32)
+        return objective_along(self)[1 : self.order.size + 1].astype(np.float32)
 
     @property
     def saliency(self) -> Float32[np.ndarray, "H W"]:
-        """Map over the pixels, from 0 to 1: the heat stretched, or else by the order.
+        """Map over the pixels, from 0 to 1: `map` without what speaks against the answer."""
+        return shown_map(self.map())
 
-        `eagle_jax.results.saliency.ranked_saliency` has the formula.
+    def map(
+        self, target: str | Sequence[int] | None = None, by: MapKind | None = None
+    ) -> Float32[np.ndarray, "H W"]:
+        """Map over the pixels for all target tokens, or for a word of the answer.
+
+        Args:
+          target: word or phrase of the answer, or positions in the answer, among the target
+            tokens; None for all target tokens.
+          by: "values" paints the value of each region, mean over the tokens, in probability:
+            above 0 where the region speaks for them, below 0 where it speaks against them.
+            "order" is the published map, 1 on the first region of the order and falling to 0 on
+            the last. None takes the values, the heat of a method that makes one, stretched from
+            0 to 1, or else the order.
+
+        Raises:
+          InputError: the target is not among the target tokens, or there are no values.
 
         References:
-          EAGLE, arXiv 2509.22496, section 3.
+          By the order: EAGLE, arXiv 2509.22496, section 3.
         """
-        if self.heat is not None:
-            return stretched(self.heat)
-        return ranked_saliency(self.labels, self.order, self._objective())
+        return map_of(self, target, by)
+
+    @property
+    def ranking(self) -> Int32[np.ndarray, "_"]:
+        """Regions by their mean value over the target tokens; without values, the order.
+
+        The order says which regions suffice together: the second region of an order may be
+        worth little more once the first is there. The ranking says what each region is worth.
+        """
+        if self.values is None:
+            return self.order
+        value = self.values.mean(0, dtype=np.float64)
+        return np.argsort(-value, kind="stable").astype(np.int32)
 
     @property
     def reliance(self) -> Float32[np.ndarray, "t"]:
         """Perceptual evidence of each target token; near 0 the language prior carries it."""
         return token_reliance(self.whole.area, self.whole.insertion)
+
+    @property
+    def image_share(self) -> Interval:
+        """Fraction of the words that rest on the image and not on the language prior.
+
+        With a bootstrap interval over the words; see `eagle_jax.metrics.reliance.image_share`.
+        """
+        whole, own = self.whole, ~self.counterfactual
+        return image_share(
+            self.answer_tokens,
+            self.positions[own],
+            whole.insertion[-1][own],
+            whole.insertion[0][own],
+        )
 
     @property
     def insertion_auc(self) -> float:
@@ -191,29 +239,7 @@ class Attribution:
 
     def summary(self) -> str:
         """A few lines for people: answer, leading regions, AUCs and cost."""
-        covered = np.diff(self.area)
-        regions = [
-            f"{rank + 1}. region {self.order[rank]}, {covered[rank]:.1%} of the image"
-            for rank in range(min(3, self.order.size))
-        ]
-        if self.order.size < self.regions:
-            reasons = {"interrupt": " by an interrupt", "budget": " by its budget"}
-            why = reasons.get(str(self.options.get("ended")), "")
-            regions.append(f"cut short{why} after {self.order.size} of {self.regions} regions")
-        lines = {"answer": " ".join(self.answer.split())}
-        if self.cut:
-            lines["cut"] = self.cut
-        if self.partial or self.counterfactual.any():
-            lines["target"] = self._targets()
-        lines["regions"] = ("\n" + " " * 12).join(regions)
-        lines["insertion"] = f"AUC {self.insertion_auc:.3f} (higher is better)"
-        lines["deletion"] = f"AUC {self.deletion_auc:.3f} (lower is better)"
-        if "search" in self.options:
-            lines["search"] = self._searched()
-        if self.fill_name != "black":
-            lines["fill"] = self.fill_name
-        lines["cost"] = f"{self.forwards:,} forwards in {self.seconds:.1f} s"
-        return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
+        return summary(self)
 
     @property
     def partial(self) -> bool:
@@ -236,11 +262,7 @@ class Attribution:
         return self.fill if isinstance(self.fill, str) else "an image"
 
     def plot(self) -> "matplotlib.figure.Figure":
-        """Draws everything in one figure, as `eagle_jax.plot` does.
-
-        Raises:
-          InputError: the attribution was saved without its image.
-        """
+        """Draws everything in one figure, as `eagle_jax.plot` does."""
         return drawer("plot")(self)
 
     def report(self, path: str | os.PathLike) -> None:
@@ -250,8 +272,7 @@ class Attribution:
           path: name of the HTML file; an existing file is replaced.
 
         Raises:
-          InputError: the attribution was saved without its image, or the file cannot be
-            written.
+          InputError: the image is missing, or the file cannot be written.
         """
         drawer("report")(self, path)
 
@@ -324,26 +345,6 @@ class Attribution:
           InputError: a file is missing, damaged or edited, or from a newer eagle-jax.
         """
         return cls(**storage.read(folder))
-
-    def _objective(self) -> np.ndarray:
-        insertion = self.whole.insertion.mean(axis=1, dtype=np.float64)
-        deletion = self.whole.deletion.mean(axis=1, dtype=np.float64)
-        return self.insight_weight * insertion + self.necessity_weight * (1 - deletion)
-
-    def _targets(self) -> str:
-        targets = zip(self.tokens, self.positions, self.counterfactual, strict=True)
-        return ", ".join(
-            repr(token) + (f" in place of {self.answer_tokens[position]!r}" if changed else "")
-            for token, position, changed in targets
-        )
-
-    def _searched(self) -> str:
-        chosen = self.options.get("chosen_by")
-        text = f"{self.search}, chosen by {chosen}" if chosen else self.search
-        if self.search == "exact":
-            return text
-        fraction = self.forwards / (self.regions * (self.regions + 1))
-        return f"{text}: {fraction:.0%} of the forwards of the exact search"
 
 
 def _auc(metric, area: np.ndarray, curves: np.ndarray) -> float:

@@ -20,8 +20,8 @@ _ARRAYS = {
     "positions": (np.int32, "t"),
     "token_ids": (np.int32, "t"),
     "heat": (np.float32, "H W"),
-    "importance": (np.float32, "n"),
-    "uncertainty": (np.float32, "n"),
+    "values": (np.float32, "t n"),
+    "errors": (np.float32, "t n"),
     "pairs": (np.int32, "m 2"),
     "interaction": (np.float32, "m"),
 }
@@ -83,15 +83,16 @@ def _check_indices(fields: Mapping[str, Any]) -> None:
 
 
 def _check_numbers(fields: Mapping[str, Any]) -> None:
-    for name in ("heat", "importance", "uncertainty", "interaction"):
+    for name in ("heat", "values", "errors", "interaction"):
         array = fields[name]
         _require(array is None or np.isfinite(array).all(), f"{name} must be finite")
     for name in ("insertion", "deletion"):
         # Written so that NaN fails.
         inside = ((fields[name] >= 0) & (fields[name] <= 1 + _ROUNDING)).all()
         _require(inside, f"{name} must hold probabilities in [0, 1]")
-    for name in ("insight_weight", "necessity_weight", "seconds"):
-        _require(math.isfinite(fields[name]), f"{name} must be a finite number")
+    for name in ("insight_weight", "necessity_weight", "seconds", "gap", "unseen"):
+        number = fields[name]
+        _require(number is None or math.isfinite(number), f"{name} must be a finite number")
 
 
 def _within(indices: np.ndarray, count: int) -> bool:

@@ -206,12 +206,14 @@ def _gains(
 def _localisation(
     what: str, attribution: Attribution, mask: Bool[np.ndarray, "H W"], published_measures: bool
 ) -> dict[str, float]:
-    labels, order, saliency = attribution.labels, attribution.order, attribution.saliency
+    labels, saliency = attribution.labels, attribution.saliency
+    order = attribution.order if published_measures else attribution.ranking
     if published_measures:
         # The published start value takes both weights as 1.
         start = 1 - attribution.deletion[0].mean() + attribution.insertion[0].mean()
         coarse = localisation.published_map(labels, order, attribution.objective, float(start))
         hit = localisation.published_pointing_game(coarse, mask)
+        saliency = attribution.map(by="order")
     else:
         hit = localisation.pointing_game(labels, order, mask)
     return {

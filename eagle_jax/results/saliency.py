@@ -1,7 +1,94 @@
-"""From an order and its curves to a map over the pixels."""
+"""From values, or from an order and its curves, to a map over the pixels."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int32
+
+from eagle_jax.errors import InputError, require_choice
+from eagle_jax.metrics.word_classes import phrase_tokens
+
+if TYPE_CHECKING:
+    from eagle_jax.results.attribution import Attribution
+
+MapKind = Literal["values", "order"]
+# A map without a value above this has nothing that speaks for the answer.
+_LEAST = 1e-12
+
+
+def map_of(
+    attribution: "Attribution", target: str | Sequence[int] | None, by: MapKind | None
+) -> Float32[np.ndarray, "H W"]:
+    """Map over the pixels for all target tokens, or for a word of the answer.
+
+    Args:
+      attribution: the explanation.
+      target: word or phrase of the answer, or positions; None for all target tokens.
+      by: kind of map, as in `Attribution.map`.
+
+    Raises:
+      InputError: the target is not among the target tokens, or there are no values.
+    """
+    if by is not None:
+        require_choice("by", by, get_args(MapKind))
+    if by is None and target is None and attribution.values is None:
+        if attribution.heat is not None:
+            return stretched(attribution.heat)
+        by = "order"
+    rows = _rows(attribution, target)
+    if by == "order":
+        return ranked_saliency(
+            attribution.labels, attribution.order, objective_along(attribution, rows)
+        )
+    if attribution.values is None:
+        raise InputError(
+            f"an attribution by {attribution.search} has one map for all target tokens and no "
+            "values: explain the word itself, as target"
+        )
+    value = attribution.values[rows].mean(0, dtype=np.float64)
+    return value.astype(np.float32)[attribution.labels]
+
+
+def objective_along(
+    attribution: "Attribution", rows: np.ndarray | slice = slice(None)
+) -> Float64[np.ndarray, "m"]:
+    """The objective F of the first i regions of the whole order, mean over target tokens.
+
+    Args:
+      attribution: the explanation.
+      rows: numbers of the target tokens; all by default.
+    """
+    _, insertion, deletion = attribution.whole
+    shown, hidden = (
+        curve[:, rows].mean(axis=1, dtype=np.float64) for curve in (insertion, deletion)
+    )
+    return attribution.insight_weight * shown + attribution.necessity_weight * (1 - hidden)
+
+
+def _rows(attribution: "Attribution", target: str | Sequence[int] | None) -> np.ndarray:
+    """Rows of the target tokens that a word, or positions, name."""
+    if target is None:
+        return np.arange(attribution.positions.size)
+    wanted = target
+    if isinstance(target, str):
+        wanted = phrase_tokens(attribution.answer_tokens, target)
+    rows = np.flatnonzero(np.isin(attribution.positions, np.asarray(wanted, np.int64)))
+    if not rows.size:
+        raise InputError(
+            f"{target!r} is not among the target tokens; they are "
+            + ", ".join(map(repr, attribution.tokens))
+        )
+    return rows
+
+
+def shown_map(values: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W"]:
+    """A map from 0 to 1, without what speaks against the answer.
+
+    Args:
+      values: map with values on any scale; those below 0 become 0.
+    """
+    return np.maximum(values, 0) / np.float32(max(float(values.max()), _LEAST))
 
 
 def ranked_saliency(

@@ -20,7 +20,7 @@ from eagle_jax.errors import InputError, one_line
 from eagle_jax.files import encoded, json_lines, local_path, require_writable
 from eagle_jax.results.consistency import check_fields
 
-SCHEMA = 3
+SCHEMA = 4
 RECORD, ARRAYS, IMAGE, FIGURE = "attribution.json", "arrays.npz", "image.png", "figure.png"
 # The fill, where it is an image.
 FILL = "fill.png"
@@ -42,9 +42,13 @@ _SCALARS = {
     "backwards": int,
     "cut": str,
 }
+# Numbers that attributions by some methods lack.
+_ACCURACY = ("gap", "unseen")
 _TEXTS = ("answer_tokens", "tokens")
 _NAMES = ("labels", "order", "insertion", "deletion", "answer_ids", "positions", "token_ids")
-_OPTIONAL = ("heat", "importance", "uncertainty", "pairs", "interaction")
+_OPTIONAL = ("heat", "values", "errors", "pairs", "interaction")
+# What earlier releases stored, which is not read any more.
+_DROPPED = ("importance", "uncertainty")
 # What the JSON, zip, npy and PNG readers raise on broken files.
 _DAMAGE = (
     OSError,
@@ -114,6 +118,8 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
             if _digest(content[name]) != record["sha256"].get(name):
                 raise ValueError(f"{name} is damaged or belongs to another attribution")
         fields = {name: _typed(record, name, kind) for name, kind in _SCALARS.items()}
+        for name in _ACCURACY:
+            fields[name] = None if record[name] is None else _typed(record, name, float)
         for name in _TEXTS:
             fields[name] = tuple(_typed(record, name, list))
             if not all(isinstance(text, str) for text in fields[name]):
@@ -152,6 +158,7 @@ def encode(fields: Mapping[str, Any], image: bool = True) -> dict[str, bytes]:
         files[FILL], fill = png(fill), FILL
     record: dict[str, Any] = {"schema": SCHEMA, "fill": fill}
     record |= {name: kind(fields[name]) for name, kind in _SCALARS.items()}
+    record |= {name: fields[name] for name in _ACCURACY}
     record |= {name: list(fields[name]) for name in _TEXTS}
     record["versions"] = library_versions()
     record["sha256"] = {name: _digest(content) for name, content in files.items()}
@@ -178,14 +185,20 @@ def _read_record(folder: Path) -> dict[str, Any]:
         # There was one method, and its search had a field of its own.
         search = _typed(record, "search", str)
         record |= {"method": "eagle", "options": {"search": search}}
-    # The first records lack the number of gradients, and all before schema 3 the fill.
-    return {"backwards": 0, "fill": "black", "cut": ""} | record
+    # The first records lack the number of gradients, all before schema 3 the fill, and all
+    # before schema 4 the accuracy of the values.
+    defaults = {"backwards": 0, "fill": "black", "cut": ""} | dict.fromkeys(_ACCURACY)
+    return defaults | record
 
 
 def _read_arrays(content: bytes) -> dict[str, np.ndarray | None]:
     with np.load(io.BytesIO(content), allow_pickle=False) as held:
         # Schemas 1 and 2 call the positions "target".
-        arrays = {"positions" if name == "target" else name: held[name] for name in held.files}
+        arrays = {
+            "positions" if name == "target" else name: held[name]
+            for name in held.files
+            if name not in _DROPPED
+        }
     if not set(_NAMES) <= arrays.keys() <= {*_NAMES, *_OPTIONAL}:
         raise ValueError(f"{ARRAYS} must hold {', '.join(_NAMES)}")
     return {name: arrays.get(name) for name in _OPTIONAL} | arrays

@@ -22,7 +22,7 @@ from eagle_jax.search.rounds import (
     SearchResult,
     Solution,
 )
-from eagle_jax.search.sets import area_between
+from eagle_jax.search.sets import area_between, ends
 
 # A generator function: from a problem to rounds of sets, see `eagle_jax.search.rounds`.
 SearchFunction = Callable[[Problem], Rounds]
@@ -119,7 +119,7 @@ def find_orders(
     for problem in problems:
         limits.require_budget(problem.regions)
     clock = time.monotonic()
-    searches = [OpenConversation(begin(problem)) for problem in problems]
+    searches = [OpenConversation(_with_estimates(begin, problem)) for problem in problems]
     ended: list[str | None] = [None] * len(searches)
 
     def reason(search: OpenConversation[Round, Solution]) -> str | None:
@@ -177,6 +177,33 @@ def chosen_search(search: str | SearchFunction) -> tuple[str, SearchFunction]:
 def name_of(function: Callable[..., Any]) -> str:
     """The name under which results record a search or method of a user's own."""
     return getattr(function, "__name__", type(function).__name__)
+
+
+def _with_estimates(begin: SearchFunction, problem: Problem) -> Rounds:
+    """A search, and estimates from all scores that it was sent, unless it made its own."""
+    search = begin(problem)
+    sets, scores = [], []
+    asked = next(search)
+    while True:
+        answer = yield asked
+        if answer is not None:
+            sets.append(np.asarray(asked.sets, bool))
+            scores.append(answer)
+        try:
+            asked = search.send(answer)
+        except StopIteration as end:
+            solution = end.value
+            break
+    if solution.estimates is not None:
+        return solution
+    from eagle_jax.search.estimates import estimate
+
+    order, insertion, deletion = solution.curves
+    # A search of a user's own need not have asked for the blank and the full image.
+    sets = np.concatenate([ends(problem.regions), *sets])
+    scores = np.concatenate([insertion[:1], deletion[:1], *scores])
+    first = np.sort(np.unique(sets, axis=0, return_index=True)[1])
+    return solution._replace(estimates=estimate(problem, order, sets[first], scores[first]))
 
 
 def _result(
