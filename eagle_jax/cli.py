@@ -102,13 +102,16 @@ def _parser() -> "argparse.ArgumentParser":
         run,
         serve,
     )
-    from eagle_jax.commands.parsers import Parser
+    from eagle_jax.commands.parsers import Parser, Version
 
     parser = Parser(
         prog="eagle-jax",
         description="Explains on which regions of an image a multimodal language model relies "
         "when it generates an answer.",
         epilog=_EXAMPLE,
+    )
+    parser.add_argument(
+        "--version", action=Version, nargs=0, help="show the version of the program, and exit"
     )
     commands = parser.add_subparsers(required=True, metavar="command")
     for command in (

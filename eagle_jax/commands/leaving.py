@@ -6,6 +6,7 @@ Imports nothing heavy: an interrupt may come while the other modules are importe
 import atexit
 import contextlib
 import errno
+import io
 import os
 import select
 import signal
@@ -73,11 +74,8 @@ def expect(message: str | Callable[[], str]) -> None:
 
 
 def say(line: str) -> None:
-    """Prints a line to the standard error, if that can be written."""
-    try:
-        print("eagle-jax:", line, file=sys.stderr, flush=True)
-    except OSError:
-        _discard(sys.stderr)
+    """Prints a line to the standard error."""
+    print("eagle-jax:", line, file=sys.stderr, flush=True)
 
 
 def leave(number: int) -> None:
@@ -112,7 +110,10 @@ def interrupted() -> int:
 
 
 def open_streams() -> None:
-    """Replaces standard streams that are closed, or cannot show all characters."""
+    """Replaces standard streams that are closed, or cannot show all characters.
+
+    The standard error may also be lost later, with its terminal: the work goes on.
+    """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -120,6 +121,23 @@ def open_streams() -> None:
         elif hasattr(stream, "reconfigure"):
             # A terminal that cannot show a character shows its escape code.
             stream.reconfigure(errors="backslashreplace")
+    if sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = io.TextIOWrapper(
+            _Unheard(sys.stderr.fileno(), "w", closefd=False),
+            encoding=sys.stderr.encoding,
+            errors="backslashreplace",
+            write_through=True,
+        )
+
+
+class _Unheard(io.FileIO):
+    """A file that does not say when it can no longer be written."""
+
+    def write(self, content: Any) -> int:
+        try:
+            return super().write(content)
+        except OSError:
+            return len(content)
 
 
 def finish(code: int) -> int:
@@ -139,7 +157,9 @@ def lost_output(error: OSError | None = None) -> int | None:
         sys.stdout.flush()
     except OSError as flushed:
         error = flushed
-        _discard(sys.stdout)
+        if sys.stdout is sys.__stdout__:
+            # Python would try again at its end, and complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     else:
         # Without a buffer (PYTHONUNBUFFERED) there is nothing to flush. Errors of other files
         # name them.
@@ -155,12 +175,6 @@ def lost_output(error: OSError | None = None) -> int | None:
 
 def _line() -> str:
     return _message if isinstance(_message, str) else _message()
-
-
-def _discard(stream: Any) -> None:
-    # Python would try again at its end, and complain.
-    if stream is sys.__stdout__ or stream is sys.__stderr__:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _end(number: int, frame: Any) -> None:
