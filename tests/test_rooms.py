@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    ["metrics", "errors", "display", "kernels"],
+    ["metrics", "errors", "display", "interrupts", "kernels"],
     ["files"],
     ["inputs", "models"],
     ["scoring"],

@@ -20,6 +20,7 @@ from eagle_jax.inputs.answer import (
     require_max_new_tokens,
 )
 from eagle_jax.inputs.prompt import Dialogue, Tokenizer, opens_thought
+from eagle_jax.interrupts import rescue
 from eagle_jax.lists.items import Broken, Item
 from eagle_jax.lists.lines import write_list
 from eagle_jax.lists.words import find_object, said_yes_or_no
@@ -126,8 +127,12 @@ def build_list(
         thinking=opens_thought(model.tokenizer, dialogue),
     )
 
+    write = functools.partial(_write, out, built.items)
     try:
-        with tqdm(total=len(entries), desc="answers", unit="item", disable=not progress) as bar:
+        with (
+            rescue(write),
+            tqdm(total=len(entries), desc="answers", unit="item", disable=not progress) as bar,
+        ):
             for entry in entries:
                 if count is not None and len(built.items) >= count:
                     break
@@ -143,9 +148,13 @@ def build_list(
     except KeyboardInterrupt:
         built = built._replace(interrupted=True)
     finally:
-        if built.items:
-            write_list(out, built.items)
+        write()
     return built
+
+
+def _write(out: str | os.PathLike, items: Sequence[Item]) -> None:
+    if items:
+        write_list(out, items)
 
 
 def _outcome(entry: Item | Broken, answer: Callable, find: Callable) -> Item | LeftOut | Broken:

@@ -1,6 +1,7 @@
 """Starts and stops the server of the live page."""
 
 import contextlib
+import logging
 import secrets
 import socket
 from collections.abc import Callable
@@ -81,10 +82,16 @@ def serve(
         address = f"http://{name}:{listening.getsockname()[1]}/"
         announce(address + (f"?token={token}" if token else ""))
         content = application(session, token, lambda: server.should_exit)
-        server = uvicorn.Server(uvicorn.Config(content, log_level="warning"))
-        # An interrupt is the normal end of the server.
-        with contextlib.suppress(KeyboardInterrupt):
-            server.run(sockets=[listening])
+        config = uvicorn.Config(content, log_level="warning", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        # An interrupt is the normal end of the server; nobody waits for what it cuts short.
+        log = logging.getLogger("uvicorn.error")
+        log.addFilter(quiet := lambda record: not server.should_exit)
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                server.run(sockets=[listening])
+        finally:
+            log.removeFilter(quiet)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -148,11 +148,13 @@ def _locked(path: Path, shared: bool = False) -> Iterator[None]:
         yield  # Not a Unix system.
         return
     with one_line(f"cannot write {path}", OSError):
-        file = path.open("a", encoding="utf-8")
+        # For reading, too: network file systems ask that of a shared lock.
+        file = path.open("a+", encoding="utf-8")
     with file:
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
+        # The second is what a network file system may say of a lock of another host.
+        except (BlockingIOError, PermissionError):
             raise InputError(
                 f"another run is at work in {path.parent}: wait until it ends, or choose "
                 "another folder"
