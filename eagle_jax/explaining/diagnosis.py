@@ -4,6 +4,7 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 from eagle_jax.explaining.corrections import removal_answers, require_all_regions
 from eagle_jax.explaining.explanation import Approach, check_approach, explain_case
@@ -151,6 +152,7 @@ class Diagnosis:
         write_folder(folder, files)
 
 
+@checked
 def diagnose(
     model: Model,
     image: ImageSource,

@@ -4,9 +4,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 
 
+@checked
 def local_mesh(split_weights: int) -> Mesh | None:
     """A mesh of all devices of this process, which shares nothing with other processes.
 

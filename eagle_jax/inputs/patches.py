@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int32, UInt8
 
+from eagle_jax.argument_types import checked
 from eagle_jax.inputs.image_settings import Frame, ImageSettings
 from eagle_jax.inputs.resize import resize_last_axis, resize_weights
 
@@ -88,6 +89,7 @@ class ImagePlan:
         return math.prod(self.grid) // self.merge_size**2
 
 
+@checked
 def plan_image(
     image: UInt8[np.ndarray, "H W 3"],
     labels: Int32[np.ndarray, "H W"],
@@ -158,6 +160,7 @@ def _normalisation_table(settings: ImageSettings) -> np.ndarray:
     return (values - mean) / np.asarray(settings.std, np.float32)[:, None]
 
 
+@checked
 def masked_patches(plan: ImagePlan, visible: Bool[Array, "b n"]) -> Float32[Array, "b p c"]:
     """Prepares masked images as the published processor would.
 
@@ -182,6 +185,7 @@ def masked_patches(plan: ImagePlan, visible: Bool[Array, "b n"]) -> Float32[Arra
     return jnp.concatenate(patches, axis=1)
 
 
+@checked
 def soft_patches(plan: ImagePlan, mask: Float[Array, "b n"]) -> Float32[Array, "b p c"]:
     """Prepares images whose regions are blended with the fill; differentiable in the mask.
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, reason, require_choice
 from eagle_jax.metrics.thoughts import ends_in_thought
 
@@ -31,6 +32,7 @@ _IMAGE_MARK = re.compile(
 )
 
 
+@checked
 class Dialogue(NamedTuple):
     """What stands around a question, besides the image.
 
@@ -95,6 +97,7 @@ def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
     return tokenizer
 
 
+@checked
 def build_prompt(
     tokenizer: Tokenizer,
     text: str,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
+from eagle_jax.argument_types import checked
 from eagle_jax.inputs.prompt import Tokenizer
 
 CAPTION = (
@@ -24,6 +25,7 @@ _YES_NO = (
 )
 
 
+@checked
 def yes_no_prompt(question: str) -> str:
     """The published prompt of a RePOPE question.
 
@@ -33,6 +35,7 @@ def yes_no_prompt(question: str) -> str:
     return _YES_NO.format(question)
 
 
+@checked
 def prompt_difference(
     recorded_ids: Sequence[int] | Int[np.ndarray, " s"],
     built_ids: Sequence[int] | Int[np.ndarray, " s"],

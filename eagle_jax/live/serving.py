@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, reason, require_choice
 from eagle_jax.explaining.explanation import Approach, check_approach
 from eagle_jax.inputs.fill import DEFAULT_FILL, FILLS
@@ -18,6 +19,7 @@ from eagle_jax.search import Limits
 from eagle_jax.search.methods import DEFAULT_SEARCH
 
 
+@checked
 def serve(
     model: Model | Callable[[], Model],
     *,

@@ -10,6 +10,8 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
+from eagle_jax.argument_types import checked
+
 # Published threshold on p(full image) - p(blank image) of a sensitive token.
 SENSITIVITY = 0.2
 # Smaller probabilities count as this; their logarithms would dominate every mean.
@@ -18,6 +20,7 @@ FLOOR = 1e-6
 LEAST_RANGE = 0.05
 
 
+@checked
 def insertion_auc(
     area: Float[np.ndarray | jax.Array, "*#b points"],
     curve: Float[np.ndarray | jax.Array, "*#b points"],
@@ -38,6 +41,7 @@ def insertion_auc(
     return (width * (curve[..., 1:] + curve[..., :-1]) / 2).sum(-1)
 
 
+@checked
 def deletion_auc(
     area: Float[np.ndarray | jax.Array, "*#b points"],
     curve: Float[np.ndarray | jax.Array, "*#b points"],
@@ -60,6 +64,7 @@ def deletion_auc(
     return (width * (curve[..., 1:] + curve[..., :-1]) / 2).sum(-1)
 
 
+@checked
 def highest_confidence(
     insertion: Float[np.ndarray | jax.Array, "*b points"],
 ) -> Float[np.ndarray | jax.Array | np.floating, "*b"]:
@@ -76,6 +81,7 @@ def highest_confidence(
     return insertion.max(-1)
 
 
+@checked
 def sensitive_tokens(
     full: Float[np.ndarray | jax.Array, "*b t"],
     blank: Float[np.ndarray | jax.Array, "*b t"],
@@ -94,6 +100,7 @@ def sensitive_tokens(
     return full - blank > threshold
 
 
+@checked
 def mean_over_tokens(
     curves: Float[np.ndarray | jax.Array, "*b points t"],
     tokens: Bool[np.ndarray | jax.Array, "*b t"],
@@ -115,6 +122,7 @@ def mean_over_tokens(
     return xp.where(count > 0, total / xp.maximum(count, 1), xp.nan).astype(curves.dtype)
 
 
+@checked
 def log_probability(
     curves: Float[np.ndarray | jax.Array, "*b"], floor: float = FLOOR
 ) -> Float[np.ndarray | jax.Array, "*b"]:
@@ -134,6 +142,7 @@ def log_probability(
     return xp.log(xp.maximum(curves, xp.asarray(floor, dtype=curves.dtype)))
 
 
+@checked
 def normalised_auc(
     auc: Float[np.ndarray | jax.Array, "*#b"],
     full: Float[np.ndarray | jax.Array, "*#b"],

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from eagle_jax.argument_types import checked
+
 LEVEL = 0.95
 RESAMPLES = 5000
 # Number of values drawn at once, which bounds the memory.
@@ -52,6 +54,7 @@ class Paired(NamedTuple):
     lower: int
 
 
+@checked
 def bootstrap_interval(
     values: Float[np.ndarray, "items"],
     level: float = LEVEL,
@@ -77,6 +80,7 @@ def bootstrap_interval(
     return Interval(mean, float(low), float(high), values.size)
 
 
+@checked
 def paired_difference(
     first: Float[np.ndarray, "items"],
     second: Float[np.ndarray, "items"],
@@ -92,6 +96,7 @@ def paired_difference(
     return Paired(*interval, int((difference > 0).sum()), int((difference < 0).sum()))
 
 
+@checked
 def auroc(positive: Float[np.ndarray, "items"], negative: Float[np.ndarray, "others"]) -> float:
     """AUROC: probability that a random positive value is higher than a random negative value.
 

@@ -9,6 +9,8 @@ cover nearly all of them; colours and numbers are short lists too. Every other w
 import re
 from typing import Literal, NamedTuple, get_args
 
+from eagle_jax.argument_types import checked
+
 WordClass = Literal[
     "content",
     "colour",
@@ -91,6 +93,7 @@ class Word(NamedTuple):
     tokens: tuple[int, ...]
 
 
+@checked
 def words(tokens: tuple[str, ...]) -> list[Word]:
     """Cuts an answer into words and classifies each word.
 
@@ -119,6 +122,7 @@ def words(tokens: tuple[str, ...]) -> list[Word]:
     return answer_words
 
 
+@checked
 def word_class(word: str) -> WordClass:
     """The class of a word, a mark or an end-of-answer token.
 

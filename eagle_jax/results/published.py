@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 from eagle_jax.files import local_path, new_file
 from eagle_jax.results.attribution import Attribution
@@ -16,6 +17,7 @@ from eagle_jax.results.attribution import Attribution
 _SPECIAL_TOKEN = re.compile(r"\s*(<\|.*\|>|</?s>|<pad>|<eos>|<bos>|<end_of_turn>)\s*")
 
 
+@checked
 def to_eagle(
     attribution: Attribution,
     folder: str | os.PathLike,

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import require_choice
 from eagle_jax.scoring.scorer import Scorer
 from eagle_jax.search.bidirectional import bidirectional
@@ -84,6 +85,7 @@ SEARCHES = {
 }
 
 
+@checked
 def find_orders(
     scorers: Sequence[Scorer],
     search: str | SearchFunction = DEFAULT_SEARCH,
