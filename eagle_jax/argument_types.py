@@ -28,10 +28,12 @@ class Rule(NamedTuple):
     Attributes:
       words: the annotation in words, such as "a whole number".
       take: from a value to the value that the function is given; raises if it is not allowed.
+      exact: types whose values are taken as they are, without a call of `take`.
     """
 
     words: str
     take: Callable[[Any], Any]
+    exact: frozenset[type] = frozenset()
 
 
 class _Unfit(Exception):
@@ -53,8 +55,8 @@ def checked(target: Checked) -> Checked:
 
     An argument of another type raises `InputError`. NumPy's scalars become Python's, other
     collections become the tuple that is annotated, and text becomes the annotated `Path`. Whole
-    floats count as whole numbers; booleans do not. Numbers must not be NaN. Text that a function
-    takes must be valid Unicode; a class keeps any text, as results on disk may hold it.
+    floats count as whole numbers; booleans do not. Numbers must not be NaN. Text must be valid
+    Unicode for functions; classes keep any text, because results on disk may hold it.
 
     Args:
       target: function or class; its signature and documentation stay as they are.
@@ -96,6 +98,8 @@ def _checked_function(function: Callable, text: Rule) -> Callable:
 
 
 def _taken(name: str, value: Any, rule: Rule) -> Any:
+    if type(value) in rule.exact:
+        return value
     try:
         return rule.take(value)
     except _Unfit as unfit:
@@ -123,7 +127,7 @@ def rule_for(hint: Any, text: Rule) -> Rule:
         return _shaped_array(hint)
     if origin in (typing.Union, types.UnionType):
         # A number keeps its type where numbers of several types may be.
-        order = {np.ndarray: 0, float: 2, int: 3, bool: 4}
+        order = {np.ndarray: 0, float: 2, int: 3, bool: 4, types.NoneType: 5}
         hints = sorted(inner, key=lambda hint: order.get(hint, 1))
         if Path in hints or os.PathLike in hints:
             hints = [os.PathLike if hint in (Path, str) else hint for hint in hints]
@@ -144,16 +148,16 @@ def rule_for(hint: Any, text: Rule) -> Rule:
         return _ANYTHING
     name = "PIL image" if hint.__module__.startswith("PIL.") else hint.__name__
     article = "an" if name[0] in "AEIOU" else "a"
-    return _test(f"{article} {name}", lambda value: isinstance(value, hint))
+    return _test(f"{article} {name}", lambda value: isinstance(value, hint), hint)
 
 
-def _test(words: str, fits: Callable[[Any], bool]) -> Rule:
+def _test(words: str, fits: Callable[[Any], bool], *exact: type) -> Rule:
     def take(value: Any) -> Any:
         if not fits(value):
             raise _Unfit(value)
         return value
 
-    return Rule(words, take)
+    return Rule(words, take, frozenset(exact))
 
 
 def _text(value: Any) -> Any:
@@ -185,7 +189,7 @@ def _boolean(value: Any) -> bool:
 
 
 def _number(value: Any) -> int | float:
-    number = _real(value)
+    number = value if type(value) is float else _real(value)
     if number is None or math.isnan(number):
         raise _Unfit(value)
     return number
@@ -255,8 +259,9 @@ def _union(rules: Sequence[Rule]) -> Rule:
                 nearest = unfit if unfit.wanted else nearest
         raise nearest
 
-    words = [*dict.fromkeys(rule.words for rule in rules)]
-    return Rule(" or ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words), take)
+    *words, last = dict.fromkeys(rule.words for rule in rules)
+    text = f"{', '.join(words)} or {last}" if words else last
+    return Rule(text, take, frozenset().union(*(rule.exact for rule in rules)))
 
 
 def _mapping(keys: Rule, values: Rule) -> Rule:
@@ -276,47 +281,52 @@ def _mapping(keys: Rule, values: Rule) -> Rule:
     return Rule(f"a mapping, each key {keys.words}", take)
 
 
+def _is_sequence(value: Any, needed: type) -> bool:
+    other = isinstance(value, (str, bytes, bytearray, memoryview, Mapping))
+    return isinstance(value, needed) and not other and getattr(value, "shape", None) != ()
+
+
 def _sequence(origin: type, rules: Sequence[Rule], count: int | None) -> Rule:
     """Rule for a sequence: of any length with one rule for its elements, or of `count`."""
     needed = Iterable if origin is Iterable else Collection
 
     def take(value: Any) -> Any:
-        if (
-            not isinstance(value, needed)
-            or isinstance(value, str | bytes | bytearray | memoryview | Mapping)
-            or getattr(value, "shape", None) == ()
-        ):
+        if type(value) not in (list, tuple) and not _is_sequence(value, needed):
             raise _Unfit(value)
+        one_rule = rules[0] if count is None else None
+        if one_rule and type(value) is origin and one_rule.exact.issuperset(map(type, value)):
+            return value
         elements = [*value]
         if count is not None and len(elements) != count:
             raise _Unfit(value)
         for i, element in enumerate(elements):
-            rule = rules[0 if count is None else i]
+            rule = one_rule or rules[i]
             try:
                 elements[i] = rule.take(element)
             except _Unfit as unfit:
                 raise unfit.inside(str(i), rule) from None
         return tuple(elements) if origin is tuple else elements
 
-    words = f"a sequence, each element {rules[0].words}"
-    if count is not None:
-        words = f"a tuple ({', '.join(rule.words for rule in rules)})"
-    return Rule(words, take)
+    each = f"each element {rules[0].words}"
+    if count is None:
+        return Rule(f"a sequence, {each}", take)
+    alike = len({rule.words for rule in rules}) == 1
+    return Rule(f"a sequence of {count} elements" + f", {each}" * alike, take)
 
 
 _ANYTHING = Rule("anything", lambda value: value)
 _TEXT = Rule("text", _text)
-_ANY_TEXT = _test("text", lambda value: isinstance(value, str))
+_ANY_TEXT = _test("text", lambda value: isinstance(value, str), str)
 _RULES = {
     Any: _ANYTHING,
     inspect.Parameter.empty: _ANYTHING,
-    bool: Rule("True or False", _boolean),
-    int: Rule("a whole number", _whole),
-    float: Rule("a number", _number),
+    bool: Rule("True or False", _boolean, frozenset([bool])),
+    int: Rule("a whole number", _whole, frozenset([int])),
+    float: Rule("a number", _number, frozenset([int])),
     np.ndarray: Rule("an array", _array),
     os.PathLike: Rule("a path", _path),
     Path: Rule("a path", lambda value: Path(_path(value))),
-    types.NoneType: _test("None", lambda value: value is None),
+    types.NoneType: _test("None", lambda value: value is None, types.NoneType),
 }
 
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 FIGURE = "diagnosis.png"
 
 
+@checked
 @dataclasses.dataclass(frozen=True, eq=False)
 class Diagnosis:
     """What made an answer wrong, and which regions to remove to make it right.
@@ -122,6 +123,7 @@ class Diagnosis:
             raise InputError("the model is right about the whole image: nothing to draw")
         return draw_diagnosis(self.attribution, self.answers, self.label, self.after)
 
+    @checked
     def save(self, folder: str | os.PathLike) -> None:
         """Writes attribution, answers and figure into a folder, all or nothing.
 
