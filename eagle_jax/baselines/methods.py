@@ -66,7 +66,10 @@ class Method(NamedTuple):
         function = self.estimate or self.look
         if function is None:
             return {}
-        parameters = inspect.signature(function).parameters.values()
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except ValueError:
+            return {}  # Written in C, such as `int`.
         return {
             each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY
         }

@@ -4,7 +4,7 @@ import importlib.util
 import json
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
@@ -13,8 +13,18 @@ from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, reason, require_choice
 from eagle_jax.metrics.thoughts import ends_in_thought
 
-Tokenizer = Any  # transformers' PreTrainedTokenizerFast, imported when one is loaded
+if TYPE_CHECKING:
+    Tokenizer = Any  # transformers' PreTrainedTokenizerFast, imported when one is loaded
+else:
 
+    @runtime_checkable
+    class Tokenizer(Protocol):
+        """A tokenizer of transformers, by one of its methods."""
+
+        def convert_ids_to_tokens(self, ids): ...
+
+
+_END = 2**31
 THINKING = ("on", "off")
 """Values of `Dialogue.thinking`."""
 
@@ -128,6 +138,9 @@ def build_prompt(
     """
     if not text.strip():
         raise InputError("the prompt is empty; ask something about the image")
+    for name, value in (("image_tokens", image_tokens), ("image_token_id", image_token_id)):
+        if not 0 <= value < _END:
+            raise InputError(f"{name} is {value}; it must be from 0 to {_END - 1}")
     _check_dialogue(tokenizer, dialogue)
     ids = _token_ids(tokenizer, _render(tokenizer, text, dialogue))
     specials = special_ids(tokenizer) | {image_token_id}

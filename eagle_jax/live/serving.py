@@ -76,6 +76,8 @@ def serve(
         name = f"[{host}]" if ":" in host else host
         token = None if name in LOCAL else secrets.token_urlsafe(16)
         model = model if isinstance(model, Model) else model()
+        if not isinstance(model, Model):
+            raise InputError(f"model returned {type(model).__name__}; it must return a Model")
         asking = AskSettings(regions, fill, max_new_tokens, system=system, thinking=thinking)
         session = Session(model, approach, asking)
         # A browser that comes at once waits a moment instead of being refused.
@@ -94,7 +96,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, TypeError, ValueError) as error:
         listening.close()
         raise InputError(
             f"cannot listen on {host}:{port}: {reason(error)}; choose another --port"

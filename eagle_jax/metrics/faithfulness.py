@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError
 
 # Published threshold on p(full image) - p(blank image) of a sensitive token.
 SENSITIVITY = 0.2
@@ -78,6 +79,8 @@ def highest_confidence(
     Returns:
       A number in [0, 1] for each curve.
     """
+    if not insertion.shape[-1]:
+        raise InputError("insertion is empty; a curve has at least one point")
     return insertion.max(-1)
 
 

@@ -10,6 +10,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Float16, Float64, Int32
 
 from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError
+
+_LONGEST = 2**20  # pixels along a side of an image
 
 
 @checked
@@ -23,6 +26,8 @@ def box_mask(
       height: height of the image, in pixels.
       width: width of the image, in pixels.
     """
+    if not (0 < height < _LONGEST and 0 < width < _LONGEST):
+        raise InputError(f"the size is {width} x {height} pixels; an image has some pixels")
     mask = np.zeros((height, width), bool)
     for x0, y0, x1, y1 in boxes:
         mask[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = True

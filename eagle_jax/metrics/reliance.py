@@ -7,12 +7,12 @@ import numpy as np
 from jaxtyping import Float, Float32, Int32
 
 from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError
 from eagle_jax.metrics.faithfulness import insertion_auc
 from eagle_jax.metrics.statistics import auroc
 from eagle_jax.metrics.word_classes import PERCEPTION, PRIOR, WordClass, words
 
 
-@checked
 class WordReliance(NamedTuple):
     """How much the image raises the probability of a word.
 
@@ -67,6 +67,8 @@ def sentence_range(reliance: Float[np.ndarray, "t"]) -> tuple[float, float]:
     Returns:
       The smallest and the largest value; 0 and 1 if all values are equal.
     """
+    if not reliance.size:
+        raise InputError("reliance is empty; an answer has at least one token")
     low, high = float(reliance.min()), float(reliance.max())
     return (low, high) if high > low else (0.0, 1.0)
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError
 
 LEVEL = 0.95
 RESAMPLES = 5000
@@ -69,6 +70,12 @@ def bootstrap_interval(
       resamples: number of resampled means.
       seed: seed of the resampling; equal seeds give equal intervals.
     """
+    if not 0 <= level <= 1:
+        raise InputError(f"level is {level}; it must be a fraction from 0 to 1")
+    if resamples < 1 or seed < 0:
+        raise InputError(
+            f"resamples is {resamples} and seed {seed}; they must be at least 1 and 0"
+        )
     values = values[~np.isnan(values)].astype(np.float64)
     if not values.size:
         return Interval(np.nan, np.nan, np.nan, 0)

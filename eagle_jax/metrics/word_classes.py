@@ -10,6 +10,7 @@ import re
 from typing import Literal, NamedTuple, get_args
 
 from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError
 
 WordClass = Literal[
     "content",
@@ -129,6 +130,8 @@ def word_class(word: str) -> WordClass:
     Args:
       word: text of a `Word`, in any case.
     """
+    if not word:
+        raise InputError("word is empty")
     plain = word.lower().replace("\u2019", "'")
     if len(word) > 1 and not word[0].isalnum():
         return "end"

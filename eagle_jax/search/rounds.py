@@ -16,6 +16,7 @@ So a search does not depend on batches, devices, other images, clocks or countin
 """
 
 import dataclasses
+import math
 from collections.abc import Generator
 from typing import Any, NamedTuple
 
@@ -103,7 +104,7 @@ class Objective:
 
     def __post_init__(self):
         weights = self.insight_weight, self.necessity_weight
-        if not all(np.isfinite(w) and w >= 0 for w in weights) or sum(weights) == 0:
+        if not all(math.isfinite(w) and w >= 0 for w in weights) or sum(weights) == 0:
             raise InputError(
                 f"insight_weight and necessity_weight are {weights[0]} and {weights[1]}; "
                 "they must be 0 or more, and not both 0"

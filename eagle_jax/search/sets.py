@@ -40,19 +40,16 @@ def prefixes(order: Int[np.ndarray, " n"]) -> Bool[np.ndarray, "n+1 n"]:
     return rank[None, :] < np.arange(len(order) + 1)[:, None]
 
 
-@checked
 def ends(regions: int) -> Bool[np.ndarray, "2 n"]:
     """The blank and the full image, where the curves begin."""
     return np.stack([np.zeros(regions, bool), np.ones(regions, bool)])
 
 
-@checked
 def both_ways(sets: Bool[np.ndarray, "b n"]) -> Bool[np.ndarray, "_ n"]:
     """The sets, then their complements: each set first visible alone, then hidden alone."""
     return np.concatenate([sets, ~sets])
 
 
-@checked
 def area_between(curves: Curves, area: Float[np.ndarray, " n"]) -> float:
     """Insertion AUC minus deletion AUC of the mean over target tokens.
 
@@ -87,7 +84,6 @@ def curves_along(
     return curves_from(order, np.asarray(scorer(sets_along(order)), np.float32))
 
 
-@checked
 def sets_along(order: Int32[np.ndarray, "n"]) -> Bool[np.ndarray, "m n"]:
     """The sets whose scores make the curves along an order of all regions.
 
@@ -102,7 +98,6 @@ def sets_along(order: Int32[np.ndarray, "n"]) -> Bool[np.ndarray, "m n"]:
     return np.concatenate([inserted, ~inserted[1:-1]])
 
 
-@checked
 def curves_from(order: Int32[np.ndarray, "n"], scores: Float32[np.ndarray, "m t"]) -> Curves:
     """The curves along an order, from the scores of `sets_along`.
 

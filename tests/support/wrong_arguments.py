@@ -1,4 +1,4 @@
-"""Calls every public function with wrong arguments, and prints what was neither done nor refused.
+"""Calls public functions with wrong arguments; prints what was neither done nor refused.
 
     python tests/support/wrong_arguments.py
 
@@ -13,7 +13,6 @@ import io
 import os
 import sys
 import tempfile
-import time
 import traceback
 import types
 import typing
@@ -29,10 +28,12 @@ from eagle_jax.comparison import Perturbation
 from eagle_jax.explaining.diagnosis import Diagnosis
 from eagle_jax.inputs.patches import soft_patches
 from eagle_jax.inputs.prompt import Dialogue
+from eagle_jax.lists.prompts import yes_no_prompt
 from eagle_jax.metrics.reliance import WordReliance
 from eagle_jax.reports.page import Explanation
 from eagle_jax.scoring import answers, scorer
 from eagle_jax.search import Limits, Objective
+from eagle_jax.search.sets import prefixes
 
 ROOMS = ["eagle_jax"] + [
     f"eagle_jax.{room}"
@@ -40,7 +41,7 @@ ROOMS = ["eagle_jax"] + [
         *("baselines", "comparison", "explaining", "inputs", "kernels", "lists", "live"),
         *("metrics", "planning", "reports", "reports.page", "results", "scoring", "search"),
         *("metrics.faithfulness", "metrics.hallucination", "metrics.localisation"),
-        *("metrics.reliance", "metrics.statistics", "metrics.word_classes", "search.sets"),
+        *("metrics.reliance", "metrics.statistics", "metrics.word_classes"),
     )
 ]
 WRONG = {
@@ -71,7 +72,7 @@ WRONG = {
 RESULTS = {
     *("Built", "Column", "Comparison", "Cost", "InputError", "Interval", "ItemMeasures"),
     *("LeftOut", "Model", "Paired", "Plan", "Progress", "Ranking", "RunSummary", "Scorer"),
-    *("SearchResult", "Word"),
+    *("SearchResult", "Word", "WordReliance"),
 }
 
 
@@ -95,6 +96,7 @@ class Toy:
 def public() -> dict[str, typing.Callable]:
     """Public functions and classes by name, and the methods of the classes."""
     found: dict[str, typing.Any] = {"Diagnosis": Diagnosis, "Dialogue": Dialogue}
+    found["prefixes"], found["yes_no_prompt"] = prefixes, yes_no_prompt
     for room in ROOMS:
         module = importlib.import_module(room)
         for name, value in ((name, getattr(module, name)) for name in dir(module)):
@@ -129,7 +131,7 @@ def valid(folder: Path) -> dict[str, dict[str, typing.Any]]:
     visible, factors = np.ones((1, 4), bool), np.ones((1, 4), np.float32)
     curves = eagle_jax.curves_along(Toy(), order)
     shown = {"mask": square, "saliency": heat, "labels": labels, "order": order}
-    word = WordReliance("dog", "object", 0.5, 0.5, 1.0)
+    word = WordReliance("dog", "content", 0.5, 0.5, 1.0)
     pure = {"network": model.network, "question": case.question}
     settings = {"max_new_tokens": 2, "system": None, "thinking": None}
     heads, turns = np.ones((1, 4, 2, 8), np.float32), np.ones((4, 4), np.float32)
@@ -159,6 +161,7 @@ def valid(folder: Path) -> dict[str, dict[str, typing.Any]]:
         "Item": fields(item),
         "Item.object_mask": {"self": item, "height": 4, "width": 4},
         "ItemResult": fields(result),
+        "ItemResult.with_image": {"self": result},
         "Limits": fields(Limits()),
         "Limits.require_budget": {"self": Limits(budget=50), "regions": 4},
         "Method": fields(method),
@@ -168,8 +171,6 @@ def valid(folder: Path) -> dict[str, dict[str, typing.Any]]:
         "Round": {"sets": visible},
         "Settings": fields(eagle_jax.Settings()),
         "Solution": {"curves": curves},
-        "WordReliance": fields(word),
-        "area_between": {"curves": curves, "area": np.full(4, 0.25)},
         "ask": {"model": model, **asked, "answer": "Yes.", **settings, "regions": 4},
         "attention": {"query": heads, "key": heads, "value": heads},
         "auroc": {"positive": curve, "negative": curve},
@@ -177,7 +178,6 @@ def valid(folder: Path) -> dict[str, dict[str, typing.Any]]:
         "average_precision": fields(shown, "labels", "order", "mask"),
         "best_iou": fields(shown, "labels", "order", "mask"),
         "bootstrap_interval": {"values": curve, "resamples": 10, "seed": 0},
-        "both_ways": {"sets": visible},
         "box_mask": {"boxes": [(0, 0, 2, 2)], "height": 4, "width": 4},
         "build_list": {"model": model, **listed, "settings": None, "out": folder / "b.jsonl"},
         "build_prompt": {
@@ -190,11 +190,9 @@ def valid(folder: Path) -> dict[str, dict[str, typing.Any]]:
         "convert": {"source": "demo", "destination": folder / "converted", "dtype": "x"},
         "correction_success_rate": {"corrections": curve},
         "curves_along": {"scorer": Toy(), "order": order},
-        "curves_from": {"order": order, "scores": np.ones((9, 2), np.float32)},
         "deletion_auc": {"area": area, "curve": curve},
         "diagnose": {"model": model, **asked, "label": "No", "regions": 4, **settings},
         "encode_answer": {"tokenizer": model.tokenizer, "answer": "Yes."},
-        "ends": {"regions": 4},
         "evaluate": {"out": folder / "run"},
         "expected_hit": fields(shown, "saliency", "mask"),
         "explain": {"asked": case},
@@ -262,7 +260,6 @@ def valid(folder: Path) -> dict[str, dict[str, typing.Any]]:
         "sentence_range": {"reliance": curve},
         "sentence_scale": {"reliance": curve},
         "serve": {"model": reached, "port": 0},
-        "sets_along": {"order": order},
         "soft_patches": {"plan": case.question.plan, "mask": factors},
         "to_eagle": {"attribution": attribution, "folder": folder / "eagle", "name": "a"},
         "token_reliance": {"area": area, "insertion": rows},
@@ -325,12 +322,12 @@ def main() -> None:
             if problem := outcome(function, given):
                 failures.append(f"{name} as it should be: {problem}")
             for parameter in parameters:
+                own = "Callable" in str(parameters[parameter].annotation)
                 for kind, wrong in WRONG.items() if parameter != "self" else ():
-                    begun = time.perf_counter()
+                    if own and kind in ("class", "function") and parameter != "search":
+                        continue  # A callable's own errors are its author's.
                     if problem := outcome(function, given | {parameter: wrong}):
                         failures.append(f"{name}, {parameter} {kind}: {problem}")
-                    if time.perf_counter() - begun > 1:
-                        failures.append(f"{name}, {parameter} {kind}: slow")
     print("\n".join(failures))
 
 
