@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError
 from eagle_jax.kernels.fused_tpu import fused_attention, suits
 from eagle_jax.kernels.plain import in_windows, plain_attention, rms_norm, rotate
 
@@ -82,6 +83,11 @@ def attention(
     Returns:
       The attended values, in the dtype of ``query``.
     """
+    if windows is not None and sum(windows) != query.shape[1]:
+        raise InputError(
+            f"windows is {windows!s:.60}, {sum(windows)} in all; the sequence has length "
+            f"{query.shape[1]}"
+        )
     elsewhere = functools.partial(
         _unfused,
         causal=causal,

@@ -92,7 +92,8 @@ def number(value: Any) -> int | float:
     number = value if type(value) is float else _real(value)
     if number is None or not (-_END < number < _END or abs(number) == math.inf):
         raise Unfit(value)
-    return number
+    # JAX makes 32 bits of whole numbers.
+    return number if -(2**31) <= number < 2**31 else float(number)
 
 
 def whole(value: Any) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int32, UInt8
 
 from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError
 from eagle_jax.inputs.image_settings import Frame, ImageSettings
 from eagle_jax.inputs.resize import resize_last_axis, resize_weights
 
@@ -201,6 +202,8 @@ def soft_patches(plan: ImagePlan, mask: Float[Array, "b n"]) -> Float32[Array, "
     Returns:
       Normalised patches, for `eagle_jax.log_score_patches`.
     """
+    if not mask.shape[1]:
+        raise InputError(f"mask has the shape {mask.shape}; it needs a column for each region")
     patches = [_soft_view(plan, view, mask) for view in plan.views]
     return jnp.concatenate(patches, axis=1)
 

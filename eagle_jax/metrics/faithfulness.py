@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from eagle_jax.argument_types import checked
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, one_line
 
 # Published threshold on p(full image) - p(blank image) of a sensitive token.
 SENSITIVITY = 0.2
@@ -168,6 +168,8 @@ def normalised_auc(
     Returns:
       (auc - blank) / (full - blank), or NaN.
     """
+    with one_line("auc, full and blank differ in shape", ValueError):
+        np.broadcast_shapes(auc.shape, full.shape, blank.shape)
     xp = auc.__array_namespace__()
     span = full - blank
     wide = xp.abs(span) > least

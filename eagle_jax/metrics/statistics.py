@@ -72,10 +72,10 @@ def bootstrap_interval(
     """
     if not 0 <= level <= 1:
         raise InputError(f"level is {level}; it must be a fraction from 0 to 1")
-    if resamples < 1 or seed < 0:
-        raise InputError(
-            f"resamples is {resamples} and seed {seed}; they must be at least 1 and 0"
-        )
+    if not 1 <= resamples < 2**31:
+        raise InputError(f"resamples is {resamples}; it must be from 1 to {2**31 - 1}")
+    if seed < 0:
+        raise InputError(f"seed is {seed}; it must be at least 0")
     values = values[~np.isnan(values)].astype(np.float64)
     if not values.size:
         return Interval(np.nan, np.nan, np.nan, 0)

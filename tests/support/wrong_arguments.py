@@ -324,7 +324,9 @@ def main() -> None:
             for parameter in parameters:
                 own = "Callable" in str(parameters[parameter].annotation)
                 for kind, wrong in WRONG.items() if parameter != "self" else ():
-                    if own and kind in ("class", "function") and parameter != "search":
+                    if own and (
+                        kind == "class" or kind == "function" and parameter != "search"
+                    ):
                         continue  # A callable's own errors are its author's.
                     if problem := outcome(function, given | {parameter: wrong}):
                         failures.append(f"{name}, {parameter} {kind}: {problem}")
