@@ -238,8 +238,6 @@ def _check_dialogue(tokenizer: Tokenizer, dialogue: Dialogue) -> None:
         require_choice("thinking", dialogue.thinking, THINKING)
     if dialogue.system is None:
         return
-    if not isinstance(dialogue.system, str):
-        raise InputError(f"system is {dialogue.system!r}; it must be a text")
     try:
         shown = _PROBE in _render(tokenizer, "x", dialogue._replace(system=_PROBE))
     except InputError:
