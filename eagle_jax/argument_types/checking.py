@@ -6,7 +6,7 @@ import typing
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from eagle_jax.argument_types.rules import ANY_TEXT, ANYTHING, TEXT, rule_for
+from eagle_jax.argument_types.rules import ANYTHING, rule_for
 from eagle_jax.argument_types.values import Rule, Unfit, shown
 from eagle_jax.errors import InputError
 
@@ -18,29 +18,29 @@ def checked(target: Checked) -> Checked:
 
     An argument of another type raises `InputError`. NumPy's scalars become Python's, other
     collections become the tuple that is annotated, and text becomes the annotated `Path`. Whole
-    floats count as whole numbers; booleans do not. Numbers must not be NaN. Text must be valid
-    Unicode for functions; classes keep any text, because results on disk may hold it. Axes of
-    one name have the same length in all arrays.
+    floats count as whole numbers; booleans do not. Axes of one name have the same length in all
+    arrays. Numbers must not be NaN and text must be valid Unicode for functions; records keep
+    both, because results on disk may hold them.
 
     Args:
       target: function or class; its signature and documentation stay as they are.
     """
     if not isinstance(target, type):
-        return typing.cast(Checked, _checked_function(target, TEXT))
+        return typing.cast(Checked, _checked_function(target))
     if issubclass(target, tuple):
-        target.__new__ = staticmethod(_checked_function(target.__new__, ANY_TEXT))  # pyright: ignore
+        target.__new__ = staticmethod(_checked_function(target.__new__, record=True))  # pyright: ignore
     else:
-        target.__init__ = _checked_function(target.__init__, ANY_TEXT)
+        target.__init__ = _checked_function(target.__init__, record=True)
     return target
 
 
-def _checked_function(function: Callable, text: Rule) -> Callable:
+def _checked_function(function: Callable, record: bool = False) -> Callable:
     @functools.cache
     def rules() -> tuple[dict[str, Rule], int, bool]:
         # Made at the first call, so that importing stays cheap.
         parameters = inspect.signature(function).parameters
         positional = [each for each in parameters.values() if each.kind < each.VAR_POSITIONAL]
-        by_name = {name: rule_for(parameters[name].annotation, text) for name in parameters}
+        by_name = {name: rule_for(parameters[name].annotation, record) for name in parameters}
         return by_name, len(positional), any(rule.axes for rule in by_name.values())
 
     @functools.wraps(function)
@@ -48,12 +48,13 @@ def _checked_function(function: Callable, text: Rule) -> Callable:
         by_name, count, shaped = rules()
         # Missing and surplus arguments are left for Python to name.
         given = {
-            name: _taken(name, value, by_name[name])
-            for name, value in zip(by_name, args[:count], strict=False)
+            name: value if type(value) in rule.exact else _taken(name, value, rule)
+            for (name, rule), value in zip(by_name.items(), args[:count], strict=False)
         }
         named = {
-            name: _taken(name, value, by_name.get(name, ANYTHING))
+            name: value if type(value) in rule.exact else _taken(name, value, rule)
             for name, value in kwargs.items()
+            for rule in (by_name.get(name, ANYTHING),)
         }
         if shaped:
             _require_same_axes(by_name, given | named)
@@ -80,8 +81,6 @@ def _require_same_axes(rules: dict[str, Rule], arguments: dict[str, Any]) -> Non
 
 
 def _taken(name: str, value: Any, rule: Rule) -> Any:
-    if type(value) in rule.exact:
-        return value
     try:
         return rule.take(value)
     except Unfit as unfit:

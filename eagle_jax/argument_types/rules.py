@@ -15,11 +15,16 @@ from eagle_jax.argument_types import values
 from eagle_jax.argument_types.values import Rule, Unfit, limited, rule_of
 
 ANYTHING = Rule("anything", lambda value: value)
-TEXT = Rule("text", values.text)
-ANY_TEXT = rule_of("text", lambda value: isinstance(value, str), str)
+# For records, which may hold any text and NaN.
+_RECORD_RULES = {
+    str: rule_of("text", lambda value: isinstance(value, str), str),
+    float: Rule("a number", values.number, frozenset([int, float])),
+    Path: Rule("a path", lambda value: Path(values.path(value)), frozenset([type(Path())])),
+}
 _RULES = {
     Any: ANYTHING,
     inspect.Parameter.empty: ANYTHING,
+    str: Rule("text", values.text),
     bool: Rule("True or False", values.boolean, frozenset([bool])),
     int: Rule("a whole number", values.whole, frozenset([int])),
     float: Rule("a number", values.number),
@@ -31,17 +36,17 @@ _RULES = {
 
 
 @functools.cache
-def rule_for(hint: Any, text: Rule) -> Rule:
+def rule_for(hint: Any, record: bool = False) -> Rule:
     """The rule of an annotation.
 
     Args:
       hint: annotation of a parameter; what cannot be checked, such as a name in quotation
         marks, allows everything.
-      text: rule of `str`.
+      record: True for a field of a record, which may hold NaN and text with lone surrogates.
     """
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if hint is str:
-        return text
+    if record and hint in _RECORD_RULES:
+        return _RECORD_RULES[hint]
     if hint in _RULES:
         return _RULES[hint]
     if hasattr(hint, "array_type"):
@@ -52,14 +57,14 @@ def rule_for(hint: Any, text: Rule) -> Rule:
         hints = sorted(inner, key=lambda hint: order.get(hint, 1))
         if Path in hints or os.PathLike in hints:
             hints = [os.PathLike if hint in (Path, str) else hint for hint in hints]
-        return _union([rule_for(each, text) for each in hints])
+        return _union([rule_for(each, record) for each in hints])
     if origin is Literal:
         fits = lambda value: isinstance(value, str) and value in inner  # noqa: E731
         return rule_of(f"one of {', '.join(map(str, inner))}", fits)
     if origin is Callable:
         return rule_of("a function", callable)
     if isinstance(origin, type) and issubclass(origin, Iterable):
-        rules = [rule_for(each, text) for each in inner if each is not ...]
+        rules = [rule_for(each, record) for each in inner if each is not ...]
         if issubclass(origin, Mapping):
             return _mapping(*rules)
         fixed = origin is tuple and ... not in inner
