@@ -4,27 +4,18 @@ import importlib.util
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
 from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, reason, require_choice
+from eagle_jax.inputs.tokenizer import require_tokenizer
 from eagle_jax.metrics.thoughts import ends_in_thought
 
-if TYPE_CHECKING:
-    Tokenizer = Any  # transformers' PreTrainedTokenizerFast, imported when one is loaded
-else:
+Tokenizer = Any  # transformers' PreTrainedTokenizerFast, imported when one is loaded
 
-    @runtime_checkable
-    class Tokenizer(Protocol):
-        """A tokenizer of transformers, by one of its methods."""
-
-        def convert_ids_to_tokens(self, ids): ...
-
-
-_END = 2**31
 THINKING = ("on", "off")
 """Values of `Dialogue.thinking`."""
 
@@ -136,11 +127,9 @@ def build_prompt(
       InputError: the prompt is blank, contains a special token or another model's mark of an
         image, or the chat template has no place for one image or for the system message.
     """
+    require_tokenizer(tokenizer, image_tokens=image_tokens, image_token_id=image_token_id)
     if not text.strip():
         raise InputError("the prompt is empty; ask something about the image")
-    for name, value in (("image_tokens", image_tokens), ("image_token_id", image_token_id)):
-        if not 0 <= value < _END:
-            raise InputError(f"{name} is {value}; it must be from 0 to {_END - 1}")
     _check_dialogue(tokenizer, dialogue)
     ids = _token_ids(tokenizer, _render(tokenizer, text, dialogue))
     specials = special_ids(tokenizer) | {image_token_id}

@@ -7,6 +7,7 @@ from jaxtyping import Int
 
 from eagle_jax.argument_types import checked
 from eagle_jax.inputs.prompt import Tokenizer
+from eagle_jax.inputs.tokenizer import require_tokenizer
 
 CAPTION = (
     "Describe the image in one factual English sentence of no more than 20 words. "
@@ -51,6 +52,7 @@ def prompt_difference(
     Returns:
       One line with the first position that differs and both tokens; None for equal prompts.
     """
+    require_tokenizer(tokenizer)
     recorded, built = [int(i) for i in recorded_ids], [int(i) for i in built_ids]
     if recorded == built:
         return None
