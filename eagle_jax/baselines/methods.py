@@ -66,10 +66,7 @@ class Method(NamedTuple):
         function = self.estimate or self.look
         if function is None:
             return {}
-        try:
-            parameters = inspect.signature(function).parameters.values()
-        except ValueError:
-            return {}  # Written in C, such as `int`.
+        parameters = inspect.signature(function).parameters.values()
         return {
             each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY
         }
@@ -195,7 +192,6 @@ class Ranking(NamedTuple):
     backwards: int = 0
 
 
-@checked
 def methods() -> dict[str, Method]:
     """All methods by name, with their requirements, costs, options and references."""
     return dict(METHODS)

@@ -11,10 +11,8 @@ from jaxtyping import Int
 
 from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, reason, require_choice
-from eagle_jax.inputs.tokenizer import require_tokenizer
+from eagle_jax.inputs.tokenizer import Tokenizer, require_tokenizer
 from eagle_jax.metrics.thoughts import ends_in_thought
-
-Tokenizer = Any  # transformers' PreTrainedTokenizerFast, imported when one is loaded
 
 THINKING = ("on", "off")
 """Values of `Dialogue.thinking`."""

@@ -4,10 +4,11 @@ from typing import Any
 
 from eagle_jax.errors import InputError
 
+Tokenizer = Any  # transformers' PreTrainedTokenizerFast, imported when one is loaded
 _END = 2**31
 
 
-def require_tokenizer(tokenizer: Any, **numbers: int) -> None:
+def require_tokenizer(tokenizer: Tokenizer, **numbers: int) -> None:
     """Raises unless a value can be a tokenizer, and numbers can be ids or counts of tokens.
 
     Args:

@@ -6,8 +6,7 @@ import numpy as np
 from jaxtyping import Int
 
 from eagle_jax.argument_types import checked
-from eagle_jax.inputs.prompt import Tokenizer
-from eagle_jax.inputs.tokenizer import require_tokenizer
+from eagle_jax.inputs.tokenizer import Tokenizer, require_tokenizer
 
 CAPTION = (
     "Describe the image in one factual English sentence of no more than 20 words. "
