@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from eagle_jax.argument_types import checked
 from eagle_jax.baselines.methods import (
     MethodChoice,
     Option,
@@ -29,6 +30,7 @@ from eagle_jax.search import Limits, Objective, Progress, find_orders
 from eagle_jax.search.methods import DEFAULT_SEARCH, SearchFunction, chosen_search
 
 
+@checked
 def explain(
     asked: Case | Model,
     image: ImageSource | None = None,

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int32
 from tqdm import tqdm
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, reason
 from eagle_jax.files import require_new_file
 from eagle_jax.inputs.answer import (
@@ -58,6 +59,7 @@ class Built(NamedTuple):
     interrupted: bool = False
 
 
+@checked
 def build_list(
     model: Model,
     entries: Sequence[Item | Broken],

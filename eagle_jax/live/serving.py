@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, reason, require_choice
 from eagle_jax.explaining.explanation import Approach, check_approach
 from eagle_jax.inputs.fill import DEFAULT_FILL, FILLS
@@ -19,6 +20,7 @@ from eagle_jax.search import Limits
 from eagle_jax.search.methods import DEFAULT_SEARCH
 
 
+@checked
 def serve(
     model: Model | Callable[[], Model],
     *,
@@ -75,6 +77,8 @@ def serve(
         name = f"[{host}]" if ":" in host else host
         token = None if name in LOCAL else secrets.token_urlsafe(16)
         model = model if isinstance(model, Model) else model()
+        if not isinstance(model, Model):
+            raise InputError(f"model returned {type(model).__name__}; it must return a Model")
         asking = AskSettings(regions, fill, max_new_tokens, system=system, thinking=thinking)
         session = Session(model, approach, asking)
         # A browser that comes at once waits a moment instead of being refused.
@@ -99,7 +103,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, TypeError, ValueError) as error:
         listening.close()
         raise InputError(
             f"cannot listen on {host}:{port}: {reason(error)}; choose another --port"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, one_line
 from eagle_jax.files import require_writable, write_file
 from eagle_jax.inputs.fill import DEFAULT_FILL
@@ -30,6 +31,7 @@ REGENERATE = ("scan", "bisect", "no")
 _PATIENCE = 300.0
 
 
+@checked
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """What every item of a run is explained with.
