@@ -90,8 +90,10 @@ def transformers_5(folder: Path, family: str) -> None:
 
 
 def ms_swift(folder: Path, family: str) -> None:
-    """A merge by ms-swift: names in memory, args.json, configuration.json of ModelScope."""
+    """A merge by ms-swift: names in memory, args.json, vocab.json in place of tokenizer.json."""
     transformers_4_52(folder, family)
+    if family != "llava":
+        (folder / "tokenizer.json").unlink()
     args = {"model": "Qwen/Qwen2.5-VL-3B-Instruct", "train_type": "lora", "max_pixels": 1003520}
     save_json(folder / "args.json", args | {"torch_dtype": "bfloat16", "quant_method": None})
     save_json(folder / "configuration.json", {"framework": "pytorch", "task": "image-to-text"})
