@@ -90,7 +90,7 @@ def transformers_5(folder: Path, family: str) -> None:
 
 
 def ms_swift(folder: Path, family: str) -> None:
-    """A merge by ms-swift: names in memory, args.json, vocab.json in place of tokenizer.json."""
+    """A merge by ms-swift: names in memory, args.json, vocab.json but no tokenizer.json."""
     transformers_4_52(folder, family)
     if family != "llava":
         (folder / "tokenizer.json").unlink()
