@@ -18,7 +18,7 @@ from eagle_jax.metrics.reliance import image_share, token_reliance
 from eagle_jax.metrics.statistics import Interval
 from eagle_jax.results import storage
 from eagle_jax.results.saliency import MapKind, map_of, objective_along, shown_map
-from eagle_jax.results.summary import summary
+from eagle_jax.results.summary import summary_of
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -79,6 +79,8 @@ class Attribution:
         were not scored: how far the values may be off.
       fill: what is shown in place of hidden regions: "black", "mean", "blur" or an image.
       cut: where the answer that the model generated was cut; empty for a whole answer.
+      system: system message in front of the conversation; None for the chat template's own.
+      thinking: "off" or "on" where the chat template's switch for thoughts was set.
 
     References:
       EAGLE, arXiv 2509.22496, section 3.
@@ -116,6 +118,8 @@ class Attribution:
     fill: str | UInt8[np.ndarray, "H W 3"] = "black"
     # No part of the explanation: a given answer equals a generated one.
     cut: str = dataclasses.field(default="", compare=False)
+    system: str | None = None
+    thinking: str | None = None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Attribution):
@@ -241,7 +245,7 @@ class Attribution:
 
     def summary(self) -> str:
         """A few lines for people: answer, leading regions, AUCs and cost."""
-        return summary(self)
+        return summary_of(self)
 
     @property
     def partial(self) -> bool:

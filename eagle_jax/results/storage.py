@@ -42,8 +42,8 @@ _SCALARS = {
     "backwards": int,
     "cut": str,
 }
-# Numbers that attributions by some methods lack.
-_ACCURACY = ("gap", "unseen")
+# What may be absent, which JSON writes as null.
+_GIVEN = {"system": str, "thinking": str, "gap": float, "unseen": float}
 _TEXTS = ("answer_tokens", "tokens")
 _NAMES = ("labels", "order", "insertion", "deletion", "answer_ids", "positions", "token_ids")
 _OPTIONAL = ("heat", "values", "errors", "pairs", "interaction")
@@ -118,8 +118,8 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
             if _digest(content[name]) != record["sha256"].get(name):
                 raise ValueError(f"{name} is damaged or belongs to another attribution")
         fields = {name: _typed(record, name, kind) for name, kind in _SCALARS.items()}
-        for name in _ACCURACY:
-            fields[name] = None if record[name] is None else _typed(record, name, float)
+        for name, kind in _GIVEN.items():
+            fields[name] = _typed(record, name, kind, type(None))
         for name in _TEXTS:
             fields[name] = tuple(_typed(record, name, list))
             if not all(isinstance(text, str) for text in fields[name]):
@@ -158,7 +158,7 @@ def encode(fields: Mapping[str, Any], image: bool = True) -> dict[str, bytes]:
         files[FILL], fill = png(fill), FILL
     record: dict[str, Any] = {"schema": SCHEMA, "fill": fill}
     record |= {name: kind(fields[name]) for name, kind in _SCALARS.items()}
-    record |= {name: fields[name] for name in _ACCURACY}
+    record |= {name: fields[name] for name in _GIVEN}
     record |= {name: list(fields[name]) for name in _TEXTS}
     record["versions"] = library_versions()
     record["sha256"] = {name: _digest(content) for name, content in files.items()}
@@ -185,10 +185,9 @@ def _read_record(folder: Path) -> dict[str, Any]:
         # There was one method, and its search had a field of its own.
         search = _typed(record, "search", str)
         record |= {"method": "eagle", "options": {"search": search}}
-    # The first records lack the number of gradients, all before schema 3 the fill, and all
-    # before schema 4 the accuracy of the values.
-    defaults = {"backwards": 0, "fill": "black", "cut": ""} | dict.fromkeys(_ACCURACY)
-    return defaults | record
+    # What the first records lack.
+    absent = {"backwards": 0, "fill": "black", "cut": ""} | dict.fromkeys(_GIVEN)
+    return absent | record
 
 
 def _read_arrays(content: bytes) -> dict[str, np.ndarray | None]:
@@ -218,10 +217,11 @@ def png(image: np.ndarray) -> bytes:
     return encoded(Image.fromarray(image).save, format="png")
 
 
-def _typed(record: dict[str, Any], name: str, kind: type) -> Any:
+def _typed(record: dict[str, Any], name: str, *types: type) -> Any:
     value = record.get(name)
-    if type(value) is not kind:
-        raise ValueError(f"{name!r} in {RECORD} must be of type {kind.__name__}, got {value!r}")
+    if type(value) not in types:
+        names = " or ".join(kind.__name__ for kind in types)
+        raise ValueError(f"{name!r} in {RECORD} must be of type {names}, got {value!r}")
     return value
 
 

@@ -1,4 +1,4 @@
-"""A few lines that say what an attribution found and what it cost."""
+"""An attribution as a few lines of text."""
 
 from typing import TYPE_CHECKING
 
@@ -8,18 +8,33 @@ if TYPE_CHECKING:
     from eagle_jax.results.attribution import Attribution
 
 
-def summary(attribution: "Attribution") -> str:
-    """Answer, leading regions, AUCs and cost, a line each.
+def summary_of(attribution: "Attribution") -> str:
+    """A few lines for people: answer, leading regions, AUCs and cost.
 
     Args:
-      attribution: the explanation.
+      attribution: from `eagle_jax.explain`.
     """
+    covered = np.diff(attribution.area)
+    regions = [
+        f"{rank + 1}. region {attribution.order[rank]}, {covered[rank]:.1%} of the image"
+        for rank in range(min(3, attribution.order.size))
+    ]
+    if attribution.order.size < attribution.regions:
+        reasons = {"interrupt": " by an interrupt", "budget": " by its budget"}
+        why = reasons.get(str(attribution.options.get("ended")), "")
+        regions.append(
+            f"cut short{why} after {attribution.order.size} of {attribution.regions} regions"
+        )
     lines = {"answer": " ".join(attribution.answer.split())}
+    if attribution.system is not None:
+        lines["system"] = " ".join(attribution.system.split())
+    if attribution.thinking is not None:
+        lines["thinking"] = attribution.thinking
     if attribution.cut:
         lines["cut"] = attribution.cut
     if attribution.partial or attribution.counterfactual.any():
         lines["target"] = _targets(attribution)
-    lines["regions"] = ("\n" + " " * 12).join(_regions(attribution))
+    lines["regions"] = ("\n" + " " * 12).join(regions)
     share = attribution.image_share
     if share.count:
         between = f" ({share.low:.0%} to {share.high:.0%})" if share.count > 1 else ""
@@ -32,19 +47,6 @@ def summary(attribution: "Attribution") -> str:
         lines["fill"] = attribution.fill_name
     lines["cost"] = f"{attribution.forwards:,} forwards in {attribution.seconds:.1f} s"
     return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
-
-
-def _regions(attribution: "Attribution") -> list[str]:
-    order, covered = attribution.order, np.diff(attribution.area)
-    lines = [
-        f"{rank + 1}. region {order[rank]}, {covered[rank]:.1%} of the image"
-        for rank in range(min(3, order.size))
-    ]
-    if order.size < attribution.regions:
-        reasons = {"interrupt": " by an interrupt", "budget": " by its budget"}
-        why = reasons.get(str(attribution.options.get("ended")), "")
-        lines.append(f"cut short{why} after {order.size} of {attribution.regions} regions")
-    return lines
 
 
 def _targets(attribution: "Attribution") -> str:
@@ -60,9 +62,7 @@ def _targets(attribution: "Attribution") -> str:
 
 def _searched(attribution: "Attribution") -> str:
     chosen = attribution.options.get("chosen_by")
-    text = attribution.search
-    if chosen:
-        text += f", chosen by {chosen}"
+    text = f"{attribution.search}, chosen by {chosen}" if chosen else attribution.search
     if attribution.search == "exact":
         return text
     fraction = attribution.forwards / (attribution.regions * (attribution.regions + 1))
