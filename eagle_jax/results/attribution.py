@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, UInt8
@@ -17,25 +17,12 @@ from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
 from eagle_jax.metrics.reliance import image_share, token_reliance
 from eagle_jax.metrics.statistics import Interval
 from eagle_jax.results import storage
-from eagle_jax.results.saliency import MapKind, map_of, objective_along, shown_map
+from eagle_jax.results.curves import WholeCurves, mean_auc, objective_along, whole_curves
+from eagle_jax.results.saliency import MapKind, map_of, part_of, shown_map
 from eagle_jax.results.summary import summary_of
 
 if TYPE_CHECKING:
     import matplotlib.figure
-
-
-class WholeCurves(NamedTuple):
-    """Curves from the blank to the full image.
-
-    Attributes:
-      area: fraction of the image in the regions taken so far, from 0 to 1.
-      insertion: probability of each target token with these regions visible.
-      deletion: the same with these regions removed.
-    """
-
-    area: Float32[np.ndarray, "m"]
-    insertion: Float32[np.ndarray, "m t"]
-    deletion: Float32[np.ndarray, "m t"]
 
 
 @checked
@@ -160,11 +147,7 @@ class Attribution:
         A search that was cut short did not score the sets after its last region: all missing
         regions are taken as one step, so that areas under curves remain comparable.
         """
-        curves = self.area, self.insertion, self.deletion
-        if self.order.size == self.regions:
-            return WholeCurves(*curves)
-        ends = np.ones(1, np.float32), self.deletion[:1], self.insertion[:1]
-        return WholeCurves(*map(np.concatenate, zip(curves, ends, strict=True)))
+        return whole_curves(self)
 
     @property
     def objective(self) -> Float32[np.ndarray, "_"]:
@@ -189,10 +172,9 @@ class Attribution:
           target: word or phrase of the answer, or positions in the answer, among the target
             tokens; None for all target tokens.
           by: "values" paints the value of each region, mean over the tokens, in probability:
-            above 0 where the region speaks for them, below 0 where it speaks against them.
-            "order" is the published map, 1 on the first region of the order and falling to 0 on
-            the last. None takes the values, the heat of a method that makes one, stretched from
-            0 to 1, or else the order.
+            below 0 where it speaks against them. "order" is the published map, from 1 on the
+            first region of the order to 0 on the last. None takes the values, or the heat of a
+            method, stretched from 0 to 1, or else the order.
 
         Raises:
           InputError: the target is not among the target tokens, or there are no values.
@@ -202,12 +184,27 @@ class Attribution:
         """
         return map_of(self, target, by)
 
+    def part(self, target: str | Sequence[int]) -> "Attribution":
+        """The explanation of a word of the answer, out of the explanation of all target tokens.
+
+        It has the word's own values, map and curves, and nothing is searched again. The order
+        stays that of all target tokens; interactions and heat, which are theirs too, are left
+        out.
+
+        Args:
+          target: word or phrase of the answer, or positions in the answer, among the target
+            tokens.
+
+        Raises:
+          InputError: the target is not among the target tokens.
+        """
+        return part_of(self, target)
+
     @property
     def ranking(self) -> Int32[np.ndarray, "_"]:
         """Regions by their mean value over the target tokens; without values, the order.
 
-        The order says which regions suffice together: the second region of an order may be
-        worth little more once the first is there. The ranking says what each region is worth.
+        The order says which regions suffice together, the ranking what each region is worth.
         """
         if self.values is None:
             return self.order
@@ -225,23 +222,18 @@ class Attribution:
 
         With a bootstrap interval over the words; see `eagle_jax.metrics.reliance.image_share`.
         """
-        whole, own = self.whole, ~self.counterfactual
-        return image_share(
-            self.answer_tokens,
-            self.positions[own],
-            whole.insertion[-1][own],
-            whole.insertion[0][own],
-        )
+        own, ends = ~self.counterfactual, self.whole.insertion[[-1, 0]]
+        return image_share(self.answer_tokens, self.positions[own], *ends[:, own])
 
     @property
     def insertion_auc(self) -> float:
         """Insertion AUC of the mean over target tokens; higher is better."""
-        return _auc(insertion_auc, self.whole.area, self.whole.insertion)
+        return mean_auc(insertion_auc, self.whole.area, self.whole.insertion)
 
     @property
     def deletion_auc(self) -> float:
         """Deletion AUC of the mean over target tokens; lower is better."""
-        return _auc(deletion_auc, self.whole.area, self.whole.deletion)
+        return mean_auc(deletion_auc, self.whole.area, self.whole.deletion)
 
     def summary(self) -> str:
         """A few lines for people: answer, leading regions, AUCs and cost."""
@@ -267,9 +259,9 @@ class Attribution:
         """Name of the fill, or "an image"."""
         return self.fill if isinstance(self.fill, str) else "an image"
 
-    def plot(self) -> "matplotlib.figure.Figure":
-        """Draws everything in one figure, as `eagle_jax.plot` does."""
-        return drawer("plot")(self)
+    def plot(self, target: str | Sequence[int] | None = None) -> "matplotlib.figure.Figure":
+        """Draws everything, or a word alone, in one figure, as `eagle_jax.plot` does."""
+        return drawer("plot")(self, target)
 
     @checked
     def report(self, path: str | os.PathLike) -> None:
@@ -355,7 +347,3 @@ class Attribution:
           InputError: a file is missing, damaged or edited, or from a newer eagle-jax.
         """
         return cls(**storage.read(folder))
-
-
-def _auc(metric, area: np.ndarray, curves: np.ndarray) -> float:
-    return float(metric(area.astype(np.float64), curves.mean(axis=1, dtype=np.float64)))

@@ -44,6 +44,7 @@ MEASURES = {
     "normalised_deletion_auc": Measure("deletion AUC, normalised", "lower"),
     "log_insertion_auc": Measure("insertion AUC of log p", "higher"),
     "log_deletion_auc": Measure("deletion AUC of log p", "lower"),
+    "image_share": Measure("words that rest on the image", ""),
     "random_insertion_auc": Measure("insertion AUC, random order", ""),
     "random_deletion_auc": Measure("deletion AUC, random order", ""),
     "gain_over_random": Measure("gain over random order", "higher"),
@@ -108,6 +109,8 @@ def measure(result: ItemResult, published_measures: bool = False) -> ItemMeasure
     kind = "presence" if label else "word" if attribution.partial else "sentence"
     area, inserted, deleted = (curve.astype(np.float64) for curve in attribution.whole)
     values = _faithfulness(area, inserted, deleted)
+    if (share := attribution.image_share).count:
+        values["image_share"] = share.mean
     if result.controls is not None:
         values |= _gains(attribution, result.controls, values["insertion_minus_deletion"])
     if item.boxes:

@@ -1,18 +1,22 @@
 """From values, or from an order and its curves, to a map over the pixels."""
 
+import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32
+from jaxtyping import Bool, Float32, Float64, Int32
 
 from eagle_jax.errors import InputError, require_choice
 from eagle_jax.metrics.word_classes import phrase_tokens
+from eagle_jax.results.curves import objective_along
 
 if TYPE_CHECKING:
     from eagle_jax.results.attribution import Attribution
 
 MapKind = Literal["values", "order"]
+# A value is apart from 0 if it is at least this number of its standard errors away.
+APART = 2
 # A map without a value above this has nothing that speaks for the answer.
 _LEAST = 1e-12
 
@@ -36,34 +40,72 @@ def map_of(
         if attribution.heat is not None:
             return stretched(attribution.heat)
         by = "order"
-    rows = _rows(attribution, target)
     if by == "order":
-        return ranked_saliency(
-            attribution.labels, attribution.order, objective_along(attribution, rows)
-        )
-    if attribution.values is None:
+        objective = objective_along(attribution, _rows(attribution, target))
+        return ranked_saliency(attribution.labels, attribution.order, objective)
+    worth = region_values(attribution, target)
+    if worth is None:
         raise InputError(
             f"an attribution by {attribution.search} has one map for all target tokens and no "
             "values: explain the word itself, as target"
         )
-    value = attribution.values[rows].mean(0, dtype=np.float64)
-    return value.astype(np.float32)[attribution.labels]
+    return worth.values[attribution.labels]
 
 
-def objective_along(
-    attribution: "Attribution", rows: np.ndarray | slice = slice(None)
-) -> Float64[np.ndarray, "m"]:
-    """The objective F of the first i regions of the whole order, mean over target tokens.
+class RegionValues(NamedTuple):
+    """What the regions are worth to target tokens, mean over the tokens.
+
+    Attributes:
+      values: value of each region, in probability.
+      errors: standard error of each value, at most: errors of one region's values of several
+        tokens are taken to have the same sign.
+    """
+
+    values: Float32[np.ndarray, "n"]
+    errors: Float32[np.ndarray, "n"]
+
+    @property
+    def apart(self) -> Bool[np.ndarray, "n"]:
+        """Where a value is apart from 0: at least two errors away from it."""
+        return np.abs(self.values) >= APART * self.errors
+
+
+def region_values(
+    attribution: "Attribution", target: str | Sequence[int] | None = None
+) -> RegionValues | None:
+    """What each region is worth to a word, with its error; None without values.
 
     Args:
       attribution: the explanation.
-      rows: numbers of the target tokens; all by default.
+      target: word or phrase of the answer, or positions; None for all target tokens.
+
+    Raises:
+      InputError: the target is not among the target tokens.
     """
-    _, insertion, deletion = attribution.whole
-    shown, hidden = (
-        curve[:, rows].mean(axis=1, dtype=np.float64) for curve in (insertion, deletion)
+    rows = _rows(attribution, target)
+    if attribution.values is None or attribution.errors is None:
+        return None
+    both = attribution.values[rows], attribution.errors[rows]
+    return RegionValues(*(part.mean(0, dtype=np.float64).astype(np.float32) for part in both))
+
+
+def part_of(attribution: "Attribution", target: str | Sequence[int]) -> "Attribution":
+    """The explanation of a word, as `Attribution.part` describes it."""
+    rows = _rows(attribution, target)
+    fields = {
+        name: None if (array := getattr(attribution, name)) is None else array[rows]
+        for name in ("positions", "token_ids", "values", "errors")
+    }
+    return dataclasses.replace(
+        attribution,
+        **fields,
+        tokens=tuple(attribution.tokens[row] for row in rows),
+        insertion=attribution.insertion[:, rows],
+        deletion=attribution.deletion[:, rows],
+        heat=None,
+        pairs=None,
+        interaction=None,
     )
-    return attribution.insight_weight * shown + attribution.necessity_weight * (1 - hidden)
 
 
 def _rows(attribution: "Attribution", target: str | Sequence[int] | None) -> np.ndarray:
