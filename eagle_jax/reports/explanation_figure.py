@@ -41,7 +41,7 @@ def draw_explanation(attribution: Attribution) -> Figure:
     prompt = prompt_lines(attribution.prompt)
     row = image_row(attribution.labels.shape, title=1.85, gap=0.3)
     parts = word_parts(attribution)
-    words = word_panel(attribution.labels.shape)[1] + 0.66 if parts else 0.0
+    words = word_panel(attribution.labels.shape)[1] + 0.75 if parts else 0.0
     valued = attribution.values is not None and attribution.order.size > 0
     sheet = Sheet(
         {
@@ -77,7 +77,7 @@ def draw_explanation(attribution: Attribution) -> Figure:
 
     _draw_answer(sheet, chips, share_text(attribution))
     if parts:
-        line = sheet.bottom["words"] + words - 0.18
+        line = sheet.bottom["words"] + words - 0.3
         sheet.text(look.MARGIN, line, "Words that rest most on the image", 10, bold=True)
         draw_words(sheet, sheet.bottom["words"], parts)
     if valued:
