@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, shown_value
 from eagle_jax.inputs.image_settings import (
     FILE,
     Frame,
@@ -42,8 +42,8 @@ class PixelBudget(ImageSettings):
         size = config.get("size") or {}
         if not isinstance(size, dict):
             raise InputError(
-                f"{FILE}: size={size!r} is not supported; it must hold shortest_edge and "
-                "longest_edge"
+                f"{FILE}: size={shown_value(size)} is not supported; it must hold "
+                "shortest_edge and longest_edge"
             )
         fields = {}
         for name, edge in (("min_pixels", "shortest_edge"), ("max_pixels", "longest_edge")):

@@ -35,7 +35,7 @@ def require(supported: bool, request: str, family: str) -> None:
       InputError: the request is not supported.
     """
     if not supported:
-        raise InputError(f"config.json asks for {request}: not supported for {family}")
+        raise InputError(f"config.json asks for {request:.100}: not supported for {family}")
 
 
 def decoder_config(
