@@ -21,7 +21,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str):
-        super().__init__(_printable(message))
+        super().__init__(printable(message))
 
 
 @contextlib.contextmanager
@@ -65,7 +65,8 @@ def shown_value(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """A text with escapes in place of the characters that are not printable."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text

@@ -40,7 +40,8 @@ class PixelBudget(ImageSettings):
     def read_fields(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Reads the bounds: settings of their own, or in `size` under one of two names."""
         size = config.get("size") or {}
-        if not isinstance(size, dict):
+        names = {"shortest_edge", "longest_edge", "min_pixels", "max_pixels"}
+        if not isinstance(size, dict) or not size.keys() <= names:
             raise InputError(
                 f"{FILE}: size={shown_value(size)} is not supported; it must hold "
                 "shortest_edge and longest_edge"

@@ -25,7 +25,7 @@ def image_path(text: str, root: Path) -> Path:
       InputError: the text is not the name of a file.
     """
     # Not Path.is_file: it raises for names that no file can have.
-    if text[0] != "~" and os.path.isfile(plain := root / text):
+    if text[:1] != "~" and os.path.isfile(plain := root / text):
         return plain
     if len(text) > _LONGEST and text[:5].lower() != "data:":
         raise InputError(

@@ -123,10 +123,10 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
             if key.endswith(_BUFFERS):
                 continue
             if key in tensors:
-                other = tensors[key]
+                names = ", ".join(sorted({tensors[key].path.name, path.name}))
                 raise InputError(
-                    f"{path} and {other.path} both hold {key} ({name}, {other.name}); "
-                    "keep one checkpoint in the folder"
+                    f"the files in {folder} hold {shortened([key])} twice ({names}); keep one "
+                    "checkpoint in the folder"
                 )
             tensors[key] = header[name]
     return tensors

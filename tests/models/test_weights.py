@@ -303,7 +303,7 @@ def test_a_meaningless_index_is_refused(tmp_path, weight_map):
 
 def test_the_same_tensor_twice_is_refused(tmp_path):
     twin = {"model.language_model.layers.0.bias": np.zeros(3, np.float32)}
-    with pytest.raises(InputError, match="both hold model.layers.0.bias"):
+    with pytest.raises(InputError, match="hold model.layers.0.bias twice"):
         load(write(tmp_path, stored() | twin))
 
 
