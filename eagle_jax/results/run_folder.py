@@ -201,11 +201,11 @@ def _read_controls(path: Path, names: list[str], attribution: Attribution) -> di
             }
         for name, curves in controls.items():
             regions = np.arange(attribution.order.size)
-            whole = curves.order.dtype.kind == "i"
+            whole = curves.order.dtype == np.int32
             if not whole or not np.array_equal(np.sort(curves.order), regions):
                 raise ValueError(f"the order of {name!r} must name each region once")
             for curve in (curves.insertion, curves.deletion):
-                fits = curve.dtype.kind == "f" and curve.shape == attribution.insertion.shape
+                fits = curve.dtype == np.float32 and curve.shape == attribution.insertion.shape
                 if not fits or not ((curve >= 0) & (curve <= 1 + ROUNDING)).all():
                     raise ValueError(f"{name!r} needs one probability per point and token")
     except DAMAGE as error:

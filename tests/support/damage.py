@@ -1,15 +1,19 @@
 """Damage to files as people have them, the same for the same seed.
 
-`damaged_value` changes one place of a JSON value; `written` writes it as other programs do;
-`damaged_bytes` damages a file whatever it holds.
+`damaged_value` changes a few places of a JSON value; `written` writes it as other programs do;
+`damaged_bytes` damages a file whatever it holds. Tests try a fixed number of seeds;
+EAGLE_JAX_DAMAGED=10 tries ten times as many.
 """
 
 import codecs
+import contextlib
 import copy
 import json
 import math
+import os
 import random
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -217,3 +221,30 @@ def require_line(error: BaseException, *names: object) -> str:
     problem = text.split(";")[0]
     assert len(problem) <= 200, f"{len(problem)} characters: {text}"
     return text
+
+
+def seeds(count: int) -> range:
+    """Seeds of damaged files; EAGLE_JAX_DAMAGED multiplies their number."""
+    return range(round(count * float(os.environ.get("EAGLE_JAX_DAMAGED", 1))))
+
+
+def blocks(count: int, size: int = 50) -> list[range]:
+    """The seeds in blocks, a test for each."""
+    every = seeds(count)
+    return [every[first : first + size] for first in range(0, len(every), size)]
+
+
+@contextlib.contextmanager
+def quietly(capture: Any) -> Iterator[None]:
+    """Asserts that nothing is printed and no warning is shown within the block."""
+    capture.readouterr()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+    printed = "".join(capture.readouterr())
+    lines = [line for line in printed.splitlines() if not line.startswith(_LIBRARIES)]
+    assert not lines, f"printed: {lines}"
+
+
+# What tokenizers and libtiff, which are not written in Python, print themselves.
+_LIBRARIES = ("Ignored unknown kwarg", "tempfile.tif:", "_TIFF", "ZIPDecode:", "LZWDecode:")

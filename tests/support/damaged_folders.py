@@ -1,11 +1,8 @@
 """Checkpoint folders with damage, and what transformers computes on the same folder."""
 
-import contextlib
 import functools
 import json
 import random
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -321,17 +318,6 @@ def image() -> np.ndarray:
     rng = np.random.default_rng(3)
     coarse = rng.integers(0, 256, (5, 6, 3))
     return np.kron(coarse, np.ones((16, 16, 1))).astype(np.uint8)
-
-
-@contextlib.contextmanager
-def no_noise(capture: Any) -> Iterator[None]:
-    """Asserts that nothing is printed or warned within the block."""
-    capture.readouterr()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-    out, err = capture.readouterr()
-    assert not out + err, f"printed: {out}{err}"
 
 
 def ours(case: Case) -> Ours | str:

@@ -100,7 +100,13 @@ def _encoded(rng: random.Random, form: str, mode: str, options: dict) -> tuple[b
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             images[0].save(stream, form, **extras)
-    except (OSError, ValueError, KeyError, struct.error):  # such a file cannot be written
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        RuntimeError,
+        struct.error,
+    ):  # such a file cannot be written
         stream = io.BytesIO()
         Image.new("RGB", size, (90, 60, 30)).save(stream, form)
         return stream.getvalue(), "plain"
@@ -248,7 +254,7 @@ _ARRAYS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]]
     "dates": lambda rng, shape: np.zeros(shape, "datetime64[s]"),
     "records": lambda rng, shape: np.zeros(shape, [("r", "u1")]),
     "big-endian": lambda rng, shape: rng.integers(0, 65536, shape).astype(">u2"),
-    "reversed": lambda rng, shape: rng.integers(0, 256, shape, dtype=np.uint8)[::-1],
+    "reversed": lambda rng, shape: np.flip(rng.integers(0, 256, shape, dtype=np.uint8)),
     "read-only": lambda rng, shape: np.broadcast_to(np.uint8(7), shape),
     "masked": lambda rng, shape: np.ma.zeros(shape, np.uint8),
 }
