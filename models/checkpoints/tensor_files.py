@@ -187,7 +187,8 @@ def _header(path: Path) -> dict[str, StoredTensor]:
                 )
                 for name in checked.keys()
             }
-    except (SafetensorError, OSError) as error:
+    # safetensors accepts entries that are lists in place of objects.
+    except (SafetensorError, OSError, TypeError) as error:
         raise _unreadable(path, error) from error
 
 

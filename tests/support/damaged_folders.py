@@ -176,7 +176,7 @@ class Case(NamedTuple):
     Attributes:
         folder: The folder.
         family: Name of its family, a key of `families.FAMILIES`.
-        file: Name of the damaged file.
+        file: Name of the damaged file; `LAYOUT` for a whole folder in another layout.
         said: What was damaged.
     """
 
@@ -232,10 +232,152 @@ def make_case(seed: int, root: Path) -> Case:
     rng = random.Random(f"folder {seed}")
     family, base = rng.choice(bases(root / "bases"))
     folder = damage.link_folder(base, root / f"case-{seed}")
+    if rng.random() < 0.15:
+        return Case(folder, family, LAYOUT, f"{base.name}: {_other_layout(rng, folder)}")
     names = sorted(path.name for path in folder.iterdir())
     often = [name for name in names if name in _FIELDS] * 4
     name = rng.choice(names + often)
     return Case(folder, family, name, f"{base.name}: {_damage(rng, folder / name)}")
+
+
+def _other_layout(rng: random.Random, folder: Path) -> str:
+    """Writes a folder's content as another version or program does; what was done."""
+    said = []
+    for change in rng.sample(_LAYOUTS, rng.choice((1, 1, 2, 3))):
+        change(folder)
+        said.append(change.__name__)
+    return ", ".join(said)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _edit(path: Path, content: dict[str, Any]) -> None:
+    damage.set_file(path, json.dumps(content, indent=2).encode())
+
+
+def nested_or_flat(folder: Path) -> None:
+    """The decoder's fields of Qwen2-VL and Qwen2.5-VL in a section of their own, or not."""
+    config = _read(folder / "config.json")
+    if config["model_type"] not in ("qwen2_vl", "qwen2_5_vl"):
+        return
+    text = config.pop("text_config", None)
+    if text is not None:
+        text.pop("model_type", None)
+        _edit(folder / "config.json", text | config)
+        return
+    outer = ("model_type", "architectures", "vision_config", "torch_dtype")
+    outer = {name: config.pop(name) for name in outer if name in config}
+    tokens = {name: config.pop(name) for name in [*config] if "token_id" in name}
+    tied = {"tie_word_embeddings": config["tie_word_embeddings"]}
+    _edit(folder / "config.json", outer | tokens | tied | {"text_config": config})
+
+
+def processor_nested_or_not(folder: Path) -> None:
+    """The image processor's settings inside processor_config.json, or in their own file."""
+    nested, own = folder / "processor_config.json", folder / "preprocessor_config.json"
+    inner = _read(nested).get("image_processor")
+    if inner is None:
+        _edit(nested, {"image_processor": _read(own)})
+        own.unlink()
+    else:
+        nested.unlink()
+        _edit(own, inner)
+
+
+def template_elsewhere(folder: Path) -> None:
+    """The chat template inside tokenizer_config.json."""
+    path, legacy = folder / "chat_template.jinja", folder / "chat_template.json"
+    template = path.read_text() if path.exists() else _read(legacy).get("chat_template")
+    if template is None:
+        return  # It is there already.
+    path.unlink(missing_ok=True)
+    legacy.unlink(missing_ok=True)
+    tokenizer = _read(folder / "tokenizer_config.json")
+    _edit(folder / "tokenizer_config.json", tokenizer | {"chat_template": template})
+
+
+def template_among_others(folder: Path) -> None:
+    """The chat template as the default of several."""
+    template_elsewhere(folder)
+    tokenizer = _read(folder / "tokenizer_config.json")
+    named = [{"name": "tool_use", "template": "x"}]
+    named.append({"name": "default", "template": tokenizer["chat_template"]})
+    _edit(folder / "tokenizer_config.json", tokenizer | {"chat_template": named})
+
+
+def legacy_template(folder: Path) -> None:
+    """The chat template in chat_template.json, and one for text alone with the tokenizer."""
+    template_elsewhere(folder)
+    tokenizer = _read(folder / "tokenizer_config.json")
+    if not isinstance(tokenizer["chat_template"], str):
+        return
+    _edit(folder / "chat_template.json", {"chat_template": tokenizer["chat_template"]})
+    plain = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    _edit(folder / "tokenizer_config.json", tokenizer | {"chat_template": plain})
+
+
+def without_optional_files(folder: Path) -> None:
+    """Without the files that transformers can do without."""
+    for name in ("generation_config.json", "special_tokens_map.json", "added_tokens.json"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def shards_without_index(folder: Path) -> None:
+    """The weights in two files; transformers wants an index."""
+    path, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if not path.exists():
+        return
+    tensors = load_file(path)
+    path.unlink()
+    places = {}
+    for number in (1, 2):
+        name = f"model-0000{number}-of-00002.safetensors"
+        part = {key: tensors[key] for key in sorted(tensors)[number - 1 :: 2]}
+        (folder / name).write_bytes(save(part, metadata={"format": "pt"}))
+        places |= dict.fromkeys(part, name)
+    _edit(index, {"metadata": {}, "weight_map": places})
+
+
+def old_field_names(folder: Path) -> None:
+    """Fields as transformers 4 or 5 names them."""
+    config = _read(folder / "config.json")
+    for part in (config, config.get("text_config", {}), config.get("vision_config", {})):
+        for old, new in (("torch_dtype", "dtype"), ("rope_scaling", "rope_parameters")):
+            source, target = (old, new) if old in part else (new, old)
+            if source in part and target not in part:
+                part[target] = part.pop(source)
+        rope = part.get("rope_scaling") or {}
+        if "rope_theta" in rope:
+            part["rope_theta"] = rope.pop("rope_theta")
+    _edit(folder / "config.json", config | {"transformers_version": "4.45.0"})
+
+
+def other_processor_name(folder: Path) -> None:
+    """The image processor under the name of another version or backend, or without one."""
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        settings = _read(folder / name)
+        part = settings.get("image_processor", settings)
+        if "image_processor_type" in part:
+            kind = part["image_processor_type"]
+            fast = kind.endswith("Fast")
+            part["image_processor_type"] = kind.removesuffix("Fast") if fast else f"{kind}Fast"
+            _edit(folder / name, settings)
+
+
+LAYOUT = "layout"
+_LAYOUTS = (
+    nested_or_flat,
+    processor_nested_or_not,
+    template_elsewhere,
+    template_among_others,
+    legacy_template,
+    without_optional_files,
+    shards_without_index,
+    old_field_names,
+    other_processor_name,
+)
 
 
 def _damage(rng: random.Random, path: Path) -> str:
@@ -437,7 +579,7 @@ def score_difference(case: Case, found: Ours) -> str:
     worst = abs(mine - theirs).max()
     if not worst < 5e-3:
         return f"scores differ by {worst}"
-    if case.file not in ("generation_config.json", "config.json"):
+    if case.file not in ("generation_config.json", "config.json", LAYOUT):
         return ""
     with torch.inference_mode():
         output = model.generate(
