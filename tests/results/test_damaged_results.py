@@ -1,13 +1,17 @@
 """Damaged saved runs: each result is what was saved, or is refused in a line."""
 
+import json
+import random
 import shutil
 
 import damage
 import damaged_results
 import pytest
 
+from eagle_jax.comparison.judging import Perturbation, judgement
 from eagle_jax.errors import InputError
 from eagle_jax.explaining.resuming import sort_entries
+from eagle_jax.reports.page.explanations import read_explanation
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.results.evaluation import evaluate
 from eagle_jax.results.failures import read_failures
@@ -48,6 +52,7 @@ def check(case, whole):
     attempt(lambda: read_item(out, name), out)
     attempt(lambda: read_manifest(out), out)
     attempt(lambda: begin(out), out)
+    attempt(lambda: read_explanation(out / "diagnosis"), out)
     items = [each.item for each in whole.values()]
     attempt(lambda: sort_entries(out, items), out)
     evaluation = attempt(lambda: evaluate(out), out)
@@ -67,3 +72,17 @@ def test_damaged_runs(seeds, root, capfd):
         except Exception as error:
             raise AssertionError(f"seed {seed}, {case.file}: {case.said}: {error}") from error
         shutil.rmtree(case.out)
+
+
+def test_damaged_judgements_of_a_comparison(tmp_path):
+    perturbation, whole = Perturbation("region", "black"), {"insertion": 0.5, "deletion": 0.25}
+    path = tmp_path / "judged" / perturbation.folder / "eagle" / "x.json"
+    path.parent.mkdir(parents=True)
+    for seed in damage.seeds(100):
+        rng = random.Random(f"judgement {seed}")
+        data = json.dumps(damage.damaged_value(rng, whole)[0]).encode()
+        if rng.random() < 0.5:
+            data, _ = damage.damaged_bytes(rng, json.dumps(whole).encode())
+        path.write_bytes(data)
+        found = attempt(lambda: judgement(tmp_path, perturbation, "eagle", "x"), tmp_path)
+        assert found is None or [*map(type, found.values())] == [float, float]

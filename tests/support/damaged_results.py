@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import damage
 import made_results
 import numpy as np
+from made_attributions import made_attribution
 from PIL import Image
 
 from eagle_jax.results import storage
@@ -43,7 +44,7 @@ class Case(NamedTuple):
 
 @functools.cache
 def base(root: Path) -> Path:
-    """A whole run: a caption with a mask and controls, a question with regenerated answers."""
+    """A run of a caption with a mask and a question with answers; in it a diagnosis, too."""
     made = made_results
     results = [
         made.made_result("kite-0", "word", controls=2),
@@ -52,6 +53,11 @@ def base(root: Path) -> Path:
     with begin_run(root, Settings(), "0123456789abcdef"):
         made.write_run(root, results)
     (root / "failures").mkdir()
+    attribution = made_attribution(answer=made.ANSWER, positions=[0])
+    attribution.save(root / "diagnosis")
+    texts = [*["Yes."] * attribution.order.size, "No."]
+    answers = {"label": "No", "after": "No.", "answers": texts}
+    (root / "diagnosis" / "answers.json").write_text(json.dumps(answers))
     record = {"name": "third", "place": "line 3", "reason": "no such image file"}
     (root / "failures" / "third.json").write_text(json.dumps(record))
     return root
@@ -65,7 +71,8 @@ def make_case(seed: int, root: Path) -> Case:
     shutil.copytree(whole, out, copy_function=_link)
     files = sorted(path for path in (out / "items" / name).iterdir())
     records = [path for path in files if path.suffix == ".json"] * 3
-    path = rng.choice([*files, *records, out / "manifest.json", out / "failures/third.json"])
+    records += [out / "manifest.json", out / "failures/third.json"]
+    path = rng.choice([*files, *records, out / "diagnosis/answers.json"])
     return Case(out, name, path.name, _damage(rng, path))
 
 
