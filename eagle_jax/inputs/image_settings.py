@@ -125,7 +125,8 @@ def _shared_fields(config: dict[str, Any], crops: bool) -> dict[str, Any]:
         "resample": (None, 3),
     }
     for name, values in supported.items():
-        if config.get(name) not in values:
+        # transformers takes 3.0 for another filter than 3.
+        if config.get(name) not in values or type(config.get(name)) is float:
             raise InputError(
                 f"{FILE}: {name}={shown_value(config[name])} is not supported; it must be "
                 f"{values[1]!r}"
