@@ -79,9 +79,12 @@ def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
         with _quiet("transformers"):
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # tokenizers raises bare Exception on a damaged file
+        # transformers reads config.json as well.
+        of_config = type(error).__name__.startswith("StrictDataclass")
+        what = "config.json" if of_config else "the tokenizer"
         raise InputError(
-            f"the tokenizer in {folder} cannot be read: {reason(error, 120)}; fetch the "
-            "checkpoint again"
+            f"{what} in {folder} cannot be read: {reason(error, 120)}; fetch the checkpoint "
+            "again"
         ) from error
     length = tokenizer.model_max_length
     if isinstance(length, bool) or not isinstance(length, int | float):

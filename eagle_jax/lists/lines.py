@@ -54,8 +54,8 @@ def read_entry(entry: Entry, place: str, root: Path) -> Draft:
     for name in entry:
         if name not in FIELDS:
             raise InputError(
-                f"unknown field {name!r}; known fields: {', '.join(FIELDS)}; --columns gives "
-                "fields other names"
+                f"unknown field {name[:60]!r}; known fields: {', '.join(FIELDS)}; "
+                "--columns gives fields other names"
             )
     given = {name: value for name, value in entry.items() if value is not None}
     image = entries.image(given, "image", root)

@@ -43,4 +43,4 @@ def image_path(text: str, root: Path) -> Path:
         slashed = local_path(text.replace("\\", "/"), root)
         if os.path.isfile(slashed):
             return slashed
-    raise InputError(f"{str(path)[-200:]}: no such image file")
+    raise InputError(f"{str(path)[-160:]}: no such image file")

@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from eagle_jax.errors import InputError, reason
+from eagle_jax.errors import InputError, reason, shown_value
 from eagle_jax.models.checkpoints.unusable import (
     absent_shards,
     is_pointer,
@@ -255,8 +255,8 @@ def _indexed(folder: Path, index: Path) -> dict[Path, set[str] | None]:
     for key, name in places.items():
         if not isinstance(name, str) or Path(name).name != name:
             raise InputError(
-                f"{index} places {key!r} in {name!r}, which is not a file name; fetch the "
-                "checkpoint again"
+                f"{index} places {shown_value(key)} in {shown_value(name)}, which is not a "
+                "file name; fetch the checkpoint again"
             )
         files.setdefault(folder / name, set()).add(key)
     present = {path.name for path in folder.iterdir() if path.is_file()}

@@ -29,6 +29,7 @@ ODD = (
     *([], {}, [[]], [None], [1], [1, 2, 3], [0.5, 0.5, 0.5], ["a"], {"a": None}, {"a": {}}),
     *([10**30], {"": 1}, [{}], [[1, 2], [3, 4]], {"content": "x"}),
 )
+_NAMES = ("", " ", "x" * 300, "\n", "\x1b[31m", "\N{SNOWMAN}", "extra_field", "type", "id")
 Path_ = tuple[str | int, ...]
 
 
@@ -74,7 +75,9 @@ def _change(rng: random.Random, root: Any, holder: Any, name: Any, renames) -> s
         new = rng.choice(others)
         holder[new] = holder.pop(name)
         return f"renamed to {new}"
-    kind = rng.choice(("remove", "null", "odd", "odd", "odd", "near", "near", "move", "swap"))
+    kind = rng.choice(
+        ("remove", "null", "odd", "odd", "odd", "near", "near", "move", "swap", "name")
+    )
     if kind == "remove":
         del holder[name]
     elif kind == "null":
@@ -83,6 +86,8 @@ def _change(rng: random.Random, root: Any, holder: Any, name: Any, renames) -> s
         holder[name] = copy.deepcopy(rng.choice(ODD))
     elif kind == "near":
         holder[name] = _near(rng, old)
+    elif kind == "name" and isinstance(holder, dict):
+        holder[rng.choice(_NAMES)] = holder.pop(name)
     elif kind == "swap":
         other = rng.choice([*places(root)])
         source = root
