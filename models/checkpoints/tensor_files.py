@@ -115,8 +115,8 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
         held = set(header)
         if names is not None and (absent := sorted(names - held)):
             raise InputError(
-                f"{folder / 'model.safetensors.index.json'} places {len(absent)} tensors in "
-                f"{path.name} that are not there: {listed(absent)}"
+                f"{path} lacks {len(absent)} tensors that its index names: {listed(absent)}; "
+                "fetch the checkpoint again"
             )
         for name in sorted(held if names is None else names):
             key = _canonical(name)
@@ -332,6 +332,7 @@ def _ranges(numbers: list[int]) -> str:
 
 def shortened(entries: list[str]) -> str:
     """Joins entries by commas; entries beyond a line's width are only counted."""
+    entries = [name if len(name) <= _LISTED else f"{name[:97]}..." for name in entries]
     shown, length = 0, 0
     while shown < len(entries) and (shown == 0 or length + len(entries[shown]) <= _LISTED):
         length += len(entries[shown]) + 2
