@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from eagle_jax.argument_types import checked
 from eagle_jax.baselines.attention import relevance, rollout
 from eagle_jax.baselines.conversations import Conversation, Estimate, answer_all
 from eagle_jax.baselines.igos import igos
@@ -31,6 +32,7 @@ VARIANTS = ("paper", "published")
 MethodFunction = Callable[..., np.ndarray | Heat]
 
 
+@checked
 class Method(NamedTuple):
     """A method that can be chosen by name.
 
@@ -253,6 +255,7 @@ def full_options(method: MethodChoice, options: Mapping[str, Option]) -> dict[st
     return known | dict(options)
 
 
+@checked
 def rank_regions(
     asked: Sequence[Case | Scorer],
     method: MethodChoice,

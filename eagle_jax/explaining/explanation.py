@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from eagle_jax.argument_types import checked
 from eagle_jax.baselines.methods import (
     MethodChoice,
     Option,
@@ -21,14 +22,15 @@ from eagle_jax.errors import InputError
 from eagle_jax.inputs.fill import Fill
 from eagle_jax.inputs.images import ImageSource
 from eagle_jax.inputs.regions import Regions
+from eagle_jax.interrupts import first_interrupt_waits, never
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.scoring.case import Answer, Case, Target, TargetIds, ask
 from eagle_jax.scoring.model import Model
 from eagle_jax.search import Limits, Objective, Progress, find_orders
-from eagle_jax.search.interrupts import first_interrupt_waits, never
 from eagle_jax.search.methods import DEFAULT_SEARCH, SearchFunction, chosen_search
 
 
+@checked
 def explain(
     asked: Case | Model,
     image: ImageSource | None = None,
@@ -245,21 +247,25 @@ def explain_case(case: Case, approach: Approach, progress: bool = False) -> Attr
       InputError: as `check_approach`, or the budget is too small.
     """
     begin = time.perf_counter()
-    searches = chosen_method(approach.method).searches
-    waits = first_interrupt_waits() if searches else contextlib.nullcontext(never)
+    waits = first_interrupt_waits() if chosen_method(approach.method).searches else None
+    interrupted = never
     with (
-        waits as interrupted,
+        contextlib.ExitStack() as stack,
         tqdm(disable=not progress, unit=" forwards", leave=False) as bar,
     ):
 
         def on_progress(state: Progress) -> None:
+            nonlocal waits, interrupted
+            # Before the first scores there is no partial result to wait for.
+            if waits is not None:
+                interrupted, waits = stack.enter_context(waits), None
             bar.total = state.planned
             if state.area is not None:
                 bar.set_postfix_str(f"insertion - deletion {state.area:.3f}", refresh=False)
             bar.update(state.forwards - bar.n)
 
         (ranking,) = rank_cases(
-            [case], approach, on_progress=on_progress, interrupted=interrupted
+            [case], approach, on_progress=on_progress, interrupted=lambda: interrupted()
         )
     return conclude(case, approach, ranking, time.perf_counter() - begin)
 

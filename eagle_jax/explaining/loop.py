@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
+from eagle_jax.argument_types import checked
 from eagle_jax.baselines.methods import Ranking
 from eagle_jax.errors import InputError, require_choice
 from eagle_jax.explaining.corrections import removal_answers, require_all_regions
@@ -53,6 +54,7 @@ class RunSummary(NamedTuple):
     seconds: float
 
 
+@checked
 def run_list(
     entries: Sequence[Item | Broken],
     out: str | os.PathLike,

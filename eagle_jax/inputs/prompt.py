@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, reason, require_choice, shown_value
 from eagle_jax.inputs.chat_templates import (
     question_messages,
@@ -18,9 +19,8 @@ from eagle_jax.inputs.chat_templates import (
     rendered,
     token_ids,
 )
+from eagle_jax.inputs.tokenizer import Tokenizer, require_tokenizer
 from eagle_jax.metrics.thoughts import ends_in_thought
-
-Tokenizer = Any  # transformers' PreTrainedTokenizerFast, imported when one is loaded
 
 THINKING = ("on", "off")
 """Values of `Dialogue.thinking`."""
@@ -37,6 +37,7 @@ _IMAGE_MARK = re.compile(
 )
 
 
+@checked
 class Dialogue(NamedTuple):
     """What stands around a question, besides the image.
 
@@ -106,6 +107,7 @@ def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
     return tokenizer
 
 
+@checked
 def build_prompt(
     tokenizer: Tokenizer,
     text: str,
@@ -134,6 +136,7 @@ def build_prompt(
       InputError: the prompt is blank, contains a special token or another model's mark of an
         image, or the chat template has no place for one image or for the system message.
     """
+    require_tokenizer(tokenizer, image_tokens=image_tokens, image_token_id=image_token_id)
     if not text.strip():
         raise InputError("the prompt is empty; ask something about the image")
     _check_dialogue(tokenizer, dialogue)
@@ -233,8 +236,6 @@ def _check_dialogue(tokenizer: Tokenizer, dialogue: Dialogue) -> None:
         require_choice("thinking", dialogue.thinking, THINKING)
     if dialogue.system is None:
         return
-    if not isinstance(dialogue.system, str):
-        raise InputError(f"system is {dialogue.system!r}; it must be a text")
     try:
         shown = _PROBE in _render(tokenizer, "x", dialogue._replace(system=_PROBE))
     except InputError:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, UInt8
 
+from eagle_jax.argument_types import checked
 from eagle_jax.display import drawer
 from eagle_jax.errors import InputError
 from eagle_jax.files import encoded, write_folder
@@ -35,6 +36,7 @@ class WholeCurves(NamedTuple):
     deletion: Float32[np.ndarray, "m t"]
 
 
+@checked
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Attribution:
     """Which regions of an image carry an answer, and how far.
@@ -243,6 +245,7 @@ class Attribution:
         """
         return drawer("plot")(self)
 
+    @checked
     def report(self, path: str | os.PathLike) -> None:
         """Writes the page that people share, as `eagle_jax.report` does.
 
@@ -275,6 +278,7 @@ class Attribution:
             )
         return self.image
 
+    @checked
     def with_image(self, source: ImageSource) -> "Attribution":
         """The attribution with its image, for an attribution that was saved without it.
 
@@ -293,6 +297,7 @@ class Attribution:
             )
         return dataclasses.replace(self, image=image)
 
+    @checked
     def save(self, folder: str | os.PathLike, figure: bool = False, image: bool = True) -> None:
         """Writes attribution.json, arrays.npz and image.png to a folder, all or nothing.
 
@@ -314,6 +319,7 @@ class Attribution:
         write_folder(folder, files)
 
     @classmethod
+    @checked
     def load(cls, folder: str | os.PathLike) -> "Attribution":
         """Reads what `save` wrote, checked against the digests recorded there.
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, reason
 from eagle_jax.files import encoded, json_lines, write_folder
 from eagle_jax.lists import entries
@@ -33,6 +34,7 @@ ITEM, MASK, CONTROLS = "item.json", "mask.png", "controls.npz"
 _PATHS = ("image", "mask")
 
 
+@checked
 class ItemResult(NamedTuple):
     """A finished item.
 
@@ -146,6 +148,7 @@ def _read_record(path: Path) -> tuple[Item, list[str | None] | None, list[str] |
     return item, answers, controls
 
 
+@checked
 def read_results(out: Path) -> Iterator[ItemResult]:
     """All results of a run, sorted by name.
 

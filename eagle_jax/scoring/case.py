@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int32, UInt8
 
+from eagle_jax.argument_types import checked
 from eagle_jax.inputs.answer import (
     Place,
     answer_position,
@@ -32,6 +33,7 @@ Target = str | Sequence[int] | np.ndarray | Place
 TargetIds = str | Sequence[int | str] | np.ndarray
 
 
+@checked
 @dataclasses.dataclass(frozen=True, eq=False)
 class Case:
     """An image, a prompt and an answer, ready to be explained.
@@ -129,6 +131,7 @@ class AskSettings(NamedTuple):
     thinking: str | None = None
 
 
+@checked
 def ask(
     model: Model,
     image: ImageSource,
