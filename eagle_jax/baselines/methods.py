@@ -330,6 +330,7 @@ def _looked(name: str, case: Case, returned: np.ndarray | Heat) -> Ranking:
     values, forwards, backwards = returned if given else (returned, 0, 0)
     values = np.asarray(values)
     if values.shape not in ((n,), shape) or not np.isfinite(values).all():
+        case.scorer(np.ones((1, n), bool))  # whose message counts where the model overflows
         raise InputError(
             f"method {name} returned an array of shape {values.shape}; it must return {n} "
             f"finite scores, one for each region, or a finite map of shape {shape}"

@@ -46,6 +46,8 @@ def explain(
     published_rounding: bool | None = None,
     system: str | None = None,
     thinking: str | None = None,
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
     method: MethodChoice = "eagle",
     options: Mapping[str, Option] | None = None,
     search: str | SearchFunction = DEFAULT_SEARCH,
@@ -72,7 +74,7 @@ def explain(
     Args:
       asked: a case from `eagle_jax.ask`, or a model from `eagle_jax.load`. A model also needs
         `image` and `prompt`. A case already holds them, and the arguments from `answer` to
-        `thinking`, which belong to `eagle_jax.ask`.
+        `max_pixels`, which belong to `eagle_jax.ask`.
       image: a path, a PIL image, or an array of uint8 pixels (H, W, 3).
       prompt: the question or instruction.
       answer: the answer to explain, as text or token ids; None lets the model answer.
@@ -92,6 +94,8 @@ def explain(
         only to compare with its figures.
       system: system message in front of the conversation; None for the chat template's own.
       thinking: "off" or "on" passes the chat template's switch for thoughts, if it has one.
+      min_pixels, max_pixels: bounds of the number of pixels that the image is resized to, for
+        models of Qwen; None keeps the model's.
       method: a name of `eagle_jax.methods`, a `Method`, or a function of your own, from a case
         to a score for each region or to a map (H, W), see `eagle_jax.baselines.rank_regions`.
       options: options of a method other than EAGLE by name, such as ``{"samples": 1000}``;
@@ -134,6 +138,8 @@ def explain(
         "published_rounding": published_rounding,
         "system": system,
         "thinking": thinking,
+        "min_pixels": min_pixels,
+        "max_pixels": max_pixels,
     }
     case = _case(asked, image, prompt, question)
     if progress:
@@ -306,6 +312,7 @@ def conclude(case: Case, approach: Approach, ranking: Ranking, seconds: float) -
         options=_recorded_options(approach, ranking),
         heat=ranking.heat,
         cut=case.cut,
+        **case.dialogue._asdict(),
         **estimates,
     )
 

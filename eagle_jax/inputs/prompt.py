@@ -1,10 +1,6 @@
 """The prompt as token ids, with the visual tokens of the image."""
 
-import contextlib
-import importlib.util
-import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from eagle_jax.argument_types import checked
-from eagle_jax.errors import InputError, reason, require_choice, shown_value
+from eagle_jax.errors import InputError, require_choice, shown_value
 from eagle_jax.inputs.chat_templates import (
     question_messages,
     read_chat_template,
@@ -20,6 +16,7 @@ from eagle_jax.inputs.chat_templates import (
     token_ids,
 )
 from eagle_jax.inputs.tokenizer import Tokenizer, require_tokenizer
+from eagle_jax.inputs.tokenizer_files import read_tokenizer
 from eagle_jax.metrics.thoughts import ends_in_thought
 
 THINKING = ("on", "off")
@@ -68,25 +65,10 @@ def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
       InputError: the tokenizer, its chat template or the image token is missing, or a setting
         of the tokenizer is invalid.
     """
-    from transformers import AutoTokenizer
     from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
     folder = Path(folder)
-    names = ("tokenizer.json", "vocab.json", "tokenizer.model")
-    if not any((folder / name).is_file() for name in names):
-        raise InputError(f"{folder} has no tokenizer; it needs one of {', '.join(names)}")
-    _require_sentencepiece(folder)
-    try:
-        with _quiet("transformers"):
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # tokenizers raises bare Exception on a damaged file
-        # transformers reads config.json as well.
-        of_config = type(error).__name__.startswith("StrictDataclass")
-        what = "config.json" if of_config else "the tokenizer"
-        raise InputError(
-            f"{what} in {folder} cannot be read: {reason(error, 120)}; fetch the checkpoint "
-            "again"
-        ) from error
+    tokenizer = read_tokenizer(folder)
     length = tokenizer.model_max_length
     if isinstance(length, bool) or not isinstance(length, int | float):
         raise InputError(
@@ -262,24 +244,3 @@ def _render(tokenizer: Tokenizer, text: str, dialogue: Dialogue = DEFAULT_DIALOG
         plain = False
     message = system if plain else parts
     return rendered(tokenizer, [message, *messages], dialogue.thinking)
-
-
-@contextlib.contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Keeps a library from remarks about files that it reads."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def _require_sentencepiece(folder: Path) -> None:
-    fast = any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json"))
-    if not fast and importlib.util.find_spec("sentencepiece") is None:
-        raise InputError(
-            f"{folder} has its tokenizer as tokenizer.model alone, which needs sentencepiece: "
-            "pip install sentencepiece, or add the checkpoint's tokenizer.json"
-        )

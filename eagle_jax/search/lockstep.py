@@ -9,7 +9,13 @@ from eagle_jax.models.checkpoints.sharding import mesh_of
 from eagle_jax.scoring.batches import score_sets
 from eagle_jax.scoring.question import kind_of, stack_questions
 from eagle_jax.scoring.reuse import reuses
-from eagle_jax.scoring.scorer import MaskedImageScorer, Scorer, padded_regions, padded_sets
+from eagle_jax.scoring.scorer import (
+    MaskedImageScorer,
+    Scorer,
+    finite,
+    padded_regions,
+    padded_sets,
+)
 
 
 def lockstep_kind(scorer: MaskedImageScorer) -> Hashable:
@@ -57,6 +63,9 @@ class Lockstep:
 
         Returns:
           The target probabilities, for the same numbers.
+
+        Raises:
+          InputError: a probability is not finite.
         """
         if not self._shared:
             return {i: np.asarray(self._scorers[i](sets[i]), np.float32) for i in sets}
@@ -79,4 +88,5 @@ class Lockstep:
             )
             chunks.append(np.asarray(scores)[:count])
         scores = np.concatenate(chunks)
-        return {i: scores[which == i][:, : len(self._masked[i].tokens)] for i in sets}
+        columns = {i: len(self._masked[i].tokens) for i in sets}
+        return {i: finite(scores[which == i][:, : columns[i]]) for i in sets}
