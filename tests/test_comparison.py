@@ -125,7 +125,7 @@ def test_finer_parts_follow_the_map(partition, found, entries):
         ({"methods": ("tam", "tam")}, "name at least one method, each once"),
         ({"granularity": "word"}, "granularity is 'word'; it must be one of region, pixel"),
         ({"fill": "white"}, "fill of the judging is 'white'"),
-        ({"settings": Settings(options={"samples": 4})}, "their default options"),
+        ({"settings": Settings(options={"samples": 4})}, "options belong to one method"),
     ],
 )
 def test_nothing_is_written_for_what_cannot_be_used(changed, message, entries, tmp_path):

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, shown_value
 from eagle_jax.inputs.image_settings import (
     FILE,
     Frame,
@@ -37,10 +37,11 @@ class PixelBudget(ImageSettings):
     def read_fields(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Reads the bounds: settings of their own, or in `size` under one of two names."""
         size = config.get("size") or {}
-        if not isinstance(size, dict):
+        names = {"shortest_edge", "longest_edge", "min_pixels", "max_pixels"}
+        if not isinstance(size, dict) or not size.keys() <= names:
             raise InputError(
-                f"{FILE}: size={size!r} is not supported; it must hold shortest_edge and "
-                "longest_edge"
+                f"{FILE}: size={shown_value(size)} is not supported; it must hold "
+                "shortest_edge and longest_edge"
             )
         fields = {}
         for name, edge in (("min_pixels", "shortest_edge"), ("max_pixels", "longest_edge")):

@@ -120,8 +120,8 @@ def _probabilities(
         [surface.scores(part) for part in np.array_split(signs, min(_PARTS, len(signs)))]
     )
     p = p.swapaxes(1, 2).astype(np.float64)
-    same, toggled, inside = p[:, :, -1:], p[:, :, :-1], sets[:, None]
-    return np.where(inside, same, toggled), np.where(inside, toggled, same)
+    unchanged, toggled, inside = p[:, :, -1:], p[:, :, :-1], sets[:, None]
+    return np.where(inside, unchanged, toggled), np.where(inside, toggled, unchanged)
 
 
 def _mean_error(process: SetProcess, sets: Bool[np.ndarray, "b n"]) -> float:
