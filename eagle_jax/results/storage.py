@@ -49,7 +49,6 @@ _NAMES = ("labels", "order", "insertion", "deletion", "answer_ids", "positions",
 _OPTIONAL = ("heat", "values", "errors", "pairs", "interaction")
 # What earlier releases stored, which is not read any more.
 _DROPPED = ("importance", "uncertainty")
-# What the JSON, zip, npy and PNG readers raise on broken files.
 DAMAGE = (
     OSError,
     ValueError,
