@@ -11,6 +11,7 @@ from eagle_jax.errors import InputError
 from eagle_jax.files import local_path
 
 if TYPE_CHECKING:
+    from eagle_jax.baselines.options import Option
     from eagle_jax.explaining.explanation import Approach
     from eagle_jax.results.manifest import Settings
 
@@ -267,17 +268,14 @@ def settings_of(options: argparse.Namespace) -> "Settings":
     return Settings(**given)
 
 
-def option(argument: str) -> tuple[str, str | int | float]:
+def option(argument: str) -> "tuple[str, Option]":
     """A name and its value, a number if the value looks like a number."""
-    name, sign, value = argument.partition("=")
-    if not (name and sign and value):
-        raise argparse.ArgumentTypeError(f"{argument!r} does not have the form NAME=VALUE")
-    for kind in (int, float):
-        try:
-            return name, kind(value)
-        except ValueError:
-            continue
-    return name, text(value)
+    from eagle_jax.baselines.options import named_option
+
+    try:
+        return named_option(text(argument))
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def path(argument: str) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eagle_jax.argument_types import checked
+from eagle_jax.baselines.options import method_with_options
 from eagle_jax.comparison.columns import Column, Cost, columns_of, costs_of
 from eagle_jax.comparison.judging import (
     GRANULARITIES,
@@ -71,7 +72,8 @@ def compare_methods(
       entries: from `eagle_jax.lists.read_list`.
       out: folder of the comparison; receives a run of each method, ``judged`` and ``figures``.
       settings: settings of the runs; `settings.method` is ignored.
-      methods: names of `eagle_jax.methods`.
+      methods: names of `eagle_jax.methods`, with options where they are not the defaults:
+        "kernelshap@samples=256".
       granularity: what a step inserts or deletes: "region", "pixel" or "patch".
       fill: what judging shows in place of hidden regions: "black", "mean" or "blur"; None for
         the fill of the runs, `settings.fill`.
@@ -132,11 +134,11 @@ def compare_methods(
 
 def _check(methods: Sequence[str], settings: Settings) -> None:
     for method in methods:
-        check_approach(Approach(method))
+        check_approach(Approach(*method_with_options(method)))
     if not methods or len(set(methods)) < len(methods):
         raise InputError(f"methods is {list(methods)}; name at least one method, each once")
     if settings.options:
-        raise InputError("methods are compared with their default options: give no options")
+        raise InputError("options belong to one method each: write kernelshap@samples=256")
 
 
 def _perturbations(granularity: str, searched: str, fill: str | None) -> list[Perturbation]:
@@ -152,11 +154,12 @@ def _perturbations(granularity: str, searched: str, fill: str | None) -> list[Pe
 
 def _settings_for(method: str, settings: Settings) -> Settings:
     """The settings of a method's run; limits of a search are for EAGLE alone."""
-    if method != "eagle":
+    name, options = method_with_options(method)
+    if name != "eagle":
         settings = dataclasses.replace(
             settings, budget=None, seconds=None, top_k=None, stop=None
         )
-    return dataclasses.replace(settings, method=method)
+    return dataclasses.replace(settings, method=name, options=options)
 
 
 def _draw(out: Path, names: Sequence[str], methods: Sequence[str]) -> None:

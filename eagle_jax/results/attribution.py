@@ -19,7 +19,7 @@ from eagle_jax.metrics.statistics import Interval
 from eagle_jax.results import storage
 from eagle_jax.results.curves import WholeCurves, mean_auc, objective_along, whole_curves
 from eagle_jax.results.saliency import MapKind, map_of, part_of, shown_map
-from eagle_jax.results.summary import summary_of
+from eagle_jax.results.summary import line_of, summary_of
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -118,13 +118,7 @@ class Attribution:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        answer = " ".join(self.answer.split())
-        answer = answer if len(answer) <= 60 else answer[:59] + "\u2026"
-        height, width = self.labels.shape
-        return (
-            f"<Attribution of {answer!r}: {self.order.size} of {self.regions} regions of a "
-            f"{width} x {height} image in order, {self.search}, {self.forwards:,} forwards>"
-        )
+        return line_of(self)
 
     def __str__(self) -> str:
         return self.summary()
@@ -151,11 +145,7 @@ class Attribution:
 
     @property
     def objective(self) -> Float32[np.ndarray, "_"]:
-        """The search's objective F of each chosen prefix, from one region to k.
-
-        References:
-          EAGLE, arXiv 2509.22496, section 3: insight score plus necessity score.
-        """
+        """The search's objective F of each chosen prefix, from one region to k."""
         return objective_along(self)[1 : self.order.size + 1].astype(np.float32)
 
     @property
@@ -163,6 +153,7 @@ class Attribution:
         """Map over the pixels, from 0 to 1: `map` without what speaks against the answer."""
         return shown_map(self.map())
 
+    @checked
     def map(
         self, target: str | Sequence[int] | None = None, by: MapKind | None = None
     ) -> Float32[np.ndarray, "H W"]:

@@ -57,6 +57,22 @@ def share_text(attribution: "Attribution") -> str:
     )
 
 
+def line_of(attribution: "Attribution") -> str:
+    """One line that tells attributions apart.
+
+    Args:
+      attribution: from `eagle_jax.explain`.
+    """
+    answer = " ".join(attribution.answer.split())
+    answer = answer if len(answer) <= 60 else answer[:59] + "\u2026"
+    ordered, (height, width) = attribution.order.size, attribution.labels.shape
+    return (
+        f"<Attribution of {answer!r}: {ordered} of {attribution.regions} regions of a "
+        f"{width} x {height} image in order, {attribution.search}, "
+        f"{attribution.forwards:,} forwards>"
+    )
+
+
 def _targets(attribution: "Attribution") -> str:
     targets = zip(
         attribution.tokens, attribution.positions, attribution.counterfactual, strict=True

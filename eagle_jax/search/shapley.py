@@ -116,10 +116,12 @@ def _probabilities(
 ) -> tuple[Float[np.ndarray, "b t n"], Float[np.ndarray, "b t n"]]:
     """Expected probabilities of each set with each region added, and with it removed."""
     surface, signs = Surface(process, Objective()), to_signs(sets).astype(np.float32)
-    p = np.concatenate([surface.scores(part) for part in np.array_split(signs, _PARTS)])
+    p = np.concatenate(
+        [surface.scores(part) for part in np.array_split(signs, min(_PARTS, len(signs)))]
+    )
     p = p.swapaxes(1, 2).astype(np.float64)
-    same, toggled, inside = p[:, :, -1:], p[:, :, :-1], sets[:, None]
-    return np.where(inside, same, toggled), np.where(inside, toggled, same)
+    unchanged, toggled, inside = p[:, :, -1:], p[:, :, :-1], sets[:, None]
+    return np.where(inside, unchanged, toggled), np.where(inside, toggled, unchanged)
 
 
 def _mean_error(process: SetProcess, sets: Bool[np.ndarray, "b n"]) -> float:
