@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from eagle_jax.metrics.word_classes import words
+from eagle_jax.metrics.word_classes import valid_texts, words
 from eagle_jax.reports.fonts import fitting, font, text_width
 from eagle_jax.reports.image_panels import draw_overlay
 from eagle_jax.reports.look import EDGE, FAINT, INSERTION_COLOUR, MARGIN, plain_frame
@@ -88,7 +88,7 @@ def word_parts(attribution: Attribution) -> list[tuple[str, Attribution]]:
     own = set(attribution.positions[~attribution.counterfactual].tolist())
     spelled = [
         (word.text, scored)
-        for word in words(attribution.answer_tokens)
+        for word in words(valid_texts(attribution.answer_tokens))
         if word.word_class not in ("punctuation", "end")
         and (scored := [position for position in word.tokens if position in own])
     ]

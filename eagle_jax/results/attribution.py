@@ -16,6 +16,7 @@ from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
 from eagle_jax.metrics.reliance import image_share, token_reliance
 from eagle_jax.metrics.statistics import Interval
+from eagle_jax.metrics.word_classes import valid_texts
 from eagle_jax.results import storage
 from eagle_jax.results.curves import WholeCurves, mean_auc, objective_along, whole_curves
 from eagle_jax.results.saliency import MapKind, map_of, part_of, shown_map
@@ -214,7 +215,7 @@ class Attribution:
         With a bootstrap interval over the words; see `eagle_jax.metrics.reliance.image_share`.
         """
         own, ends = ~self.counterfactual, self.whole.insertion[[-1, 0]]
-        return image_share(self.answer_tokens, self.positions[own], *ends[:, own])
+        return image_share(valid_texts(self.answer_tokens), self.positions[own], *ends[:, own])
 
     @property
     def insertion_auc(self) -> float:

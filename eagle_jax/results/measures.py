@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float64
 from eagle_jax.argument_types import checked
 from eagle_jax.metrics import faithfulness, hallucination, localisation
 from eagle_jax.metrics.reliance import WordReliance, word_reliance
+from eagle_jax.metrics.word_classes import valid_texts
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.results.run_folder import ItemResult
 from eagle_jax.search.sets import Curves
@@ -131,7 +132,9 @@ def measure(result: ItemResult, published_measures: bool = False) -> ItemMeasure
         prompt=item.prompt,
         values=values,
         words=word_reliance(
-            attribution.answer_tokens, attribution.positions[own], attribution.reliance[own]
+            valid_texts(attribution.answer_tokens),
+            attribution.positions[own],
+            attribution.reliance[own],
         ),
         curves=np.stack(
             [np.interp(GRID, area, curve.mean(axis=1)) for curve in (inserted, deleted)]

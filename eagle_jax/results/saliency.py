@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32
 
 from eagle_jax.errors import InputError, require_choice
-from eagle_jax.metrics.word_classes import phrase_tokens
+from eagle_jax.metrics.word_classes import phrase_tokens, valid_texts
 from eagle_jax.results.curves import objective_along
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _rows(attribution: "Attribution", target: str | Sequence[int] | None) -> np.
         return np.arange(attribution.positions.size)
     wanted = target
     if isinstance(target, str):
-        wanted = phrase_tokens(attribution.answer_tokens, target)
+        wanted = phrase_tokens(valid_texts(attribution.answer_tokens), target)
     rows = np.flatnonzero(np.isin(attribution.positions, np.asarray(wanted, np.int64)))
     if not rows.size:
         raise InputError(

@@ -11,7 +11,7 @@ from eagle_jax.files import encoded
 from eagle_jax.inputs.fill import fill_pixels
 from eagle_jax.metrics.hallucination import kept_regions, right_answers
 from eagle_jax.metrics.localisation import region_means, region_point
-from eagle_jax.metrics.word_classes import words
+from eagle_jax.metrics.word_classes import valid_texts, words
 from eagle_jax.reports.page.explanations import Explanation
 from eagle_jax.reports.token_labels import SPACES, answer_chips, reliance_range
 from eagle_jax.results.attribution import Attribution
@@ -176,7 +176,7 @@ def _answer(attribution: Attribution) -> dict[str, Any]:
         "chips": [chip._asdict() for chip in chips],
         "words": [
             sorted({chip_at[position] for position in word.tokens})
-            for word in words(attribution.answer_tokens)
+            for word in words(valid_texts(attribution.answer_tokens))
         ],
         "sentences": [sentence for sentence in sentences if sentence],
     }
