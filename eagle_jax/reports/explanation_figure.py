@@ -70,7 +70,7 @@ def draw_explanation(attribution: Attribution) -> Figure:
     bar = sheet.axes(left + row.wide + 0.08, low, 0.09, row.tall)
     look.colour_bar(bar, ScalarMappable(Normalize(0, _top(attribution)), "viridis"), "vertical")
 
-    start = row.right + 1.0
+    start = row.right + 1.1
     sheet.text(start - 0.45, top + 0.09, "Insertion and deletion", 10, bold=True)
     wide, tall = min(look.WIDTH - look.MARGIN - 0.62 - start, 4.4), min(row.height, 3.4) - 0.68
     draw_curves(sheet.axes(start, top - 0.26 - tall, wide, tall), attribution)

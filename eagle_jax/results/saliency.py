@@ -57,8 +57,8 @@ class RegionValues(NamedTuple):
 
     Attributes:
       values: value of each region, in probability.
-      errors: standard error of each value, at most: errors of one region's values of several
-        tokens are taken to have the same sign.
+      errors: standard error of each value; the errors of different tokens are taken to be
+        independent, as they are in the process that the values come from.
     """
 
     values: Float32[np.ndarray, "n"]
@@ -85,8 +85,9 @@ def region_values(
     rows = _rows(attribution, target)
     if attribution.values is None or attribution.errors is None:
         return None
-    both = attribution.values[rows], attribution.errors[rows]
-    return RegionValues(*(part.mean(0, dtype=np.float64).astype(np.float32) for part in both))
+    value = attribution.values[rows].mean(0, dtype=np.float64)
+    error = np.linalg.norm(attribution.errors[rows].astype(np.float64), axis=0) / len(rows)
+    return RegionValues(value.astype(np.float32), error.astype(np.float32))
 
 
 def part_of(attribution: "Attribution", target: str | Sequence[int]) -> "Attribution":

@@ -264,7 +264,7 @@ def test_auto_says_what_it_chose(model, image):
     assert found.options == {"search": "exact", "chosen_by": "auto"}
     assert "exact, chosen by auto\n" in found.summary()
     assert found.values.shape == (1, 4)
-    # All sets are known: the values are exact, and add up.
+    # The values add up to what the image adds.
     rise = found.deletion[0] - found.insertion[0]
     np.testing.assert_allclose(found.values.sum(1), rise, atol=1e-5)
 

@@ -421,9 +421,16 @@ def test_what_speaks_against_an_answer_is_said_and_shown(open_page, tmp_path):
     assert "speaks against this answer" in page.locator(".verdicts").inner_text()
 
 
+def worth(made, tokens):
+    """What the regions are worth to some tokens, and the errors, which are independent."""
+    chosen = made.errors[list(tokens)].astype(np.float64)
+    error = np.sqrt((chosen**2).sum(0)) / len(chosen)
+    return made.values[list(tokens)].mean(0, dtype=np.float64), error
+
+
 def scaled(made, tokens):
     """The map of some tokens as the page draws it: values scaled by the largest of them."""
-    values = made.values[tokens].mean(0, dtype=np.float64)
+    values = worth(made, tokens)[0]
     return values / max(np.abs(values).max(), 0.05 * np.abs(made.values).max())
 
 
@@ -451,7 +458,7 @@ def test_a_word_shows_its_own_values_and_what_is_not_apart_from_0(open_page, tmp
         page.locator(".chip").nth(index).click()
         page.mouse.move(0, 0)
         check_map(page, made, scaled(made, tokens))
-        value, error = (part[tokens].mean(0) for part in (made.values, made.errors))
+        value, error = worth(made, tokens)
         apart = np.abs(value) >= 2 * error
         strength = hatched(page, made)
         np.testing.assert_array_equal(strength == 0, apart)
@@ -474,7 +481,8 @@ def test_a_region_tells_its_value_for_the_chosen_word(open_page, tmp_path):
     made.values[2, 3:5], made.errors[2, 3:5] = (0.3, 0.02), (0.05, 0.05)
     page = open_page(reported(tmp_path / "a.html", made))
     page.mouse.move(*at(page, made, 3))
-    mean = f"{made.values[:, 3].mean():.3f} \u00b1 {made.errors[:, 3].mean():.3f}"
+    value, error = worth(made, range(8))
+    mean = f"{value[3]:.3f} \u00b1 {error[3]:.3f}"
     said = settled(page).locator(".reading").inner_text()
     assert f"It is worth {mean} to the whole answer" in said
     assert "\u201ccar\u201d +0.30" in said
@@ -499,7 +507,7 @@ def test_values_have_error_bars_and_the_map_says_how_far_it_may_be_off(open_page
     page = settled(open_page(reported(tmp_path / "a.html", made)))
 
     def check(tokens, name):
-        value, error = (part[tokens].mean(0) for part in (made.values, made.errors))
+        value, error = worth(made, tokens)
         ranked = np.argsort(-value)
         largest = set(np.argsort(-np.abs(value))[:10])
         expected = [

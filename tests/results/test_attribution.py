@@ -135,7 +135,8 @@ def test_a_map_by_values_is_signed_and_the_saliency_shows_what_speaks_for_the_an
     np.testing.assert_allclose(it.map("red car"), it.values[1:3].mean(0)[it.labels], rtol=1e-5)
     np.testing.assert_array_equal(it.map([2]), it.values[2][it.labels])
     worth = region_values(it, "red car")
-    np.testing.assert_allclose(worth.errors, it.errors[1:3].mean(0), rtol=1e-5)
+    both = np.sqrt(it.errors[1] ** 2 + it.errors[2] ** 2) / 2
+    np.testing.assert_allclose(worth.errors, both, rtol=1e-5)
     expected = np.abs(it.values[1:3].mean(0)) >= 2 * worth.errors
     np.testing.assert_array_equal(worth.apart, expected)
     assert region_values(make()) is None

@@ -67,13 +67,16 @@ function gainsAlong(explanation, chosen) {
 }
 
 // What each region is worth to some targets, null for all of them: the mean of their values, with
-// the largest standard error that the mean can have.
+// its standard error; errors of different targets are independent.
 function worthTo(explanation, chosen) {
   const { regions, values: { values, errors } } = explanation;
   const picked = chosen ?? everyTarget(explanation);
-  const mean = (rows) => Float64Array.from({ length: regions }, (_, region) =>
-    picked.reduce((sum, target) => sum + rows[target * regions + region], 0) / picked.length);
-  const worth = { values: mean(values), errors: mean(errors) };
+  const over = (add) => Float64Array.from({ length: regions }, (_, region) =>
+    picked.reduce((sum, target) => sum + add(target * regions + region), 0));
+  const worth = {
+    values: over((i) => values[i]).map((sum) => sum / picked.length),
+    errors: over((i) => errors[i] ** 2).map((sum) => Math.sqrt(sum) / picked.length),
+  };
   worth.apart = Array.from(worth.values, (value, region) =>
     Math.abs(value) >= APART * worth.errors[region]);
   return worth;
