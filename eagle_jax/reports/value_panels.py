@@ -3,12 +3,13 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from eagle_jax.metrics.word_classes import valid_texts, words
+from eagle_jax.metrics.word_classes import words
 from eagle_jax.reports.fonts import fitting, font, text_width
 from eagle_jax.reports.image_panels import draw_overlay
 from eagle_jax.reports.look import EDGE, FAINT, INSERTION_COLOUR, MARGIN, plain_frame
 from eagle_jax.reports.sheet import INNER, Sheet
 from eagle_jax.results.attribution import Attribution
+from eagle_jax.results.consistency import valid_texts
 from eagle_jax.results.saliency import region_values
 
 SHOWN = 12

@@ -16,8 +16,8 @@ from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
 from eagle_jax.metrics.reliance import image_share, token_reliance
 from eagle_jax.metrics.statistics import Interval
-from eagle_jax.metrics.word_classes import valid_texts
 from eagle_jax.results import storage
+from eagle_jax.results.consistency import valid_texts
 from eagle_jax.results.curves import WholeCurves, mean_auc, objective_along, whole_curves
 from eagle_jax.results.saliency import MapKind, map_of, part_of, shown_map
 from eagle_jax.results.summary import line_of, summary_of
@@ -176,6 +176,7 @@ class Attribution:
         """
         return map_of(self, target, by)
 
+    @checked
     def part(self, target: str | Sequence[int]) -> "Attribution":
         """The explanation of a word of the answer, out of the explanation of all target tokens.
 
@@ -251,6 +252,7 @@ class Attribution:
         """Name of the fill, or "an image"."""
         return self.fill if isinstance(self.fill, str) else "an image"
 
+    @checked
     def plot(self, target: str | Sequence[int] | None = None) -> "matplotlib.figure.Figure":
         """Draws everything, or a word alone, in one figure, as `eagle_jax.plot` does."""
         return drawer("plot")(self, target)

@@ -1,6 +1,7 @@
 """Whether the fields of an attribution agree with each other, whoever made them."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,6 +50,11 @@ def check_fields(fields: Mapping[str, Any]) -> None:
     for name, value in fields["options"].items():
         plain = isinstance(name, str) and isinstance(value, str | int | float | None)
         _require(plain, "options must be texts, numbers and truth values by name")
+
+
+def valid_texts(tokens: tuple[str, ...]) -> tuple[str, ...]:
+    """Texts of tokens with U+FFFD for lone surrogates, which stored results may hold."""
+    return tuple(re.sub("[\ud800-\udfff]", "\ufffd", token) for token in tokens)
 
 
 def _check_shapes(fields: Mapping[str, Any]) -> None:

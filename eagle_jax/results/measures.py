@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float64
 from eagle_jax.argument_types import checked
 from eagle_jax.metrics import faithfulness, hallucination, localisation
 from eagle_jax.metrics.reliance import WordReliance, word_reliance
-from eagle_jax.metrics.word_classes import valid_texts
 from eagle_jax.results.attribution import Attribution
+from eagle_jax.results.consistency import valid_texts
 from eagle_jax.results.run_folder import ItemResult
 from eagle_jax.search.sets import Curves
 

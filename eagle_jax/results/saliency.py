@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32
 
 from eagle_jax.errors import InputError, require_choice
-from eagle_jax.metrics.word_classes import phrase_tokens, valid_texts
+from eagle_jax.metrics.word_classes import phrase_tokens
+from eagle_jax.results.consistency import valid_texts
 from eagle_jax.results.curves import objective_along
 
 if TYPE_CHECKING:

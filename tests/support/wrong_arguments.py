@@ -108,7 +108,7 @@ def public() -> dict[str, typing.Callable]:
         if isinstance(value, type) and name not in RESULTS:
             for part, method in vars(value).items():
                 takes = isinstance(method, types.FunctionType | classmethod)
-                if part[0] != "_" and takes and part not in ("plot", "summary"):
+                if part[0] != "_" and takes and part != "summary":
                     found[f"{name}.{part}"] = getattr(value, part)
     return {name: value for name, value in found.items() if name not in RESULTS}
 
@@ -148,6 +148,8 @@ def valid(folder: Path) -> dict[str, dict[str, typing.Any]]:
         "Attribution": fields(made_attribution(), *ATTRIBUTED),
         "Attribution.load": {"folder": folder / "saved"},
         "Attribution.map": {"self": attribution, "target": [0], "by": "order"},
+        "Attribution.part": {"self": attribution, "target": [0]},
+        "Attribution.plot": {"self": attribution, "target": [0]},
         "Attribution.report": {"self": attribution, "path": folder / "page.html"},
         "Attribution.require_image": {"self": attribution},
         "Attribution.save": {"self": attribution, "folder": folder / "saved"},
@@ -235,7 +237,7 @@ def valid(folder: Path) -> dict[str, dict[str, typing.Any]]:
             "labels": np.zeros((168, 168), np.int32),
             "settings": model.image_settings,
         },
-        "plot": {"attribution": attribution},
+        "plot": {"attribution": attribution, "target": [0]},
         "pointing_game": fields(shown, "labels", "order", "mask"),
         "prefixes": {"order": order},
         "prompt_difference": {

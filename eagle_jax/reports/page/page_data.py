@@ -11,10 +11,11 @@ from eagle_jax.files import encoded
 from eagle_jax.inputs.fill import fill_pixels
 from eagle_jax.metrics.hallucination import kept_regions, right_answers
 from eagle_jax.metrics.localisation import region_means, region_point
-from eagle_jax.metrics.word_classes import valid_texts, words
+from eagle_jax.metrics.word_classes import words
 from eagle_jax.reports.page.explanations import Explanation
 from eagle_jax.reports.token_labels import SPACES, answer_chips, reliance_range
 from eagle_jax.results.attribution import Attribution
+from eagle_jax.results.consistency import valid_texts
 from eagle_jax.results.measures import control_families, mean_aucs
 from eagle_jax.results.summary import share_text
 
