@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -11,12 +11,11 @@ from tqdm import tqdm
 from eagle_jax.baselines.methods import (
     MethodChoice,
     Option,
-    Ranking,
     chosen_method,
     full_options,
     method_name,
-    rank_regions,
 )
+from eagle_jax.baselines.ranking import Ranking, ranking_of
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.fill import Fill
 from eagle_jax.inputs.images import ImageSource
@@ -25,8 +24,14 @@ from eagle_jax.results.attribution import Attribution
 from eagle_jax.scoring.case import Answer, Case, Target, TargetIds, ask
 from eagle_jax.scoring.model import Model
 from eagle_jax.search import Limits, Objective, Progress, find_orders
+from eagle_jax.search.conversations import Conversation, answer_alone
 from eagle_jax.search.interrupts import first_interrupt_waits, never
-from eagle_jax.search.methods import DEFAULT_SEARCH, SearchFunction, chosen_search
+from eagle_jax.search.methods import (
+    DEFAULT_SEARCH,
+    SearchFunction,
+    SearchInProgress,
+    chosen_search,
+)
 
 
 def explain(
@@ -183,51 +188,66 @@ def check_approach(approach: Approach) -> None:
             )
 
 
-def rank_cases(
-    cases: Sequence[Case],
+def rank_case(
+    case: Case,
     approach: Approach,
     *,
-    together: int | None = None,
     on_progress: Callable[[Progress], Any] = lambda progress: None,
     interrupted: Callable[[], bool] = never,
-) -> list[Ranking]:
-    """Finds the order of regions of several cases in lockstep, by EAGLE or another method.
+) -> Ranking:
+    """Finds the order of regions of a case, by EAGLE or another method.
 
     Args:
-      cases: cases of one model.
+      case: from `eagle_jax.ask`.
       approach: a method and its settings.
-      together: number of images that programs are compiled for; None for as many as there are.
       on_progress: called after each round.
-      interrupted: called before each round of a search; once it returns True, all searches end
-        and return their partial results.
+      interrupted: called before each round of a search; once it returns True, the search ends
+        and returns its partial result.
 
     Returns:
-      One ranking for each case.
+      The order, its curves and what the method found besides.
 
     Raises:
       InputError: as `check_approach`, or the budget is too small.
     """
     if chosen_method(approach.method).searches:
-        results = find_orders(
-            [case.scorer for case in cases],
+        (result,) = find_orders(
+            [case.scorer],
             approach.search,
             objective=approach.objective,
             limits=approach.limits,
-            together=together,
             on_progress=on_progress,
             interrupted=interrupted,
         )
-        return [Ranking(result) for result in results]
+        return Ranking(result)
     total = 0
 
     def count(forwards: int) -> None:
         nonlocal total
         total += forwards
-        on_progress(Progress(total, None, None, (None,) * len(cases)))
+        on_progress(Progress(total, None, None, (None,)))
 
-    return rank_regions(
-        cases, approach.method, approach.options, together=together, on_progress=count
-    )
+    ranking = ranking_of(case, approach.method, approach.options)
+    return answer_alone(case.scorer, ranking, count)
+
+
+def rank_among_others(case: Case, approach: Approach) -> Conversation[Ranking]:
+    """Finds the order of regions as `rank_case` does, as a conversation.
+
+    Args:
+      case: from `eagle_jax.ask`.
+      approach: a method and its settings.
+
+    Yields:
+      Sets of regions to be scored.
+
+    Returns:
+      As `rank_case`.
+    """
+    if not chosen_method(approach.method).searches:
+        return (yield from ranking_of(case, approach.method, approach.options))
+    search = SearchInProgress(case.scorer, approach.search, approach.objective, approach.limits)
+    return Ranking((yield from search.conversation()))
 
 
 def explain_case(case: Case, approach: Approach, progress: bool = False) -> Attribution:
@@ -258,9 +278,7 @@ def explain_case(case: Case, approach: Approach, progress: bool = False) -> Attr
                 bar.set_postfix_str(f"insertion - deletion {state.area:.3f}", refresh=False)
             bar.update(state.forwards - bar.n)
 
-        (ranking,) = rank_cases(
-            [case], approach, on_progress=on_progress, interrupted=interrupted
-        )
+        ranking = rank_case(case, approach, on_progress=on_progress, interrupted=interrupted)
     return conclude(case, approach, ranking, time.perf_counter() - begin)
 
 
@@ -270,7 +288,7 @@ def conclude(case: Case, approach: Approach, ranking: Ranking, seconds: float) -
     Args:
       case: the case that was explained.
       approach: the method that was used, and its settings.
-      ranking: from `rank_cases`.
+      ranking: from `rank_case`.
       seconds: time that the explanation took.
 
     Returns:

@@ -26,6 +26,7 @@ from eagle_jax.models.layers.precision import full_precision
 from eagle_jax.scoring.model import Model, prompt_about
 from eagle_jax.scoring.question import lay_out, on_devices
 from eagle_jax.scoring.scorer import (
+    DEVICES,
     data_devices,
     filling_batch_size,
     padded_sets,
@@ -229,8 +230,8 @@ def _answers(
         # A repeated row is settled when the row itself is.
         sets = np.pad(part, ((0, batch_size - len(part)), (0, 0)), mode="edge")
         sets = jax.device_put(padded_sets(sets), spread)
-        new = np.asarray(
-            _decode(
+        with DEVICES:
+            new = _decode(
                 network,
                 question,
                 sets,
@@ -240,7 +241,7 @@ def _answers(
                 rules,
                 max_new_tokens=max_new_tokens,
             )
-        )
+        new = np.asarray(new)
         answers += [row[row >= 0] for row in new[: len(part)]]
         on_progress(len(part))
     return answers
