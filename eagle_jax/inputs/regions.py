@@ -83,22 +83,21 @@ def _region_size(image: np.ndarray, count: int) -> int:
 
 def _slico(image: np.ndarray, count: int) -> np.ndarray:
     height, width = image.shape[:2]
+    seeds = round(height * width / _region_size(image, count) ** 2)
     pixels = max(_SHRUNK_PIXELS, _LEAST_REGION * count)
-    if height * width > max(_MOST_PIXELS, pixels):
-        scale = math.sqrt(pixels / (height * width))
-        rows, columns = (max(1, round(scale * side)) for side in (height, width))
-        shrunk = Image.fromarray(image).resize((columns, rows), Image.Resampling.BOX)
-        labels = _slico_of(np.asarray(shrunk), count)
-        labels = labels.take(np.arange(width) * columns // width, axis=1)
-        return labels.take(np.arange(height) * rows // height, axis=0)
-    return _slico_of(image, count)
+    if height * width <= max(_MOST_PIXELS, pixels):
+        return _slico_from(image, seeds)
+    scale = math.sqrt(pixels / (height * width))
+    rows, columns = (max(1, round(scale * side)) for side in (height, width))
+    shrunk = Image.fromarray(image).resize((columns, rows), Image.Resampling.BOX)
+    labels = _slico_from(np.asarray(shrunk), seeds)
+    labels = labels.take(np.arange(width) * columns // width, axis=1)
+    return labels.take(np.arange(height) * rows // height, axis=0)
 
 
-def _slico_of(image: np.ndarray, count: int) -> np.ndarray:
+def _slico_from(image: np.ndarray, seeds: int) -> np.ndarray:
     from skimage.segmentation import slic
 
-    height, width = image.shape[:2]
-    seeds = round(height * width / _region_size(image, count) ** 2)
     labels = slic(
         image, n_segments=seeds, slic_zero=True, enforce_connectivity=False, start_label=0
     )
