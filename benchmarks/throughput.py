@@ -55,7 +55,7 @@ def main() -> int:
     cpu = time.process_time()
     summary = _run(entries, model, settings, options.together, wrap, host)
     cpu = time.process_time() - cpu
-    busy = summary.busy if device is None else device.busy
+    busy = summary.devices.scoring if device is None else device.busy
     rows = summary.forwards if device is None else device.rows
     print(f"{'items':<12}{summary.finished} in {summary.seconds:.1f} s", end=", ")
     print(f"{3600 * summary.finished / summary.seconds:,.0f} an hour")

@@ -36,7 +36,7 @@ from eagle_jax.scoring.model import Model, load
 from eagle_jax.search import Curves, Limits, Objective
 from eagle_jax.search.controls import control_orders
 from eagle_jax.search.conversations import Conversation
-from eagle_jax.search.scheduler import Task, answer_together
+from eagle_jax.search.scheduler import DeviceTime, Task, answer_together
 from eagle_jax.search.sets import curves_from, sets_along
 
 # Number of items explained at once where no other number is given.
@@ -53,7 +53,7 @@ class RunSummary(NamedTuple):
       failures: items without a result.
       forwards: number of masked images that were scored to find orders.
       seconds: time that the run took, loading the model included.
-      busy: time in seconds during which masked images were scored.
+      devices: what the devices did while items were explained.
     """
 
     finished: int
@@ -61,7 +61,7 @@ class RunSummary(NamedTuple):
     failures: tuple[Failure, ...]
     forwards: int
     seconds: float
-    busy: float = 0.0
+    devices: DeviceTime = DeviceTime()
 
 
 def run_list(
@@ -116,7 +116,7 @@ def run_list(
         for failure in failures:
             write_failure(out, failure)
         run = _Run(out, settings, batch_size, failures)
-        busy = 0.0
+        devices = DeviceTime()
         if waiting:
             model = load(
                 settings.model,
@@ -128,14 +128,14 @@ def run_list(
                 progress=progress,
             )
             with tqdm(total=len(waiting), unit="item", disable=not progress) as run.bar:
-                busy = run.explain_all(model, waiting, together)
+                devices = run.explain_all(model, waiting, together)
         return RunSummary(
             finished=len(before) + run.finished,
             before=len(before),
             failures=tuple(run.failures),
             forwards=run.forwards,
             seconds=time.perf_counter() - begin,
-            busy=busy,
+            devices=devices,
         )
 
 
@@ -165,7 +165,7 @@ class _Run:
         self._clock = _SharedClock()
         self._lock = threading.Lock()
 
-    def explain_all(self, model: Model, items: Sequence[Item], together: int) -> float:
+    def explain_all(self, model: Model, items: Sequence[Item], together: int) -> DeviceTime:
         begin, scored = time.perf_counter(), 0
 
         def after_round(forwards: int) -> None:

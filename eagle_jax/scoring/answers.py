@@ -16,7 +16,7 @@ from eagle_jax.errors import InputError
 from eagle_jax.inputs.answer import decode_answer, require_max_new_tokens
 from eagle_jax.inputs.fill import DEFAULT_FILL, Fill, fill_pixels, read_fill
 from eagle_jax.inputs.images import ImageSource, read_image
-from eagle_jax.inputs.patches import ImagePlan, masked_patches, plan_image
+from eagle_jax.inputs.patches import ImagePlan, masked_patches, plan_image, with_partial_sums
 from eagle_jax.inputs.prompt import Dialogue, Tokenizer, opens_thought, require_context
 from eagle_jax.metrics.hallucination import LABELS
 from eagle_jax.metrics.thoughts import closes_thought, may_open_thought
@@ -35,6 +35,8 @@ from eagle_jax.scoring.scorer import (
 
 # Largest number of tokens of an answer where no other number is given.
 DEFAULT_MAX_NEW_TOKENS = 128
+# Number of answers about one image for which it is worth the preparation.
+_MANY_ANSWERS = 8
 
 
 def generate(
@@ -154,6 +156,9 @@ def regenerate(
         raise InputError(f"visible has {visible.shape[1]} columns for {regions} regions")
     shown = fill_pixels(pixels, read_fill(fill, pixels))
     plan = plan_image(pixels, labels, model.image_settings, shown)
+    if len(visible) >= _MANY_ANSWERS:
+        with DEVICES:
+            plan = with_partial_sums(plan)
     dialogue = Dialogue(system, thinking)
     prompt_ids = prompt_about(model, plan, prompt, dialogue)
     inside = opens_thought(model.tokenizer, dialogue)

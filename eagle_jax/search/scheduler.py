@@ -28,6 +28,20 @@ _IN_FLIGHT = 2
 _AHEAD = 4
 
 
+class DeviceTime(NamedTuple):
+    """Time in seconds, divided by what the devices did.
+
+    Attributes:
+      scoring: masked images were being scored.
+      searching: nothing was scored, because the host advanced conversations.
+      preparing: nothing was scored, because the host prepared conversations.
+    """
+
+    scoring: float = 0.0
+    searching: float = 0.0
+    preparing: float = 0.0
+
+
 class Task(NamedTuple):
     """A conversation, and the set function that answers it.
 
@@ -42,7 +56,7 @@ def answer_together(
     begins: Iterable[Callable[[], Task | None]],
     together: int,
     after_round: Callable[[int], Any] = lambda forwards: None,
-) -> float:
+) -> DeviceTime:
     """Answers conversations until all have ended.
 
     Args:
@@ -53,14 +67,14 @@ def answer_together(
         masked images that were scored for it.
 
     Returns:
-      Seconds during which scores were being computed.
+      What the devices did, and what they waited for.
 
     Raises:
       Exception: what a conversation raises, or a function of `begins`.
     """
     scheduler = _Scheduler(together, after_round)
     scheduler.run(iter(begins))
-    return scheduler.busy
+    return DeviceTime(**scheduler.spent)
 
 
 @dataclasses.dataclass(eq=False)
@@ -135,7 +149,8 @@ class _Scheduler:
         self._lanes: dict[Hashable, _Lane] = {}
         self._ready: collections.deque[Task] = collections.deque()
         self._preparing = self._live = self._advancing = self._flying = 0
-        self.busy, self._last_done = 0.0, 0.0
+        self._noted = time.perf_counter()
+        self.spent = dict.fromkeys(DeviceTime._fields, 0.0)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
         # Beside each other: a reader that takes a second must not keep searches waiting.
         self._readers = ThreadPoolExecutor(cores, "prepare")
@@ -153,12 +168,22 @@ class _Scheduler:
                 self._dispatch()
                 if not (self._preparing or self._live):
                     return
-                self._events.get()()
+                self._next_event()()
                 while not self._events.empty():
                     self._events.get()()
         finally:
             for pool in pools:
                 pool.shutdown(cancel_futures=True)
+
+    def _next_event(self) -> Callable[[], None]:
+        """The next event; the time until it comes is counted for what it is spent on."""
+        spent_on = (
+            "scoring" if self._flying else "searching" if self._advancing else "preparing"
+        )
+        begin = time.perf_counter()
+        event = self._events.get()
+        self.spent[spent_on] += time.perf_counter() - begin
+        return event
 
     def _in(self, pool: ThreadPoolExecutor, work: Callable[[], Callable[[], None]]) -> None:
         """Runs work in a thread; what it returns runs in the main thread."""
@@ -254,10 +279,7 @@ class _Scheduler:
                 self._failed(parts, error)
                 continue
             self._flying += 1
-            self._in(
-                self._collector,
-                functools.partial(self._collect, parts, fetch, time.perf_counter()),
-            )
+            self._in(self._collector, functools.partial(self._collect, parts, fetch))
 
     def _next_lane(self) -> Hashable | None:
         """The key of the lane whose turn it is: a full batch goes first."""
@@ -274,16 +296,12 @@ class _Scheduler:
         return key if lane is not None and lane.waiting else None
 
     def _collect(
-        self, parts: list[_Part], fetch: Callable[[], list[np.ndarray]], begun: float
+        self, parts: list[_Part], fetch: Callable[[], list[np.ndarray]]
     ) -> Callable[[], None]:
         try:
-            event = functools.partial(self._scored, parts, fetch())
+            return functools.partial(self._scored, parts, fetch())
         except Exception as error:
-            event = functools.partial(self._not_scored, parts, error)
-        done = time.perf_counter()
-        self.busy += done - max(begun, self._last_done)
-        self._last_done = done
-        return event
+            return functools.partial(self._not_scored, parts, error)
 
     def _scored(self, parts: list[_Part], scores: list[np.ndarray]) -> None:
         self._flying -= 1

@@ -11,7 +11,7 @@ import questions
 import tiny_internvl
 import torch_reference
 
-from eagle_jax.inputs.patches import blocks_reached
+from eagle_jax.inputs.reach import blocks_reached
 from eagle_jax.models.families.internvl import InternVL
 from eagle_jax.models.families.table import FAMILIES
 from eagle_jax.scoring import reuse
