@@ -176,13 +176,12 @@ class _Scheduler:
                 pool.shutdown(cancel_futures=True)
 
     def _next_event(self) -> Callable[[], None]:
-        """The next event; the time until it comes is counted for what it is spent on."""
-        spent_on = (
-            "scoring" if self._flying else "searching" if self._advancing else "preparing"
-        )
-        begin = time.perf_counter()
+        """The next event; the time since the event before counts for what it was spent on."""
+        waiting_for = "searching" if self._advancing else "preparing"
         event = self._events.get()
-        self.spent[spent_on] += time.perf_counter() - begin
+        now = time.perf_counter()
+        self.spent["scoring" if self._flying else waiting_for] += now - self._noted
+        self._noted = now
         return event
 
     def _in(self, pool: ThreadPoolExecutor, work: Callable[[], Callable[[], None]]) -> None:
