@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from eagle_jax.argument_types import checked
 from eagle_jax.baselines.attention import relevance, rollout
 from eagle_jax.baselines.conversations import Estimate
 from eagle_jax.baselines.igos import igos
@@ -25,6 +26,7 @@ VARIANTS = ("paper", "published")
 MethodFunction = Callable[..., np.ndarray | Heat]
 
 
+@checked
 class Method(NamedTuple):
     """A method that can be chosen by name.
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from eagle_jax.argument_types import checked
 from eagle_jax.baselines.conversations import Conversation, Estimate
 from eagle_jax.baselines.maps import Heat
 from eagle_jax.baselines.methods import (
@@ -44,6 +45,7 @@ class Ranking(NamedTuple):
     backwards: int = 0
 
 
+@checked
 def rank_regions(
     asked: Sequence[Case | Scorer],
     method: MethodChoice,
@@ -143,6 +145,7 @@ def _looked(
     values, forwards, backwards = returned if given else (returned, 0, 0)
     values = np.asarray(values)
     if values.shape not in ((n,), shape) or not np.isfinite(values).all():
+        case.scorer(np.ones((1, n), bool))  # whose message counts where the model overflows
         raise InputError(
             f"method {name} returned an array of shape {values.shape}; it must return {n} "
             f"finite scores, one for each region, or a finite map of shape {shape}"

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Int32
 from tqdm import tqdm
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import one_line
 from eagle_jax.files import write_file
 from eagle_jax.inputs.regions import segment
@@ -30,6 +31,7 @@ _GROUPS = 64
 _JUDGED = "judged"
 
 
+@checked
 class Perturbation(NamedTuple):
     """What is inserted and deleted, step by step, to judge an explanation.
 
@@ -104,6 +106,7 @@ def judge_all(
         write_file(_file(out, perturbation, method, name), json.dumps(values) + "\n")
 
 
+@checked
 def judge(
     model: Model,
     attribution: Attribution,

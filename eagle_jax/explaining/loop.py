@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
+from eagle_jax.argument_types import checked
 from eagle_jax.baselines.ranking import Ranking
 from eagle_jax.errors import InputError, require_choice
 from eagle_jax.explaining.corrections import removal_answers, require_all_regions
@@ -20,7 +21,7 @@ from eagle_jax.explaining.explanation import (
     Approach,
     check_approach,
     conclude,
-    rank_among_others,
+    rank_case,
 )
 from eagle_jax.explaining.mesh import local_mesh
 from eagle_jax.explaining.preparation import prepare_case, read_divided
@@ -64,6 +65,7 @@ class RunSummary(NamedTuple):
     devices: DeviceTime = DeviceTime()
 
 
+@checked
 def run_list(
     entries: Sequence[Item | Broken],
     out: str | os.PathLike,
@@ -190,7 +192,7 @@ class _Run:
         """All that is done with an item whose question is asked; its steps run in threads."""
         with self._clock.share() as shared:
             try:
-                ranking = yield from rank_among_others(case, self.approach)
+                ranking = yield from rank_case(case, self.approach)
                 controls = yield from self._controls(item, case, ranking)
                 result = self._result(item, case, ranking, controls, shared())
             except Exception as error:

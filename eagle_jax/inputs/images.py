@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, one_line, reason
 from eagle_jax.files import local_path, shown_path
 from eagle_jax.inputs.file_types import describe_file, is_heic
@@ -38,6 +39,7 @@ ImageSource = str | os.PathLike | Image.Image | np.ndarray
 """A path of an image file, a data URI, a PIL image or an array of pixels."""
 
 
+@checked
 def read_image(source: ImageSource) -> UInt8[np.ndarray, "H W 3"]:
     """Reads an image as uint8 RGB pixels.
 

@@ -50,7 +50,7 @@ class PartialSums:
 
 
 def partial_sums(
-    image: AnyArray, fill: AnyArray, labels: AnyArray, weights: AnyArray
+    image: AnyArray, fill: AnyArray, labels: AnyArray, weights: AnyArray | None
 ) -> PartialSums | None:
     """The partial sums of an image, on the default device.
 
@@ -58,13 +58,14 @@ def partial_sums(
       image: uint8 (3, H, W) source pixels, padded.
       fill: uint8 pixels of the same shape, or (3, 1, 1), shown where regions are hidden.
       labels: int32 (H, W) region of each pixel.
-      weights: float32 (2, x, W), from `eagle_jax.inputs.resize.resize_weights`.
+      weights: float32 (2, x, W), from `eagle_jax.inputs.resize.resize_weights`;
+        None where the width does not change.
 
     Returns:
       The sums; None if they are not worth their memory, because the image hardly shrinks or
       many regions meet in a window.
     """
-    if labels.shape[1] < 2 * weights.shape[1]:
+    if weights is None or labels.shape[1] < 2 * weights.shape[1]:
         return None
     used = np.any(weights != 0, axis=0)
     begin = used.argmax(axis=1)

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int32, UInt8
 
+from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError
 from eagle_jax.inputs.image_settings import Frame, ImageSettings
 from eagle_jax.inputs.partial_sums import PartialSums, horizontal_pass, partial_sums
 from eagle_jax.inputs.resize import resize_last_axis, resize_weights
@@ -92,6 +94,7 @@ class ImagePlan:
         return math.prod(self.grid) // self.merge_size**2
 
 
+@checked
 def plan_image(
     image: UInt8[np.ndarray, "H W 3"],
     labels: Int32[np.ndarray, "H W"],
@@ -148,20 +151,16 @@ def plan_image(
 def with_partial_sums(plan: ImagePlan) -> ImagePlan:
     """The plan of an image that shrinks a lot, with what its regions contribute to its pixels.
 
-    `masked_patches` then gives the same patches in less time. To be made once for an image
-    of which many masked images follow; the image and its regions must not be replaced.
+    `masked_patches` then takes less time; image and regions must not be replaced any more.
 
     Args:
       plan: from `plan_image`, in NumPy arrays.
     """
-
-    def extended(view: View) -> View:
-        if view.horizontal is None:
-            return view
-        arrays = plan.image, plan.fill, plan.labels, view.horizontal
-        return replace(view, partial=partial_sums(*arrays))
-
-    return replace(plan, views=tuple(map(extended, plan.views)))
+    arrays = plan.image, plan.fill, plan.labels
+    views = (
+        replace(view, partial=partial_sums(*arrays, view.horizontal)) for view in plan.views
+    )
+    return replace(plan, views=tuple(views))
 
 
 def _view(frame: Frame, height: int, width: int) -> View:
@@ -175,12 +174,13 @@ def _view(frame: Frame, height: int, width: int) -> View:
 
 
 def _normalisation_table(settings: ImageSettings) -> np.ndarray:
-    # The processors' roundings in their order: scale in float64, the rest in float32.
+    # The processors' roundings: scale in float64, the rest in float32.
     values = (np.arange(256, dtype=np.float64) * settings.rescale_factor).astype(np.float32)
     mean = np.asarray(settings.mean, np.float32)[:, None]
     return (values - mean) / np.asarray(settings.std, np.float32)[:, None]
 
 
+@checked
 def masked_patches(plan: ImagePlan, visible: Bool[Array, "b n"]) -> Float32[Array, "b p c"]:
     """Prepares masked images as the published processor would.
 
@@ -205,6 +205,7 @@ def masked_patches(plan: ImagePlan, visible: Bool[Array, "b n"]) -> Float32[Arra
     return jnp.concatenate(patches, axis=1)
 
 
+@checked
 def soft_patches(plan: ImagePlan, mask: Float[Array, "b n"]) -> Float32[Array, "b p c"]:
     """Prepares images whose regions are blended with the fill; differentiable in the mask.
 
@@ -220,6 +221,8 @@ def soft_patches(plan: ImagePlan, mask: Float[Array, "b n"]) -> Float32[Array, "
     Returns:
       Normalised patches, for `eagle_jax.log_score_patches`.
     """
+    if not mask.shape[1]:
+        raise InputError(f"mask has the shape {mask.shape}; it needs a column for each region")
     patches = [_soft_view(plan, view, mask) for view in plan.views]
     return jnp.concatenate(patches, axis=1)
 

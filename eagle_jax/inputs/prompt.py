@@ -1,6 +1,5 @@
 """The prompt as token ids, with the visual tokens of the image."""
 
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -9,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, reason, require_choice
+from eagle_jax.inputs.tokenizer import Tokenizer, require_tokenizer
+from eagle_jax.inputs.tokenizer_files import read_tokenizer
 from eagle_jax.metrics.thoughts import ends_in_thought
-
-Tokenizer = Any  # transformers' PreTrainedTokenizerFast, imported when one is loaded
 
 THINKING = ("on", "off")
 """Values of `Dialogue.thinking`."""
@@ -31,6 +31,7 @@ _IMAGE_MARK = re.compile(
 )
 
 
+@checked
 class Dialogue(NamedTuple):
     """What stands around a question, besides the image.
 
@@ -61,20 +62,10 @@ def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
       InputError: the tokenizer, its chat template or the image token is missing, or a setting
         of the tokenizer is invalid.
     """
-    from transformers import AutoTokenizer
     from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
     folder = Path(folder)
-    names = ("tokenizer.json", "vocab.json", "tokenizer.model")
-    if not any((folder / name).is_file() for name in names):
-        raise InputError(f"{folder} has no tokenizer; it needs one of {', '.join(names)}")
-    _require_sentencepiece(folder)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # tokenizers raises bare Exception on a damaged file
-        raise InputError(
-            f"the tokenizer in {folder} cannot be read: {reason(error, 200)}"
-        ) from error
+    tokenizer = read_tokenizer(folder)
     length = tokenizer.model_max_length
     if isinstance(length, bool) or not isinstance(length, int | float):
         raise InputError(
@@ -95,6 +86,7 @@ def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
     return tokenizer
 
 
+@checked
 def build_prompt(
     tokenizer: Tokenizer,
     text: str,
@@ -123,6 +115,7 @@ def build_prompt(
       InputError: the prompt is blank, contains a special token or another model's mark of an
         image, or the chat template has no place for one image or for the system message.
     """
+    require_tokenizer(tokenizer, image_tokens=image_tokens, image_token_id=image_token_id)
     if not text.strip():
         raise InputError("the prompt is empty; ask something about the image")
     _check_dialogue(tokenizer, dialogue)
@@ -222,8 +215,6 @@ def _check_dialogue(tokenizer: Tokenizer, dialogue: Dialogue) -> None:
         require_choice("thinking", dialogue.thinking, THINKING)
     if dialogue.system is None:
         return
-    if not isinstance(dialogue.system, str):
-        raise InputError(f"system is {dialogue.system!r}; it must be a text")
     try:
         shown = _PROBE in _render(tokenizer, "x", dialogue._replace(system=_PROBE))
     except InputError:
@@ -338,12 +329,3 @@ def _default(value: Any) -> str | None:
     if isinstance(value, dict):
         value = value.get("default")
     return value if isinstance(value, str) else None
-
-
-def _require_sentencepiece(folder: Path) -> None:
-    fast = any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json"))
-    if not fast and importlib.util.find_spec("sentencepiece") is None:
-        raise InputError(
-            f"{folder} has its tokenizer as tokenizer.model alone, which needs sentencepiece: "
-            "pip install sentencepiece, or add the checkpoint's tokenizer.json"
-        )

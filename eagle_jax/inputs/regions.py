@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 from PIL import Image
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 
 Regions = int | str | np.ndarray
@@ -23,6 +24,7 @@ _FORMS = (
 )
 
 
+@checked
 def segment(image: UInt8[np.ndarray, "H W 3"], regions: Regions) -> Int32[np.ndarray, "H W"]:
     """Divides an image into regions. The result is deterministic.
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 from eagle_jax.files import local_path, write_file
 from eagle_jax.lists import entries
@@ -92,6 +93,7 @@ def read_entry(entry: Entry, place: str, root: Path) -> Draft:
     return Draft(item, given["image"], named)
 
 
+@checked
 def write_list(path: str | os.PathLike, items: Iterable[Item]) -> None:
     """Writes a list of JSON lines, replacing an existing file.
 

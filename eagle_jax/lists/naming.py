@@ -88,7 +88,8 @@ def name_items(drafts: Sequence[Draft | Broken]) -> list[Item | Broken]:
             named[place] = Broken(place, problem)
             continue
         places[key] = place
-        named[place] = dataclasses.replace(draft.item, name=name)
+        same = name == draft.item.name
+        named[place] = draft.item if same else dataclasses.replace(draft.item, name=name)
     return [named[draft.item.place] if isinstance(draft, Draft) else draft for draft in drafts]
 
 

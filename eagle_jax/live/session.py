@@ -20,6 +20,7 @@ from eagle_jax.results.attribution import Attribution
 from eagle_jax.scoring.case import AskSettings, Case, ask
 from eagle_jax.scoring.model import Model
 from eagle_jax.search import Curves, Progress, SearchResult
+from eagle_jax.search.conversations import answer_alone
 from eagle_jax.search.methods import chosen_search
 from eagle_jax.search.sets import ends
 
@@ -147,9 +148,10 @@ class Session:
             so_far |= {"forwards": progress.forwards, "seconds": time.perf_counter() - begin}
             on_step(dataclasses.replace(begun, **so_far), progress.planned)
 
-        ranking = rank_case(
+        asking = rank_case(
             case, self._approach, on_progress=on_progress, interrupted=cancelled.is_set
         )
+        ranking = answer_alone(case.scorer, asking)
         if cancelled.is_set():
             raise Cancelled
         seconds = time.perf_counter() - begin

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, one_line
 from eagle_jax.files import require_writable, write_file
 from eagle_jax.inputs.fill import DEFAULT_FILL
@@ -30,6 +31,7 @@ REGENERATE = ("scan", "bisect", "no")
 _PATIENCE = 300.0
 
 
+@checked
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """What every item of a run is explained with.
@@ -148,11 +150,13 @@ def _locked(path: Path, shared: bool = False) -> Iterator[None]:
         yield  # Not a Unix system.
         return
     with one_line(f"cannot write {path}", OSError):
-        file = path.open("a", encoding="utf-8")
+        # For reading, too: network file systems ask that of a shared lock.
+        file = path.open("a+", encoding="utf-8")
     with file:
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
+        # The second is what a network file system may say of a lock of another host.
+        except (BlockingIOError, PermissionError):
             raise InputError(
                 f"another run is at work in {path.parent}: wait until it ends, or choose "
                 "another folder"

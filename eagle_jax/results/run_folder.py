@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 from eagle_jax.files import encoded, json_lines, write_folder
 from eagle_jax.lists.items import Item
@@ -35,6 +36,7 @@ _PATHS = ("image", "mask")
 _LISTS = ("answer", "target", "target_ids", "prompt_ids", "runs", "size")
 
 
+@checked
 class ItemResult(NamedTuple):
     """A finished item.
 
@@ -147,6 +149,7 @@ def _read_record(path: Path) -> tuple[Item, list[str | None] | None, list[str] |
     return item, answers, controls
 
 
+@checked
 def read_results(out: Path) -> Iterator[ItemResult]:
     """All results of a run, sorted by name.
 

@@ -42,6 +42,8 @@ _SCALARS = {
     "backwards": int,
     "cut": str,
 }
+# Texts that may be absent, which JSON writes as null.
+_GIVEN = ("system", "thinking")
 _TEXTS = ("answer_tokens", "tokens")
 _NAMES = ("labels", "order", "insertion", "deletion", "answer_ids", "positions", "token_ids")
 _OPTIONAL = ("heat", "importance", "uncertainty", "pairs", "interaction")
@@ -114,6 +116,7 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
             if _digest(content[name]) != record["sha256"].get(name):
                 raise ValueError(f"{name} is damaged or belongs to another attribution")
         fields = {name: _typed(record, name, kind) for name, kind in _SCALARS.items()}
+        fields |= {name: _typed(record, name, str, type(None)) for name in _GIVEN}
         for name in _TEXTS:
             fields[name] = tuple(_typed(record, name, list))
             if not all(isinstance(text, str) for text in fields[name]):
@@ -152,6 +155,7 @@ def encode(fields: Mapping[str, Any], image: bool = True) -> dict[str, bytes]:
         files[FILL], fill = png(fill), FILL
     record: dict[str, Any] = {"schema": SCHEMA, "fill": fill}
     record |= {name: kind(fields[name]) for name, kind in _SCALARS.items()}
+    record |= {name: fields[name] for name in _GIVEN}
     record |= {name: list(fields[name]) for name in _TEXTS}
     record["versions"] = library_versions()
     record["sha256"] = {name: _digest(content) for name, content in files.items()}
@@ -178,8 +182,9 @@ def _read_record(folder: Path) -> dict[str, Any]:
         # There was one method, and its search had a field of its own.
         search = _typed(record, "search", str)
         record |= {"method": "eagle", "options": {"search": search}}
-    # The first records lack the number of gradients, and all before schema 3 the fill.
-    return {"backwards": 0, "fill": "black", "cut": ""} | record
+    # What the first records lack.
+    absent = {"backwards": 0, "fill": "black", "cut": "", "system": None, "thinking": None}
+    return absent | record
 
 
 def _read_arrays(content: bytes) -> dict[str, np.ndarray | None]:
@@ -205,10 +210,11 @@ def png(image: np.ndarray) -> bytes:
     return encoded(Image.fromarray(image).save, format="png")
 
 
-def _typed(record: dict[str, Any], name: str, kind: type) -> Any:
+def _typed(record: dict[str, Any], name: str, *types: type) -> Any:
     value = record.get(name)
-    if type(value) is not kind:
-        raise ValueError(f"{name!r} in {RECORD} must be of type {kind.__name__}, got {value!r}")
+    if type(value) not in types:
+        names = " or ".join(kind.__name__ for kind in types)
+        raise ValueError(f"{name!r} in {RECORD} must be of type {names}, got {value!r}")
     return value
 
 

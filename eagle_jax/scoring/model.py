@@ -11,6 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Int32
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 from eagle_jax.files import DEMO
 from eagle_jax.inputs.image_settings import FILE, ImageSettings
@@ -75,6 +76,7 @@ class Model:
     generation: GenerationSettings = GenerationSettings()
 
 
+@checked
 def load(
     source: str | Path = "demo",
     *,

@@ -99,8 +99,8 @@ class MaskedImageScorer:
           Float32 probabilities.
 
         Raises:
-          InputError: the number of columns is not the number of regions, or ``visible`` is
-            not boolean.
+          InputError: the number of columns is not the number of regions, ``visible`` is not
+            boolean, or a probability is not finite.
         """
         visible = np.asarray(visible)
         if visible.ndim != 2 or visible.shape[1] != self.regions or visible.dtype != bool:
@@ -119,7 +119,7 @@ class MaskedImageScorer:
           visible: one row per masked image, True for a visible region.
 
         Returns:
-          A function that waits for the probabilities and returns them.
+          A function that waits for the probabilities and returns them, or raises as `finite`.
         """
         capacity, count = 2 * padded_regions(self.regions), len(self.tokens)
         chunks = []
@@ -138,7 +138,7 @@ class MaskedImageScorer:
 
         def fetch() -> np.ndarray:
             scores = [np.asarray(scores)[:rows, :count] for scores, rows in chunks]
-            return np.concatenate([np.zeros((0, count), np.float32), *scores])
+            return finite(np.concatenate([np.zeros((0, count), np.float32), *scores]))
 
         return fetch
 
@@ -188,7 +188,7 @@ class SharedBatches:
 
     def begin(
         self, parts: Sequence[tuple[MaskedImageScorer, Bool[np.ndarray, "_ _"]]]
-    ) -> Callable[[], list[Float32[np.ndarray, "_ _"]]]:
+    ) -> Callable[[], list[Float32[np.ndarray, "_ _"] | InputError]]:
         """Hands one batch to the devices without waiting for it.
 
         Args:
@@ -196,7 +196,8 @@ class SharedBatches:
             `batch_size`.
 
         Returns:
-          A function that waits for the probabilities of each part and returns them.
+          A function that waits for the probabilities of each part and returns them, or the
+          error of a part: an image with which the model overflows is no fault of the others.
         """
         places = [self._place(scorer) for scorer, _ in parts]
         lengths = [len(sets) for _, sets in parts]
@@ -214,10 +215,10 @@ class SharedBatches:
                 mesh=mesh_of(self._network),
             )
 
-        def fetch() -> list[np.ndarray]:
+        def fetch() -> list[np.ndarray | InputError]:
             divided = np.split(np.asarray(scores)[: len(sets)], np.cumsum(lengths)[:-1])
             return [
-                part[:, : len(scorer.tokens)]
+                _finite_or_error(part[:, : len(scorer.tokens)])
                 for part, (scorer, _) in zip(divided, parts, strict=True)
             ]
 
@@ -235,6 +236,27 @@ class SharedBatches:
                 self._stack = put_question(self._stack, np.int32(place), scorer.question.padded)
             self._places[scorer] = place
         return self._places[scorer]
+
+
+def finite(scores: Float32[np.ndarray, "b t"]) -> Float32[np.ndarray, "b t"]:
+    """The scores, if all of them are finite.
+
+    Raises:
+      InputError: a score is NaN or infinite, as by an overflow inside the model.
+    """
+    if np.isfinite(scores).all():
+        return scores
+    raise InputError(
+        "the model's probabilities for this image are not finite (NaN), so nothing can be "
+        "explained; load the model in float32 or bfloat16, or take another checkpoint"
+    )
+
+
+def _finite_or_error(scores: np.ndarray) -> np.ndarray | InputError:
+    try:
+        return finite(scores)
+    except InputError as error:
+        return error
 
 
 def data_devices(network: Network) -> int:

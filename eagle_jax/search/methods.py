@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eagle_jax.errors import require_choice
+from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError, require_choice
 from eagle_jax.scoring.scorer import Scorer
 from eagle_jax.search.bidirectional import bidirectional
 from eagle_jax.search.conversations import Conversation, answer_alone
@@ -87,6 +88,7 @@ SEARCHES = {
 }
 
 
+@checked
 def find_orders(
     scorers: Sequence[Scorer],
     search: str | SearchFunction = DEFAULT_SEARCH,
@@ -122,7 +124,7 @@ def find_orders(
 
     def after_round() -> None:
         with lock:
-            on_progress(_progress(searches))
+            on_progress(progress_of(searches))
 
     searches = [
         SearchInProgress(scorer, search, objective, limits, after_round, interrupted)
@@ -182,7 +184,7 @@ class SearchInProgress:
 
     def conversation(self) -> Conversation[SearchResult]:
         """Asks for the scores of each round, and returns the result."""
-        clock, rounds = time.monotonic(), self._begin(self.problem)
+        clock, rounds = time.monotonic(), _searched(self._name, self._begin, self.problem)
         scores = None
         while True:
             asked = None
@@ -270,7 +272,33 @@ def name_of(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
-def _progress(searches: Sequence[SearchInProgress]) -> Progress:
+def _searched(name: str, begin: SearchFunction, problem: Problem) -> Rounds:
+    """The rounds of a search, which may be a user's own."""
+    rounds = begin(problem)
+    if not hasattr(rounds, "send"):
+        raise InputError(
+            f"search {name} returned {type(rounds).__name__}; it must be a generator function, "
+            "which yields rounds"
+        )
+    try:
+        asked = next(rounds)
+        while True:
+            if not isinstance(asked, Round):
+                raise InputError(
+                    f"search {name} yielded {type(asked).__name__}; it must yield Round(sets)"
+                )
+            asked = rounds.send((yield asked))
+    except StopIteration as end:
+        if not isinstance(end.value, Solution):
+            raise InputError(
+                f"search {name} ended with {type(end.value).__name__}; it must return "
+                "Solution(curves)"
+            ) from None
+        return end.value
+
+
+def progress_of(searches: Sequence[SearchInProgress]) -> Progress:
+    """How far some searches have come together."""
     curves = tuple(search.curves for search in searches)
     planned = [search.planned for search in searches]
     areas = [

@@ -295,16 +295,20 @@ class _Scheduler:
         return key if lane is not None and lane.waiting else None
 
     def _collect(
-        self, parts: list[_Part], fetch: Callable[[], list[np.ndarray]]
+        self, parts: list[_Part], fetch: Callable[[], list[np.ndarray | Exception]]
     ) -> Callable[[], None]:
         try:
             return functools.partial(self._scored, parts, fetch())
         except Exception as error:
             return functools.partial(self._not_scored, parts, error)
 
-    def _scored(self, parts: list[_Part], scores: list[np.ndarray]) -> None:
+    def _scored(self, parts: list[_Part], scores: list[np.ndarray | Exception]) -> None:
         self._flying -= 1
-        for (request, _), chunk in zip(parts, scores, strict=True):
+        for part, chunk in zip(parts, scores, strict=True):
+            request, _ = part
+            if isinstance(chunk, Exception):
+                self._failed([part], chunk)
+                continue
             request.chunks.append(chunk)
             if not request.failed and sum(map(len, request.chunks)) == len(request.sets):
                 self._advance(request.task, np.concatenate(request.chunks))

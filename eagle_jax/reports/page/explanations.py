@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import one_line
 from eagle_jax.files import local_path
 from eagle_jax.inputs.images import ImageSource
@@ -14,6 +15,7 @@ from eagle_jax.results.storage import ANSWERS
 from eagle_jax.search.sets import Curves
 
 
+@checked
 class Explanation(NamedTuple):
     """An attribution and what is known beside it.
 
@@ -37,6 +39,7 @@ class Explanation(NamedTuple):
     controls: dict[str, Curves] | None = None
 
 
+@checked
 def read_explanation(folder: Path, image: ImageSource | None = None) -> Explanation:
     """Reads a saved attribution, a diagnosis, or one result of a run.
 
