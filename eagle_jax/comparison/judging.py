@@ -195,8 +195,12 @@ def judgement(
     path = _file(out, perturbation, method, name)
     if not path.exists():
         return None
-    with one_line(f"{path} is damaged; remove it", OSError, ValueError):
-        return json.loads(path.read_text("utf-8"))
+    with one_line(f"{path} is damaged; remove it", OSError, ValueError, RecursionError):
+        values = json.loads(path.read_text("utf-8"))
+        areas = isinstance(values, dict) and values.keys() == {"insertion", "deletion"}
+        if not areas or not all(type(value) is float for value in values.values()):
+            raise ValueError("it must hold the two areas under curves")
+        return values
 
 
 def _file(out: Path, perturbation: Perturbation, method: str, name: str) -> Path:

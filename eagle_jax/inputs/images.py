@@ -7,8 +7,9 @@ import os
 import stat
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
@@ -158,7 +159,7 @@ def _with_image(
     # Pillow warns about sizes (checked later) and about harmless flaws in metadata.
     with _without_warnings():
         try:
-            with Image.open(file) as image:
+            with _opened(file) as stream, Image.open(stream) as image:
                 return use(image, None, name)
         except InputError:
             raise
@@ -213,6 +214,11 @@ def _content(file: Path | io.BytesIO) -> bytes:
     with contextlib.suppress(OSError), file.open("rb") as stream:
         return stream.read(_MAX_BYTES)
     return b""
+
+
+def _opened(file: Path | io.BytesIO) -> AbstractContextManager[BinaryIO]:
+    # By its path Pillow would map a plain TIFF file into memory, and then not turn it.
+    return contextlib.nullcontext(file) if isinstance(file, io.BytesIO) else file.open("rb")
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """The prompt as token ids, with the visual tokens of the image."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +8,13 @@ import numpy as np
 from jaxtyping import Int
 
 from eagle_jax.argument_types import checked
-from eagle_jax.errors import InputError, reason, require_choice
+from eagle_jax.errors import InputError, require_choice, shown_value
+from eagle_jax.inputs.chat_templates import (
+    question_messages,
+    read_chat_template,
+    rendered,
+    token_ids,
+)
 from eagle_jax.inputs.tokenizer import Tokenizer, require_tokenizer
 from eagle_jax.inputs.tokenizer_files import read_tokenizer
 from eagle_jax.metrics.thoughts import ends_in_thought
@@ -17,8 +22,6 @@ from eagle_jax.metrics.thoughts import ends_in_thought
 THINKING = ("on", "off")
 """Values of `Dialogue.thinking`."""
 
-# Variables by which chat templates switch thoughts on and off.
-_SWITCHES = ("enable_thinking", "thinking")
 _PROBE = "system message 7f3a"
 # Marks of an image in data formats of other models. A tag of HTML is such a mark only at the
 # begin or end of a prompt.
@@ -69,13 +72,13 @@ def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
     length = tokenizer.model_max_length
     if isinstance(length, bool) or not isinstance(length, int | float):
         raise InputError(
-            f"{folder / 'tokenizer_config.json'}: model_max_length is {length!r}; it must be "
-            "a number"
+            f"{folder / 'tokenizer_config.json'}: model_max_length is "
+            f"{shown_value(length)}; it must be a number"
         )
     # `require_context` checks the length against the model's own limit, while transformers
     # would warn about texts that are short enough.
     tokenizer.model_max_length = VERY_LARGE_INTEGER
-    tokenizer.chat_template = _chat_template(folder, tokenizer, image_token_id)
+    tokenizer.chat_template = read_chat_template(folder, tokenizer, image_token_id)
     if tokenizer.eos_token_id is None:
         raise InputError(f"the tokenizer in {folder} has no eos_token to end an answer with")
     if not 0 <= image_token_id < len(tokenizer):
@@ -119,11 +122,11 @@ def build_prompt(
     if not text.strip():
         raise InputError("the prompt is empty; ask something about the image")
     _check_dialogue(tokenizer, dialogue)
-    ids = _token_ids(tokenizer, _render(tokenizer, text, dialogue))
+    ids = token_ids(tokenizer, _render(tokenizer, text, dialogue))
     specials = special_ids(tokenizer) | {image_token_id}
     structure = [i for i in ids if i in specials]
     probe = dialogue if dialogue.system is None else dialogue._replace(system=_PROBE)
-    bare = _token_ids(tokenizer, _render(tokenizer, "x", probe))
+    bare = token_ids(tokenizer, _render(tokenizer, "x", probe))
     expected = [i for i in bare if i in specials]
     if structure != expected:
         added = [i for i in structure if structure.count(i) > expected.count(i)]
@@ -228,104 +231,16 @@ def _check_dialogue(tokenizer: Tokenizer, dialogue: Dialogue) -> None:
 
 
 def _render(tokenizer: Tokenizer, text: str, dialogue: Dialogue = DEFAULT_DIALOGUE) -> str:
-    messages = _messages(text)
+    messages = question_messages(text)
     if dialogue.system is None:
-        return _rendered(tokenizer, messages, dialogue.thinking)
+        return rendered(tokenizer, messages, dialogue.thinking)
     # Most templates write a plain text; some read parts, as of the user's message.
     system: dict[str, Any] = {"role": "system", "content": dialogue.system}
     parts = system | {"content": [{"type": "text", "text": dialogue.system}]}
     probe = system | {"content": _PROBE}
     try:
-        plain = _PROBE in _rendered(tokenizer, [probe, *messages], dialogue.thinking)
+        plain = _PROBE in rendered(tokenizer, [probe, *messages], dialogue.thinking)
     except InputError:
         plain = False
     message = system if plain else parts
-    return _rendered(tokenizer, [message, *messages], dialogue.thinking)
-
-
-def _messages(text: str) -> list[dict[str, Any]]:
-    content = [{"type": "image"}, {"type": "text", "text": text}]
-    return [{"role": "user", "content": content}]
-
-
-def _rendered(
-    tokenizer: Tokenizer,
-    messages: list[dict],
-    thinking: str | None,
-    template: str | None = None,
-) -> str:
-    switches = {} if thinking is None else dict.fromkeys(_SWITCHES, thinking == "on")
-    try:
-        return tokenizer.apply_chat_template(
-            messages,
-            chat_template=template,
-            add_generation_prompt=True,
-            tokenize=False,
-            **switches,
-        )
-    except Exception as error:  # a template is code and may raise any error
-        raise InputError(
-            "the tokenizer's chat template cannot show an image with a text: "
-            f"{reason(error, 120)}; take chat_template.jinja from the original checkpoint"
-        ) from error
-
-
-def _token_ids(tokenizer: Tokenizer, rendered: str) -> list[int]:
-    first = tokenizer.bos_token
-    missing = bool(first) and not rendered.startswith(first)
-    return tokenizer(rendered, add_special_tokens=missing).input_ids
-
-
-def _chat_template(folder: Path, tokenizer: Tokenizer, image_token_id: int) -> str:
-    """The first template that shows one image; the processor's come first, as in transformers.
-
-    Fine-tuned folders often have a template for text alone with the tokenizer.
-    """
-    places = (
-        (folder / "processor_config.json", _stored(folder / "processor_config.json")),
-        (folder / "chat_template.json", _stored(folder / "chat_template.json")),
-        (folder / "tokenizer_config.json", tokenizer.chat_template),
-    )
-    given = [(path, _default(value)) for path, value in places if value is not None]
-    templates = [template for _, template in given if template is not None]
-    for template in templates[1:] and templates:
-        try:
-            rendered = _rendered(tokenizer, _messages("x"), None, template)
-            if _token_ids(tokenizer, rendered).count(image_token_id) == 1:
-                return template
-        except InputError:
-            continue
-    if templates:
-        return templates[0]
-    if given:
-        path, value = given[0][0], dict(places)[given[0][0]]
-        names = ", ".join(map(str, value)) if isinstance(value, dict) else ""
-        raise InputError(
-            f"{path} has no chat template named default ({names[:80]}); save the one to use as "
-            "chat_template.jinja"
-        )
-    if (folder / "chat_template.json").is_file():
-        raise InputError(
-            f"{folder / 'chat_template.json'} holds no chat_template; fetch it again"
-        )
-    raise InputError(
-        f"{folder} has no chat template; it needs chat_template.jinja, or chat_template in "
-        "tokenizer_config.json"
-    )
-
-
-def _stored(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")).get("chat_template")
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return None
-
-
-def _default(value: Any) -> str | None:
-    """A template, or the one named default in a list or dictionary of named templates."""
-    if isinstance(value, list):
-        entries = [entry for entry in value if isinstance(entry, dict)]
-        value = {entry.get("name"): entry.get("template") for entry in entries}
-    if isinstance(value, dict):
-        value = value.get("default")
-    return value if isinstance(value, str) else None
+    return rendered(tokenizer, [message, *messages], dialogue.thinking)

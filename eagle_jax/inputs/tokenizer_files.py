@@ -1,7 +1,10 @@
 """A checkpoint's tokenizer, read from its files by transformers."""
 
+import contextlib
 import importlib.util
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,8 @@ def read_tokenizer(folder: Path) -> Any:
             "pip install sentencepiece, or add the checkpoint's tokenizer.json"
         )
     try:
-        return _from_transformers(folder)
+        with _quiet("transformers"):
+            return _from_transformers(folder)
     except Exception as error:  # tokenizers raises bare Exception on a damaged file
         if alone and "tiktoken" in str(error):
             # transformers takes a file that it cannot parse for one of tiktoken.
@@ -38,9 +42,25 @@ def read_tokenizer(folder: Path) -> Any:
                 f"{folder / _SENTENCEPIECE} is damaged or no sentencepiece model; fetch it "
                 "again, or add the checkpoint's tokenizer.json"
             ) from error
+        # transformers reads config.json as well.
+        of_config = type(error).__name__.startswith("StrictDataclass")
+        what = "config.json" if of_config else "the tokenizer"
         raise InputError(
-            f"the tokenizer in {folder} cannot be read: {reason(error, 200)}"
+            f"{what} in {folder} cannot be read: {reason(error, 120)}; fetch the checkpoint "
+            "again"
         ) from error
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keeps a library from remarks about files that it reads."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _from_transformers(folder: Path) -> Any:

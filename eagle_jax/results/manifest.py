@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eagle_jax.argument_types import checked
-from eagle_jax.errors import InputError, one_line
+from eagle_jax.errors import InputError, one_line, reason, shown_value
 from eagle_jax.files import require_writable, write_file
 from eagle_jax.inputs.fill import DEFAULT_FILL
 from eagle_jax.inputs.regions import DEFAULT_REGIONS
@@ -202,11 +202,13 @@ def read_manifest(out: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text("utf-8"))
         if record["schema"] != _SCHEMA or not isinstance(record["settings"], dict):
-            raise ValueError(f"schema {record['schema']!r}")
+            raise ValueError(f"schema {shown_value(record['schema'])}")
     except FileNotFoundError:
         raise InputError(f"{out} holds no run: it has no {MANIFEST}") from None
-    except (OSError, ValueError, TypeError, LookupError) as error:
-        raise InputError(f"{path} is damaged or from another eagle-jax: {error}") from error
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+        raise InputError(
+            f"{path} is damaged or from another eagle-jax: {reason(error, 100)}"
+        ) from error
     return record
 
 
@@ -228,7 +230,7 @@ def _require_same(path: Path, wanted: dict[str, Any]) -> None:
     # Runs begun before a setting existed had its default.
     before = dataclasses.asdict(Settings()) | read_manifest(path.parent)["settings"]
     others = [
-        f"{name} {before.get(name)!r}, now {wanted.get(name)!r}"
+        f"{name} {shown_value(before.get(name))}, now {shown_value(wanted.get(name))}"
         for name in sorted(before.keys() | wanted.keys())
         if before.get(name) != wanted.get(name)
     ]

@@ -83,11 +83,13 @@ def explanation_of(result: ItemResult, image: ImageSource | None = None) -> Expl
 
 
 def _with_answers(explanation: Explanation, path: Path) -> Explanation:
-    with one_line(f"{path} is damaged", OSError, ValueError, LookupError, TypeError):
+    errors = OSError, ValueError, LookupError, TypeError, RecursionError
+    with one_line(f"{path} is damaged", *errors):
         record = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
         label, after, answers = record["label"], record["after"], record["answers"]
         texts = [after, *answers]
-        if label not in LABELS or not all(isinstance(text, str | None) for text in texts):
+        fits = isinstance(answers, list) and label in LABELS
+        if not fits or not all(isinstance(text, str | None) for text in texts):
             raise ValueError("label must be Yes or No, the answers texts")
         expected = explanation.attribution.order.size + 1
         if len(answers) != expected:
