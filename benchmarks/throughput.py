@@ -33,6 +33,7 @@ from eagle_jax.demo.lists import draw_list
 from eagle_jax.explaining import loop, preparation
 from eagle_jax.lists import Broken, Item, read_list
 from eagle_jax.results.manifest import Settings
+from eagle_jax.scoring.scorer import MaskedImageScorer
 from eagle_jax.search import scheduler
 
 Known = dict[bytes, np.ndarray]
@@ -41,10 +42,11 @@ Known = dict[bytes, np.ndarray]
 def main() -> int:
     """Records a list unless that was done before, replays it and prints a table."""
     options = _parser().parse_args()
-    folder = options.folder / f"{options.list}-{options.items}"
+    regions = "" if options.regions == "64" else "-" + options.regions.replace(":", "-")
+    folder = options.folder / f"{options.list}-{options.items}{regions}"
     entries = read_list(draw_list(options.list, options.items, folder))
     model = eagle_jax.load("demo")
-    settings = Settings(regenerate="no")
+    settings = Settings(regions=options.regions, regenerate="no")
     if options.measure:
         device, wrap = None, lambda name, scorer: scorer
     else:
@@ -77,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--list", default="captions", help="list of the storybook (default: %(default)s)")
     add("--items", default=32, type=int, help="number of items (default: %(default)s)")
+    add("--regions", default="64", help="regions of the images (default: %(default)s)")
     add("--ms", default=1.17, type=float, help="milliseconds a masked image (default: 1.17)")
     add("--batch", default=16, type=int, help="masked images per batch (default: 16)")
     add(
@@ -128,8 +131,8 @@ class SleepingDevice:
         return lambda: time.sleep(max(0.0, end - time.perf_counter()))
 
 
-class Wrapped:
-    """A scorer under observation; everything else is the scorer's own."""
+class Wrapped(MaskedImageScorer):
+    """A scorer under observation; what it has not itself is the scorer's own."""
 
     def __init__(self, scorer: Any, known: Known):
         self._scorer, self.known = scorer, known
@@ -164,6 +167,12 @@ class Replayed(Wrapped):
     def open_batches(self, places: int) -> "ReplayedBatches":
         """Batches that this scorer shares with others."""
         return ReplayedBatches(self.device)
+
+    def begin(self, sets: np.ndarray) -> Callable[[], np.ndarray]:
+        """Begins to score sets that share no batches."""
+        for first in range(0, len(sets), self.batch_size):
+            wait = self.device.begin(len(sets[first : first + self.batch_size]))
+        return lambda: wait() or self(sets)
 
     def __call__(self, sets: np.ndarray) -> np.ndarray:
         """Scores sets at once, without the device."""
