@@ -26,7 +26,7 @@ from eagle_jax.search.rounds import (
     Solution,
 )
 from eagle_jax.search.scheduler import Task, answer_together
-from eagle_jax.search.sets import Curves, area_between, ends
+from eagle_jax.search.sets import Curves, area_between
 
 # A generator function: from a problem to rounds of sets, see `eagle_jax.search.rounds`.
 SearchFunction = Callable[[Problem], Rounds]
@@ -184,8 +184,10 @@ class SearchInProgress:
 
     def conversation(self) -> Conversation[SearchResult]:
         """Asks for the scores of each round, and returns the result."""
+        from eagle_jax.search.estimates import with_estimates
+
         clock, rounds = time.monotonic(), _searched(self._name, self._begin, self.problem)
-        rounds = _with_estimates(rounds, self.problem)
+        rounds = with_estimates(rounds, self.problem)
         scores = None
         while True:
             asked = None
@@ -296,32 +298,6 @@ def _searched(name: str, begin: SearchFunction, problem: Problem) -> Rounds:
                 "Solution(curves)"
             ) from None
         return end.value
-
-
-def _with_estimates(search: Rounds, problem: Problem) -> Rounds:
-    """A search, and estimates from all scores that it was sent, unless it made its own."""
-    sets, scores = [], []
-    asked = next(search)
-    while True:
-        answer = yield asked
-        if answer is not None:
-            sets.append(np.asarray(asked.sets, bool))
-            scores.append(answer)
-        try:
-            asked = search.send(answer)
-        except StopIteration as end:
-            solution = end.value
-            break
-    if solution.estimates is not None:
-        return solution
-    from eagle_jax.search.estimates import estimate
-
-    order, insertion, deletion = solution.curves
-    # A search of a user's own need not have asked for the blank and the full image.
-    sets = np.concatenate([ends(problem.regions), *sets])
-    scores = np.concatenate([insertion[:1], deletion[:1], *scores])
-    first = np.sort(np.unique(sets, axis=0, return_index=True)[1])
-    return solution._replace(estimates=estimate(problem, order, sets[first], scores[first]))
 
 
 def progress_of(searches: Sequence[SearchInProgress]) -> Progress:
