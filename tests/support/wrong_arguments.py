@@ -68,6 +68,8 @@ WRONG = {
     "scalar": np.float64("nan"),
     "no array": np.zeros((0, 0)),
 }
+# Methods without arguments.
+NO_ARGUMENTS = {"Attribution.summary", "Diagnosis.plot", "Diagnosis.summary"}
 # Made by the package and never by users, or a pytree, which JAX makes of anything.
 RESULTS = {
     *("Built", "Column", "Comparison", "Cost", "InputError", "Interval", "ItemMeasures"),
@@ -108,7 +110,7 @@ def public() -> dict[str, typing.Callable]:
         if isinstance(value, type) and name not in RESULTS:
             for part, method in vars(value).items():
                 takes = isinstance(method, types.FunctionType | classmethod)
-                if part[0] != "_" and takes and part != "summary":
+                if part[0] != "_" and takes and f"{name}.{part}" not in NO_ARGUMENTS:
                     found[f"{name}.{part}"] = getattr(value, part)
     return {name: value for name, value in found.items() if name not in RESULTS}
 
