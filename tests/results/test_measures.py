@@ -191,3 +191,13 @@ def test_a_control_is_measured_over_its_own_areas():
     values = measure(result._replace(item=item, mask=None, controls={"area": swapped})).values
     assert values["insertion_auc"] == pytest.approx(1 - 0.25 / 2)
     assert values["area_insertion_auc"] == pytest.approx(1 - 0.75 / 2)
+
+
+def test_the_image_share_of_an_item_is_that_of_its_words():
+    for kind in ("sentence", "word"):
+        result = made_result(kind=kind)
+        share = result.attribution.image_share
+        assert measure(result).values["image_share"] == share.mean and 0 < share.mean < 1
+    # The scored "No" is none of the answer's words.
+    presence = measure(made_result(kind="presence", answers=corrected_from(3)))
+    assert "image_share" not in presence.values

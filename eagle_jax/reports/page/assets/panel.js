@@ -115,7 +115,7 @@ function legend(explanation) {
   const doubtful = [el("span", { class: "swatch open" }), "not apart from 0"];
   return [
     el("span", { class: "swatch against" }), "speaks against",
-    el("span", { class: "swatch for" }), "speaks for the answer",
+    el("span", { class: "swatch for" }), "speaks for",
     ...(explanation.values ? doubtful : []),
     el("span", { class: "badge" }, "1"), explanation.values ? "worth most" : "leading regions",
   ];
