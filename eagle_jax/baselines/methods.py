@@ -184,12 +184,14 @@ class Ranking(NamedTuple):
       heat: map over the pixels whose means over the regions are the scores, or the scores
         painted on the regions; None for EAGLE, and for a scorer without a label map.
       backwards: number of forwards of which the gradient was taken.
+      further: label map and result of each further partition of the image.
     """
 
     result: SearchResult
     scores: Float64[np.ndarray, " n"] | None = None
     heat: Float32[np.ndarray, "H W"] | None = None
     backwards: int = 0
+    further: tuple[tuple[np.ndarray, SearchResult], ...] = ()
 
 
 def methods() -> dict[str, Method]:
@@ -299,8 +301,7 @@ def rank_regions(
         for scorer, ((scores, curves), forwards, rounds) in zip(scorers, answered, strict=True):
             labels = getattr(scorer, "labels", None)
             heat = None if labels is None else scores.astype(np.float32)[labels]
-            result = SearchResult(curves, forwards, rounds, name)
-            rankings.append(Ranking(result, scores, heat))
+            rankings.append(Ranking(SearchResult(curves, forwards, rounds, name), scores, heat))
         return rankings
     assert chosen.look is not None
     rankings = []
@@ -320,8 +321,7 @@ def _with_curves(estimate: Estimate) -> Conversation[tuple[Float64[np.ndarray, "
     """An estimate, and then the curves along the order that it makes."""
     scores = yield from estimate
     order = _order(scores)
-    along = yield sets_along(order)
-    return scores, curves_from(order, along)
+    return scores, curves_from(order, (yield sets_along(order)))
 
 
 def _looked(name: str, case: Case, returned: np.ndarray | Heat) -> Ranking:

@@ -14,9 +14,10 @@ from eagle_jax.argument_types import checked
 from eagle_jax.baselines.methods import Ranking
 from eagle_jax.errors import InputError, require_choice
 from eagle_jax.explaining.corrections import removal_answers, require_all_regions
-from eagle_jax.explaining.explanation import Approach, check_approach, conclude, rank_cases
+from eagle_jax.explaining.explanation import conclude
 from eagle_jax.explaining.mesh import local_mesh
 from eagle_jax.explaining.preparation import prepare_case, read_ahead
+from eagle_jax.explaining.ranking import Approach, check_approach, rank_cases
 from eagle_jax.explaining.resuming import remove_leftovers, sort_entries
 from eagle_jax.files import local_path
 from eagle_jax.lists import Broken, Item
@@ -259,6 +260,7 @@ def _approach(settings: Settings) -> Approach:
         settings.search,
         Objective(settings.insight_weight, settings.necessity_weight),
         Limits(settings.budget, settings.seconds, settings.top_k, settings.stop),
+        settings.partitions,
     )
 
 

@@ -17,7 +17,7 @@ from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
 from eagle_jax.metrics.reliance import image_share, token_reliance
 from eagle_jax.metrics.statistics import Interval
 from eagle_jax.results import storage
-from eagle_jax.results.saliency import MapKind, map_of, objective_along, shown_map
+from eagle_jax.results.saliency import MapKind, errors_of, map_of, objective_along, shown_map
 from eagle_jax.results.summary import summary_of
 
 if TYPE_CHECKING:
@@ -77,6 +77,10 @@ class Attribution:
       gap: correction that made the values add up, the largest of all tokens.
       unseen: mean error of the probabilities that the values rest on, for sets of regions that
         were not scored: how far the values may be off.
+      further_labels: region number of every pixel in each further partition, numbered through
+        all of them; None where there is one partition. The map alone uses them.
+      further_values: values of the regions of the further partitions.
+      further_errors: standard errors of these values.
       fill: what is shown in place of hidden regions: "black", "mean", "blur" or an image.
       cut: where the answer that the model generated was cut; empty for a whole answer.
       system: system message in front of the conversation; None for the chat template's own.
@@ -115,6 +119,9 @@ class Attribution:
     interaction: Float32[np.ndarray, "m"] | None = None
     gap: float | None = None
     unseen: float | None = None
+    further_labels: Int32[np.ndarray, "further H W"] | None = None
+    further_values: Float32[np.ndarray, "t cells"] | None = None
+    further_errors: Float32[np.ndarray, "t cells"] | None = None
     fill: str | UInt8[np.ndarray, "H W 3"] = "black"
     # No part of the explanation: a given answer equals a generated one.
     cut: str = dataclasses.field(default="", compare=False)
@@ -185,6 +192,9 @@ class Attribution:
     ) -> Float32[np.ndarray, "H W"]:
         """Map over the pixels for all target tokens, or for a word of the answer.
 
+        The map of several partitions is their mean of the values per area, on a scale on which
+        a pixel needs the support of all; a region of mean size keeps its value.
+
         Args:
           target: word or phrase of the answer, or positions in the answer, among the target
             tokens; None for all target tokens.
@@ -201,6 +211,19 @@ class Attribution:
           By the order: EAGLE, arXiv 2509.22496, section 3.
         """
         return map_of(self, target, by)
+
+    def map_errors(
+        self, target: str | Sequence[int] | None = None
+    ) -> Float32[np.ndarray, "H W"]:
+        """Standard error of `map` by values, for all target tokens or a word of the answer.
+
+        Args:
+          target: as in `map`.
+
+        Raises:
+          InputError: as in `map`.
+        """
+        return errors_of(self, target)
 
     @property
     def ranking(self) -> Int32[np.ndarray, "_"]:

@@ -22,6 +22,9 @@ _ARRAYS = {
     "heat": (np.float32, "H W"),
     "values": (np.float32, "t n"),
     "errors": (np.float32, "t n"),
+    "further_labels": (np.int32, "further H W"),
+    "further_values": (np.float32, "t cells"),
+    "further_errors": (np.float32, "t cells"),
     "pairs": (np.int32, "m 2"),
     "interaction": (np.float32, "m"),
 }
@@ -53,12 +56,15 @@ def check_fields(fields: Mapping[str, Any]) -> None:
 
 def _check_shapes(fields: Mapping[str, Any]) -> None:
     labels, image, pairs = fields["labels"], fields["image"], fields["pairs"]
+    further = fields["further_labels"]
     height, width = (labels if image is None else image).shape[:2]
     sizes = {
         **{"H": height, "W": width, "2": 2, "3": 3, "n": len(np.unique(labels))},
         **{"k": fields["order"].size, "k+1": fields["order"].size + 1},
         **{"t": len(fields["tokens"]), "a": len(fields["answer_tokens"])},
         "m": 0 if pairs is None else len(pairs),
+        "further": 0 if further is None else len(further),
+        "cells": 0 if further is None else len(np.unique(further)),
     }
     for name, (dtype, axes) in _ARRAYS.items():
         array, shape = fields[name], tuple(sizes[axis] for axis in axes.split())
@@ -77,13 +83,21 @@ def _check_indices(fields: Mapping[str, Any]) -> None:
         len(np.unique(order)) == order.size and _within(order, n),
         f"order must name regions of 0..{n - 1}, none twice",
     )
+    if fields["further_labels"] is not None:
+        names = "values", "errors", "further_values", "further_errors"
+        _require(
+            all(fields[name] is not None for name in names),
+            f"further partitions need {', '.join(names)}",
+        )
+        inside = _within(fields["further_labels"], fields["further_values"].shape[1])
+        _require(inside, "further_labels must be numbered through, all in use")
     if fields["pairs"] is not None:
         _require(_within(fields["pairs"], n), f"pairs must name regions of 0..{n - 1}")
     _require(_within(positions, a), f"positions must be places in the answer, 0..{a - 1}")
 
 
 def _check_numbers(fields: Mapping[str, Any]) -> None:
-    for name in ("heat", "values", "errors", "interaction"):
+    for name in ("heat", "values", "errors", "interaction", "further_values", "further_errors"):
         array = fields[name]
         _require(array is None or np.isfinite(array).all(), f"{name} must be finite")
     for name in ("insertion", "deletion"):

@@ -217,6 +217,11 @@ def _localisation(
         hit = localisation.published_pointing_game(coarse, mask)
         saliency = attribution.map(by="order")
     else:
+        if attribution.further_labels is not None:
+            # The map of several partitions is finer than the regions: its levels are ranked.
+            levels = np.unique(-saliency, return_inverse=True)[1]
+            labels = levels.reshape(labels.shape).astype(np.int32)
+            order = np.arange(labels.max() + 1, dtype=np.int32)
         hit = localisation.pointing_game(labels, order, mask)
     return {
         f"{what}_pointing": float(hit),

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 MapKind = Literal["values", "order"]
 # A map without a value above this has nothing that speaks for the answer.
 _LEAST = 1e-12
+# Value up to which the scale is linear on which maps of several partitions are averaged. Larger
+# values count by their logarithm, so that a pixel needs the support of all partitions.
+_LINEAR = 1e-3
 
 
 def map_of(
@@ -46,8 +49,77 @@ def map_of(
             f"an attribution by {attribution.search} has one map for all target tokens and no "
             "values: explain the word itself, as target"
         )
+    if attribution.further_labels is not None:
+        return _combined(attribution, rows)
     value = attribution.values[rows].mean(0, dtype=np.float64)
     return value.astype(np.float32)[attribution.labels]
+
+
+def errors_of(
+    attribution: "Attribution", target: str | Sequence[int] | None
+) -> Float32[np.ndarray, "H W"]:
+    """Standard error of the map by values.
+
+    Args:
+      attribution: the explanation.
+      target: word or phrase of the answer, or positions; None for all target tokens.
+
+    Raises:
+      InputError: the target is not among the target tokens, or there are no values.
+    """
+    rows = _rows(attribution, target)
+    if attribution.errors is None:
+        raise InputError(f"an attribution by {attribution.search} has no values and no errors")
+    if attribution.further_labels is not None:
+        return _combined_errors(attribution, rows)
+    # The errors of the tokens come from the same sets, so they may all have one sign.
+    error = attribution.errors[rows].mean(0, dtype=np.float64)
+    return error.astype(np.float32)[attribution.labels]
+
+
+def _combined(attribution: "Attribution", rows: np.ndarray) -> Float32[np.ndarray, "H W"]:
+    """Mean over the partitions of the value per area, on a scale that large values compress."""
+    densities = _densities(attribution, rows)
+    scaled = [np.arcsinh(value / _LINEAR)[labels] for labels, value, _ in densities]
+    return (_LINEAR * np.sinh(np.mean(scaled, axis=0))).astype(np.float32)
+
+
+def _combined_errors(
+    attribution: "Attribution", rows: np.ndarray
+) -> Float32[np.ndarray, "H W"]:
+    """Change of `_combined` by one standard error of the values of each partition."""
+    densities = _densities(attribution, rows)
+    scaled = [np.arcsinh(value / _LINEAR)[labels] for labels, value, _ in densities]
+    total, variance = np.sum(scaled, axis=0), np.zeros(attribution.labels.shape)
+    for own, (labels, value, error) in zip(scaled, densities, strict=True):
+        low, high = (
+            np.sinh((total - own + np.arcsinh(end / _LINEAR)[labels]) / len(scaled))
+            for end in (value - error, value + error)
+        )
+        # The partitions have no scores in common, so their errors are independent.
+        variance += (_LINEAR * (high - low) / 2) ** 2
+    return np.sqrt(variance).astype(np.float32)
+
+
+def _densities(
+    attribution: "Attribution", rows: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Label map of each partition, and value and error of its regions per area.
+
+    The unit of area is a mean region of the first partition.
+    """
+    first = attribution.labels[None], attribution.values, attribution.errors
+    further = (
+        attribution.further_labels,
+        attribution.further_values,
+        attribution.further_errors,
+    )
+    densities = []
+    for maps, *estimates in (first, further):
+        area = np.bincount(maps.ravel()) * attribution.regions / attribution.labels.size
+        value, error = (each[rows].mean(0, dtype=np.float64) / area for each in estimates)
+        densities += [(labels, value, error) for labels in maps]
+    return densities
 
 
 def objective_along(
