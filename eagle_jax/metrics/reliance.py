@@ -128,6 +128,7 @@ def word_reliance(
 
 
 @checked
+@checked
 def image_share(
     answer_tokens: tuple[str, ...],
     positions: Int32[np.ndarray, "t"],

@@ -148,6 +148,7 @@ def word_class(word: str) -> WordClass:
     return _CLASS_OF.get(plain) or _CLASS_OF.get(stem, "content")
 
 
+@checked
 def phrase_tokens(tokens: tuple[str, ...], phrase: str) -> tuple[int, ...]:
     """Positions of the tokens that spell the first occurrence of a phrase in an answer.
 

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, UInt8
@@ -18,24 +18,11 @@ from eagle_jax.metrics.reliance import image_share, token_reliance
 from eagle_jax.metrics.statistics import Interval
 from eagle_jax.results import storage
 from eagle_jax.results.saliency import MapKind, errors_of, map_of, objective_along, shown_map
-from eagle_jax.results.summary import summary_of
+from eagle_jax.results.summary import line_of, summary_of
+from eagle_jax.results.whole_curves import WholeCurves, mean_auc, whole_curves
 
 if TYPE_CHECKING:
     import matplotlib.figure
-
-
-class WholeCurves(NamedTuple):
-    """Curves from the blank to the full image.
-
-    Attributes:
-      area: fraction of the image in the regions taken so far, from 0 to 1.
-      insertion: probability of each target token with these regions visible.
-      deletion: the same with these regions removed.
-    """
-
-    area: Float32[np.ndarray, "m"]
-    insertion: Float32[np.ndarray, "m t"]
-    deletion: Float32[np.ndarray, "m t"]
 
 
 @checked
@@ -138,13 +125,7 @@ class Attribution:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        answer = " ".join(self.answer.split())
-        answer = answer if len(answer) <= 60 else answer[:59] + "\u2026"
-        height, width = self.labels.shape
-        return (
-            f"<Attribution of {answer!r}: {self.order.size} of {self.regions} regions of a "
-            f"{width} x {height} image in order, {self.search}, {self.forwards:,} forwards>"
-        )
+        return line_of(self)
 
     def __str__(self) -> str:
         return self.summary()
@@ -167,19 +148,11 @@ class Attribution:
         A search that was cut short did not score the sets after its last region: all missing
         regions are taken as one step, so that areas under curves remain comparable.
         """
-        curves = self.area, self.insertion, self.deletion
-        if self.order.size == self.regions:
-            return WholeCurves(*curves)
-        ends = np.ones(1, np.float32), self.deletion[:1], self.insertion[:1]
-        return WholeCurves(*map(np.concatenate, zip(curves, ends, strict=True)))
+        return whole_curves(self)
 
     @property
     def objective(self) -> Float32[np.ndarray, "_"]:
-        """The search's objective F of each chosen prefix, from one region to k.
-
-        References:
-          EAGLE, arXiv 2509.22496, section 3: insight score plus necessity score.
-        """
+        """The search's objective F of each chosen prefix, from one region to k."""
         return objective_along(self)[1 : self.order.size + 1].astype(np.float32)
 
     @property
@@ -187,6 +160,7 @@ class Attribution:
         """Map over the pixels, from 0 to 1: `map` without what speaks against the answer."""
         return shown_map(self.map())
 
+    @checked
     def map(
         self, target: str | Sequence[int] | None = None, by: MapKind | None = None
     ) -> Float32[np.ndarray, "H W"]:
@@ -212,6 +186,7 @@ class Attribution:
         """
         return map_of(self, target, by)
 
+    @checked
     def map_errors(
         self, target: str | Sequence[int] | None = None
     ) -> Float32[np.ndarray, "H W"]:
@@ -259,12 +234,12 @@ class Attribution:
     @property
     def insertion_auc(self) -> float:
         """Insertion AUC of the mean over target tokens; higher is better."""
-        return _auc(insertion_auc, self.whole.area, self.whole.insertion)
+        return mean_auc(insertion_auc, self.whole.area, self.whole.insertion)
 
     @property
     def deletion_auc(self) -> float:
         """Deletion AUC of the mean over target tokens; lower is better."""
-        return _auc(deletion_auc, self.whole.area, self.whole.deletion)
+        return mean_auc(deletion_auc, self.whole.area, self.whole.deletion)
 
     def summary(self) -> str:
         """A few lines for people: answer, leading regions, AUCs and cost."""
@@ -378,7 +353,3 @@ class Attribution:
           InputError: a file is missing, damaged or edited, or from a newer eagle-jax.
         """
         return cls(**storage.read(folder))
-
-
-def _auc(metric, area: np.ndarray, curves: np.ndarray) -> float:
-    return float(metric(area.astype(np.float64), curves.mean(axis=1, dtype=np.float64)))

@@ -50,7 +50,6 @@ _FURTHER = ("further_labels", "further_values", "further_errors")
 _OPTIONAL = ("heat", "values", "errors", "pairs", "interaction", *_FURTHER)
 # What earlier releases stored, which is not read any more.
 _DROPPED = ("importance", "uncertainty")
-# What the JSON, zip, npy and PNG readers raise on broken files.
 DAMAGE = (
     OSError,
     ValueError,

@@ -49,6 +49,22 @@ def summary_of(attribution: "Attribution") -> str:
     return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
 
 
+def line_of(attribution: "Attribution") -> str:
+    """One line that tells attributions apart.
+
+    Args:
+      attribution: from `eagle_jax.explain`.
+    """
+    answer = " ".join(attribution.answer.split())
+    answer = answer if len(answer) <= 60 else answer[:59] + "\u2026"
+    height, width = attribution.labels.shape
+    return (
+        f"<Attribution of {answer!r}: {attribution.order.size} of {attribution.regions} regions "
+        f"of a {width} x {height} image in order, {attribution.search}, "
+        f"{attribution.forwards:,} forwards>"
+    )
+
+
 def _targets(attribution: "Attribution") -> str:
     targets = zip(
         attribution.tokens, attribution.positions, attribution.counterfactual, strict=True

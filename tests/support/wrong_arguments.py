@@ -147,6 +147,7 @@ def valid(folder: Path) -> dict[str, dict[str, typing.Any]]:
     return {
         "Attribution": fields(made_attribution(), *ATTRIBUTED),
         "Attribution.load": {"folder": folder / "saved"},
+        "Attribution.map": {"self": attribution, "target": [0], "by": "order"},
         "Attribution.report": {"self": attribution, "path": folder / "page.html"},
         "Attribution.require_image": {"self": attribution},
         "Attribution.save": {"self": attribution, "folder": folder / "saved"},
@@ -212,6 +213,12 @@ def valid(folder: Path) -> dict[str, dict[str, typing.Any]]:
         "log_probability": {"curves": rows},
         "log_score": {**pure, "visible": visible},
         "log_score_patches": {**pure, "patches": soft_patches(case.question.plan, factors)},
+        "image_share": {
+            "answer_tokens": ("a", " cat"),
+            "positions": np.array([0, 1]),
+            "full": np.array([0.9, 0.8]),
+            "blank": np.array([0.9, 0.1]),
+        },
         "masked_patches": {"plan": case.question.plan, "visible": visible},
         "mean_over_tokens": {"curves": rows, "tokens": np.array([True, False])},
         "measure": {"result": result},
@@ -221,6 +228,7 @@ def valid(folder: Path) -> dict[str, dict[str, typing.Any]]:
         "page_bytes": {"explanations": [Explanation("a", attribution)]},
         "paired_difference": {"first": curve, "second": area},
         "perception_auroc": {"answer_words": [word]},
+        "phrase_tokens": {"tokens": ("a", " cat"), "phrase": "cat"},
         "plan": {"topology": "h100", "regions": 16},
         "plan_image": {
             "image": image,
