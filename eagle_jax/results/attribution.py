@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +16,8 @@ from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
 from eagle_jax.metrics.reliance import image_share, token_reliance
 from eagle_jax.metrics.statistics import Interval
+from eagle_jax.results import saliency as maps
 from eagle_jax.results import storage
-from eagle_jax.results.saliency import MapKind, errors_of, map_of, objective_along, shown_map
 from eagle_jax.results.summary import line_of, summary_of
 from eagle_jax.results.whole_curves import WholeCurves, mean_auc, whole_curves
 
@@ -66,8 +66,8 @@ class Attribution:
         were not scored: how far the values may be off.
       further_labels: region number of every pixel in each further partition, numbered through
         all of them; None where there is one partition. The map alone uses them.
-      further_values: values of the regions of the further partitions.
-      further_errors: standard errors of these values.
+      further_values, further_errors: values of the regions of the further partitions, and their
+        standard errors.
       fill: what is shown in place of hidden regions: "black", "mean", "blur" or an image.
       cut: where the answer that the model generated was cut; empty for a whole answer.
       system: system message in front of the conversation; None for the chat template's own.
@@ -143,26 +143,22 @@ class Attribution:
 
     @property
     def whole(self) -> WholeCurves:
-        """The curves up to the full and the blank image.
-
-        A search that was cut short did not score the sets after its last region: all missing
-        regions are taken as one step, so that areas under curves remain comparable.
-        """
+        """The curves up to the full and the blank image, missing regions as one last step."""
         return whole_curves(self)
 
     @property
     def objective(self) -> Float32[np.ndarray, "_"]:
         """The search's objective F of each chosen prefix, from one region to k."""
-        return objective_along(self)[1 : self.order.size + 1].astype(np.float32)
+        return maps.objective_along(self)[1 : self.order.size + 1].astype(np.float32)
 
     @property
     def saliency(self) -> Float32[np.ndarray, "H W"]:
         """Map over the pixels, from 0 to 1: `map` without what speaks against the answer."""
-        return shown_map(self.map())
+        return maps.shown_map(self.map())
 
     @checked
     def map(
-        self, target: str | Sequence[int] | None = None, by: MapKind | None = None
+        self, target: maps.MapTarget = None, by: maps.MapKind | None = None
     ) -> Float32[np.ndarray, "H W"]:
         """Map over the pixels for all target tokens, or for a word of the answer.
 
@@ -184,12 +180,10 @@ class Attribution:
         References:
           By the order: EAGLE, arXiv 2509.22496, section 3.
         """
-        return map_of(self, target, by)
+        return maps.map_of(self, target, by)
 
     @checked
-    def map_errors(
-        self, target: str | Sequence[int] | None = None
-    ) -> Float32[np.ndarray, "H W"]:
+    def map_errors(self, target: maps.MapTarget = None) -> Float32[np.ndarray, "H W"]:
         """Standard error of `map` by values, for all target tokens or a word of the answer.
 
         Args:
@@ -198,7 +192,7 @@ class Attribution:
         Raises:
           InputError: as in `map`.
         """
-        return errors_of(self, target)
+        return maps.errors_of(self, target)
 
     @property
     def ranking(self) -> Int32[np.ndarray, "_"]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from eagle_jax.results.attribution import Attribution
 
 MapKind = Literal["values", "order"]
+MapTarget = str | Sequence[int] | None
 # A map without a value above this has nothing that speaks for the answer.
 _LEAST = 1e-12
 # Value up to which the scale is linear on which maps of several partitions are averaged. Larger
@@ -21,7 +22,7 @@ _LINEAR = 1e-3
 
 
 def map_of(
-    attribution: "Attribution", target: str | Sequence[int] | None, by: MapKind | None
+    attribution: "Attribution", target: MapTarget, by: MapKind | None
 ) -> Float32[np.ndarray, "H W"]:
     """Map over the pixels for all target tokens, or for a word of the answer.
 
@@ -55,9 +56,7 @@ def map_of(
     return value.astype(np.float32)[attribution.labels]
 
 
-def errors_of(
-    attribution: "Attribution", target: str | Sequence[int] | None
-) -> Float32[np.ndarray, "H W"]:
+def errors_of(attribution: "Attribution", target: MapTarget) -> Float32[np.ndarray, "H W"]:
     """Standard error of the map by values.
 
     Args:
@@ -138,7 +137,7 @@ def objective_along(
     return attribution.insight_weight * shown + attribution.necessity_weight * (1 - hidden)
 
 
-def _rows(attribution: "Attribution", target: str | Sequence[int] | None) -> np.ndarray:
+def _rows(attribution: "Attribution", target: MapTarget) -> np.ndarray:
     """Rows of the target tokens that a word, or positions, name."""
     if target is None:
         return np.arange(attribution.positions.size)

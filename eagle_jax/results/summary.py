@@ -59,8 +59,8 @@ def line_of(attribution: "Attribution") -> str:
     answer = answer if len(answer) <= 60 else answer[:59] + "\u2026"
     height, width = attribution.labels.shape
     return (
-        f"<Attribution of {answer!r}: {attribution.order.size} of {attribution.regions} regions "
-        f"of a {width} x {height} image in order, {attribution.search}, "
+        f"<Attribution of {answer!r}: {attribution.order.size} of {attribution.regions} "
+        f"regions of a {width} x {height} image in order, {attribution.search}, "
         f"{attribution.forwards:,} forwards>"
     )
 

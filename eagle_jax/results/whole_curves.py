@@ -25,7 +25,10 @@ class WholeCurves(NamedTuple):
 
 
 def whole_curves(attribution: "Attribution") -> WholeCurves:
-    """The curves, with all regions that the order lacks as one last step.
+    """The curves up to the full and the blank image.
+
+    A search that was cut short did not score the sets after its last region: all missing
+    regions are taken as one step, so that areas under curves remain comparable.
 
     Args:
       attribution: the explanation.
