@@ -169,7 +169,8 @@ def _grid(image: np.ndarray, rows: int, columns: int, shifted: bool = False) -> 
     if shifted:
         row = (2 * np.arange(height) * (rows - 1) + height) // (2 * height)
         column = (2 * np.arange(width) * (columns - 1) + width) // (2 * width)
-    return (row[:, None] * columns + column).astype(np.int32)
+    # The last half of a shifted grid of tiny cells has no pixel.
+    return (row[:, None] * (column[-1] + 1) + column).astype(np.int32)
 
 
 def _from_map(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
