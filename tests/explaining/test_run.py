@@ -179,6 +179,21 @@ def test_the_search_of_the_settings_is_the_one_that_runs(entries, tmp_path, monk
 
 
 @pytest.mark.parametrize("regenerate_by", ["scan", "bisect"])
+def test_the_batch_size_holds_for_corrections_too(
+    regenerate_by, entries, tmp_path, monkeypatch
+):
+    original, sizes = corrections.regenerate, []
+
+    def regenerate(*args, batch_size, **options):
+        sizes.append(batch_size)
+        return original(*args, batch_size=batch_size, **options)
+
+    monkeypatch.setattr(corrections, "regenerate", regenerate)
+    settings = dataclasses.replace(SETTINGS, regenerate=regenerate_by)
+    summary = run_list(entries[1:2], tmp_path / "out", settings, batch_size=3)
+    assert summary.finished == 1 and sizes and set(sizes) == {3}
+
+
 def test_partitions_of_a_run_make_the_maps_that_explain_makes(entries, tmp_path):
     settings = dataclasses.replace(SETTINGS, regions="grid:4x5", partitions=2)
     summary = run_list(entries[:2], tmp_path / "out", settings, together=2)
@@ -200,21 +215,6 @@ def test_partitions_of_a_run_make_the_maps_that_explain_makes(entries, tmp_path)
     assert summary.forwards == forwards
     with pytest.raises(InputError, match="partitions 2, now 3"):
         run_list(entries[:2], tmp_path / "out", dataclasses.replace(settings, partitions=3))
-
-
-def test_the_batch_size_holds_for_corrections_too(
-    regenerate_by, entries, tmp_path, monkeypatch
-):
-    original, sizes = corrections.regenerate, []
-
-    def regenerate(*args, batch_size, **options):
-        sizes.append(batch_size)
-        return original(*args, batch_size=batch_size, **options)
-
-    monkeypatch.setattr(corrections, "regenerate", regenerate)
-    settings = dataclasses.replace(SETTINGS, regenerate=regenerate_by)
-    summary = run_list(entries[1:2], tmp_path / "out", settings, batch_size=3)
-    assert summary.finished == 1 and sizes and set(sizes) == {3}
 
 
 def test_limits_are_kept_and_corrections_need_all_regions(entries, tmp_path):

@@ -62,8 +62,8 @@ def test_the_map_of_several_partitions_points():
     for expected, judged in ((0, alone), (1, several)):
         found = measure(judged).values
         assert found["mask_pointing"] == found["mask_expected_hit"] == expected
-    precisions = [measure(judged).values["mask_precision"] for judged in (alone, several)]
-    assert precisions[0] < precisions[1]
+    masses = [measure(judged).values["mask_mass"] for judged in (alone, several)]
+    assert masses[0] < masses[1]
 
 
 def test_curves_are_means_over_tokens_on_the_common_grid():
