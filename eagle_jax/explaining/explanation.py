@@ -244,7 +244,7 @@ def conclude(case: Case, approach: Approach, ranking: Ranking, seconds: float) -
     )
 
 
-def _further_arrays(ranking: Ranking) -> dict[str, np.ndarray]:
+def _further_arrays(ranking: Ranking) -> dict[str, Any]:
     """Regions, values and errors of all further partitions, numbered through."""
     if not ranking.further:
         return {}

@@ -1,7 +1,7 @@
 """From values, or from an order and its curves, to a map over the pixels."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int32
@@ -107,8 +107,8 @@ def _densities(
 
     The unit of area is a mean region of the first partition.
     """
-    first = attribution.labels[None], attribution.values, attribution.errors
-    further = (
+    first: tuple[Any, ...] = attribution.labels[None], attribution.values, attribution.errors
+    further: tuple[Any, ...] = (
         attribution.further_labels,
         attribution.further_values,
         attribution.further_errors,
