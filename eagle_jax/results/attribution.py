@@ -198,8 +198,7 @@ class Attribution:
     def ranking(self) -> Int32[np.ndarray, "_"]:
         """Regions by their mean value over the target tokens; without values, the order.
 
-        The order says which regions suffice together: the second region of an order may be
-        worth little more once the first is there. The ranking says what each region is worth.
+        The order says which regions suffice together, the ranking what each region is worth.
         """
         if self.values is None:
             return self.order

@@ -57,10 +57,10 @@ def line_of(attribution: "Attribution") -> str:
     """
     answer = " ".join(attribution.answer.split())
     answer = answer if len(answer) <= 60 else answer[:59] + "\u2026"
-    height, width = attribution.labels.shape
+    ordered, (height, width) = attribution.order.size, attribution.labels.shape
     return (
-        f"<Attribution of {answer!r}: {attribution.order.size} of {attribution.regions} "
-        f"regions of a {width} x {height} image in order, {attribution.search}, "
+        f"<Attribution of {answer!r}: {ordered} of {attribution.regions} regions of a "
+        f"{width} x {height} image in order, {attribution.search}, "
         f"{attribution.forwards:,} forwards>"
     )
 
