@@ -12,13 +12,13 @@ from eagle_jax.argument_types import checked
 from eagle_jax.baselines.methods import (
     MethodChoice,
     Option,
-    Ranking,
     chosen_method,
     full_options,
     method_name,
 )
+from eagle_jax.baselines.ranking import Ranking
 from eagle_jax.errors import InputError
-from eagle_jax.explaining.ranking import Approach, check_approach, forwards_of, rank_cases
+from eagle_jax.explaining.ranking import Approach, check_approach, rank_case
 from eagle_jax.inputs.fill import Fill
 from eagle_jax.inputs.images import ImageSource
 from eagle_jax.inputs.regions import Regions
@@ -27,6 +27,7 @@ from eagle_jax.results.attribution import Attribution
 from eagle_jax.scoring.case import Answer, Case, Target, TargetIds, ask
 from eagle_jax.scoring.model import Model
 from eagle_jax.search import Limits, Objective, Progress
+from eagle_jax.search.conversations import answer_alone
 from eagle_jax.search.methods import DEFAULT_SEARCH, SearchFunction, chosen_search
 
 
@@ -196,9 +197,8 @@ def explain_case(case: Case, approach: Approach, progress: bool = False) -> Attr
                 bar.set_postfix_str(f"insertion - deletion {state.area:.3f}", refresh=False)
             bar.update(state.forwards - bar.n)
 
-        (ranking,) = rank_cases(
-            [case], approach, on_progress=on_progress, interrupted=lambda: interrupted()
-        )
+        asking = rank_case(case, approach, on_progress, lambda: interrupted())
+        ranking = answer_alone(case.scorer, asking)
     return conclude(case, approach, ranking, time.perf_counter() - begin)
 
 
@@ -208,7 +208,7 @@ def conclude(case: Case, approach: Approach, ranking: Ranking, seconds: float) -
     Args:
       case: the case that was explained.
       approach: the method that was used, and its settings.
-      ranking: from `rank_cases`.
+      ranking: from `rank_case`.
       seconds: time that the explanation took.
 
     Returns:
@@ -231,7 +231,7 @@ def conclude(case: Case, approach: Approach, ranking: Ranking, seconds: float) -
         insight_weight=float(approach.objective.insight_weight),
         necessity_weight=float(approach.objective.necessity_weight),
         model=case.model.name,
-        forwards=forwards_of(ranking),
+        forwards=ranking.forwards,
         backwards=ranking.backwards,
         seconds=seconds,
         method=method_name(approach.method),

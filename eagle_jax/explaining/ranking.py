@@ -9,18 +9,24 @@ from typing import Any, NamedTuple
 from eagle_jax.baselines.methods import (
     MethodChoice,
     Option,
-    Ranking,
     chosen_method,
     full_options,
     method_name,
-    rank_regions,
 )
+from eagle_jax.baselines.ranking import Ranking, ranking_of
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.regions import MOST_PARTITIONS, Regions, further_partitions, segment
 from eagle_jax.interrupts import never
 from eagle_jax.scoring.case import Case, divided_again
 from eagle_jax.search import SEARCHES, Limits, Objective, Progress, find_orders
-from eagle_jax.search.methods import DEFAULT_SEARCH, SearchFunction, chosen_search
+from eagle_jax.search.conversations import Conversation
+from eagle_jax.search.methods import (
+    DEFAULT_SEARCH,
+    SearchFunction,
+    SearchInProgress,
+    chosen_search,
+    progress_of,
+)
 from eagle_jax.search.rounds import Problem, Rounds
 
 FURTHER_FORWARDS = 3
@@ -65,7 +71,7 @@ def check_approach(approach: Approach) -> None:
         raise InputError(f"partitions is {count}; it must be from 1 to {MOST_PARTITIONS}")
     if chosen_method(approach.method).searches:
         return
-    if count not in (1, ()):
+    if count not in (1, (), []):
         raise InputError(
             f"{method_name(approach.method)} has no search: only the searches of eagle take "
             "several partitions"
@@ -79,79 +85,70 @@ def check_approach(approach: Approach) -> None:
             )
 
 
-def rank_cases(
-    cases: Sequence[Case],
+def rank_case(
+    case: Case,
     approach: Approach,
-    *,
-    together: int | None = None,
     on_progress: Callable[[Progress], Any] = lambda progress: None,
     interrupted: Callable[[], bool] = never,
-) -> list[Ranking]:
-    """Finds the order of regions of several cases in lockstep, by EAGLE or another method.
+) -> Conversation[Ranking]:
+    """Finds the order of regions of a case, by EAGLE or another method, as a conversation.
 
     Further partitions are searched after the first, which they leave as it is.
 
     Args:
-      cases: cases of one model.
+      case: from `eagle_jax.ask`.
       approach: a method and its settings.
-      together: number of images that programs are compiled for; None for as many as there are.
       on_progress: called after each round.
-      interrupted: called before each round of a search; once it returns True, all searches end
-        and return their partial results.
+      interrupted: called before each round of a search; once it returns True, the search ends
+        and returns its partial result.
+
+    Yields:
+      Sets of regions to be scored, see `eagle_jax.search.conversations`.
 
     Returns:
-      One ranking for each case.
+      The order, its curves and what the method found besides.
 
     Raises:
       InputError: as `check_approach`, or the budget is too small.
     """
     if chosen_method(approach.method).searches:
         begin = time.monotonic()
-        further = [_further_cases(case, approach.partitions) for case in cases]
-        limits, share = _shared(approach.limits, cases, further)
-        results = find_orders(
-            [case.scorer for case in cases],
+        further = _further_cases(case, approach.partitions)
+        limits, share = _shared(approach.limits, case, further)
+        search = SearchInProgress(
+            case.scorer,
             approach.search,
-            objective=approach.objective,
-            limits=limits,
-            together=together,
-            on_progress=on_progress,
-            interrupted=interrupted,
+            approach.objective,
+            limits,
+            lambda: on_progress(progress_of([search])),
+            interrupted,
         )
-        rankings = [Ranking(result) for result in results]
-        for group in zip(*further, strict=True):
+        ranking = Ranking((yield from search.conversation()))
+        for again in further:
             left = None if limits.seconds is None else limits.seconds + begin - time.monotonic()
             if interrupted() or left is not None and left <= 0:
                 break
-            results = find_orders(
-                [case.scorer for case in group],
+            # Scored here: a conversation asks for sets of its own scorer alone.
+            (result,) = find_orders(
+                [again.scorer],
                 _few_forwards,
                 objective=approach.objective,
                 limits=Limits(share, left),
-                together=together,
-                on_progress=_continued(on_progress, rankings),
+                on_progress=_continued(on_progress, ranking),
                 interrupted=interrupted,
             )
-            rankings = [
-                ranking._replace(further=(*ranking.further, (case.labels, result)))
-                for ranking, case, result in zip(rankings, group, results, strict=True)
-            ]
-        return rankings
-    total = 0
-
-    def count(forwards: int) -> None:
-        nonlocal total
-        total += forwards
-        on_progress(Progress(total, None, None, (None,) * len(cases)))
-
-    return rank_regions(
-        cases, approach.method, approach.options, together=together, on_progress=count
-    )
-
-
-def forwards_of(ranking: Ranking) -> int:
-    """Number of forwards that a ranking took, on all partitions."""
-    return ranking.result.forwards + sum(result.forwards for _, result in ranking.further)
+            ranking = ranking._replace(further=(*ranking.further, (again.labels, result)))
+        return ranking
+    ranking = ranking_of(case, approach.method, approach.options)
+    forwards, scores = 0, None
+    while True:
+        try:
+            sets = ranking.send(scores)  # type: ignore[arg-type]
+        except StopIteration as end:
+            return end.value
+        scores = yield sets
+        forwards += len(scores)
+        on_progress(Progress(forwards, None, None, (None,)))
 
 
 def _further_cases(case: Case, partitions: int | Sequence[Regions]) -> list[Case]:
@@ -162,23 +159,19 @@ def _further_cases(case: Case, partitions: int | Sequence[Regions]) -> list[Case
     return [divided_again(case, labels) for labels in maps]
 
 
-def _shared(
-    limits: Limits, cases: Sequence[Case], further: Sequence[Sequence[Case]]
-) -> tuple[Limits, int | None]:
+def _shared(limits: Limits, case: Case, further: Sequence[Case]) -> tuple[Limits, int | None]:
     """The limits of the first search, and the budget of the search of a further partition."""
-    count = len(further[0])
-    if limits.budget is None or not count:
+    if limits.budget is None or not further:
         return limits, None
-    first = max(case.scorer.regions for case in cases)
-    most = max(case.scorer.regions for group in further for case in group)
-    least = 4 * max(first, count * most)
+    most = max(again.scorer.regions for again in further)
+    least = 4 * max(case.scorer.regions, len(further) * most)
     if limits.budget < least:
         raise InputError(
-            f"budget is {limits.budget}; {1 + count} partitions take at least {least} masked "
-            "images, half of them for the first; set a larger budget or fewer partitions"
+            f"budget is {limits.budget}; {1 + len(further)} partitions take at least {least} "
+            "masked images, half of them for the first; set a larger budget or fewer partitions"
         )
-    share = limits.budget // 2 // count
-    return dataclasses.replace(limits, budget=limits.budget - count * share), share
+    share = limits.budget // 2 // len(further)
+    return dataclasses.replace(limits, budget=limits.budget - len(further) * share), share
 
 
 def _few_forwards(problem: Problem) -> Rounds:
@@ -189,13 +182,12 @@ def _few_forwards(problem: Problem) -> Rounds:
 
 
 def _continued(
-    on_progress: Callable[[Progress], Any], rankings: Sequence[Ranking]
+    on_progress: Callable[[Progress], Any], ranking: Ranking
 ) -> Callable[[Progress], Any]:
     """Adds what has been ranked to the progress of the search of a further partition."""
-    done = sum(map(forwards_of, rankings))
-    curves = tuple(ranking.result.curves for ranking in rankings)
 
     def report(state: Progress) -> None:
+        done, curves = ranking.forwards, (ranking.result.curves,)
         planned = None if state.planned is None else done + state.planned
         on_progress(Progress(done + state.forwards, planned, None, curves))
 

@@ -7,8 +7,8 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from eagle_jax.search.gaussian_process import SetProcess, fit
 from eagle_jax.search.paths import Surface
-from eagle_jax.search.rounds import Estimates, Problem
-from eagle_jax.search.sets import prefixes
+from eagle_jax.search.rounds import Estimates, Problem, Rounds
+from eagle_jax.search.sets import ends, prefixes
 from eagle_jax.search.shapley import shapley_values
 
 # Number of places along the order at which regions are added and removed, number of regions of
@@ -75,6 +75,35 @@ def estimate(
         known.gap,
         known.unseen,
     )
+
+
+def with_estimates(search: Rounds, problem: Problem) -> Rounds:
+    """A search that returns estimates from all scores that it was sent.
+
+    Args:
+      search: a search that has not begun; one that makes its own estimates keeps them.
+      problem: its problem.
+    """
+    sets, scores = [], []
+    asked = next(search)
+    while True:
+        answer = yield asked
+        if answer is not None:
+            sets.append(np.asarray(asked.sets, bool))
+            scores.append(answer)
+        try:
+            asked = search.send(answer)
+        except StopIteration as end:
+            solution = end.value
+            break
+    if solution.estimates is not None:
+        return solution
+    order, insertion, deletion = solution.curves
+    # A search of a user's own need not have asked for the blank and the full image.
+    sets = np.concatenate([ends(problem.regions), *sets])
+    scores = np.concatenate([insertion[:1], deletion[:1], *scores])
+    first = np.sort(np.unique(sets, axis=0, return_index=True)[1])
+    return solution._replace(estimates=estimate(problem, order, sets[first], scores[first]))
 
 
 def _interaction(

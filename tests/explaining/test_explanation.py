@@ -8,8 +8,9 @@ import pytest
 
 import eagle_jax
 from eagle_jax import Attribution, InputError
-from eagle_jax.explaining.ranking import Approach, forwards_of, rank_cases
+from eagle_jax.explaining.ranking import Approach, rank_case
 from eagle_jax.search import Curves, Round, Solution, find_orders
+from eagle_jax.search.conversations import answer_alone
 from eagle_jax.search.sets import prefixes
 
 PROMPT = "Is there a cat in the image?"
@@ -109,13 +110,14 @@ def test_partitions_share_the_budget_and_the_time(model, image):
     assert alone.forwards < found.forwards <= 220
     seen = []
     approach = Approach(partitions=3)
-    (ranking,) = rank_cases([case], approach, on_progress=seen.append)
+    ranking = answer_alone(case.scorer, rank_case(case, approach, seen.append))
     forwards = [state.forwards for state in seen]
-    assert forwards == sorted(forwards) and forwards[-1] == forwards_of(ranking)
+    assert forwards == sorted(forwards) and forwards[-1] == ranking.forwards
     assert all(len(state.curves) == 1 for state in seen)
     timed = eagle_jax.explain(case, partitions=3, seconds=1e-9)
     assert timed.further_labels is None and timed.options["ended"] == "seconds"
-    (ranking,) = rank_cases([case], approach, interrupted=lambda: len(seen) > 0)
+    asking = rank_case(case, approach, interrupted=lambda: len(seen) > 0)
+    ranking = answer_alone(case.scorer, asking)
     assert ranking.result.ended == "interrupt" and not ranking.further
 
 
