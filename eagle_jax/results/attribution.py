@@ -16,10 +16,10 @@ from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
 from eagle_jax.metrics.reliance import image_share, token_reliance
 from eagle_jax.metrics.statistics import Interval
-from eagle_jax.results import saliency as maps
 from eagle_jax.results import storage
+from eagle_jax.results.curves import WholeCurves, mean_auc, objective_along, whole_curves
+from eagle_jax.results.saliency import MapKind, MapTarget, errors_of, map_of, shown_map
 from eagle_jax.results.summary import line_of, summary_of
-from eagle_jax.results.whole_curves import WholeCurves, mean_auc, whole_curves
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -64,8 +64,7 @@ class Attribution:
       gap: correction that made the values add up, the largest of all tokens.
       unseen: mean error of the probabilities that the values rest on, for sets of regions that
         were not scored: how far the values may be off.
-      further_labels: region number of every pixel in each further partition, numbered through
-        all of them; None where there is one partition. The map alone uses them.
+      further_labels: regions of the further partitions, numbered through; None without them.
       further_values, further_errors: values of the regions of the further partitions, and their
         standard errors.
       fill: what is shown in place of hidden regions: "black", "mean", "blur" or an image.
@@ -143,22 +142,26 @@ class Attribution:
 
     @property
     def whole(self) -> WholeCurves:
-        """The curves up to the full and the blank image, missing regions as one last step."""
+        """The curves up to the full and the blank image.
+
+        A search that was cut short did not score the sets after its last region: all missing
+        regions are taken as one step, so that areas under curves remain comparable.
+        """
         return whole_curves(self)
 
     @property
     def objective(self) -> Float32[np.ndarray, "_"]:
         """The search's objective F of each chosen prefix, from one region to k."""
-        return maps.objective_along(self)[1 : self.order.size + 1].astype(np.float32)
+        return objective_along(self)[1 : self.order.size + 1].astype(np.float32)
 
     @property
     def saliency(self) -> Float32[np.ndarray, "H W"]:
         """Map over the pixels, from 0 to 1: `map` without what speaks against the answer."""
-        return maps.shown_map(self.map())
+        return shown_map(self.map())
 
     @checked
     def map(
-        self, target: maps.MapTarget = None, by: maps.MapKind | None = None
+        self, target: MapTarget = None, by: MapKind | None = None
     ) -> Float32[np.ndarray, "H W"]:
         """Map over the pixels for all target tokens, or for a word of the answer.
 
@@ -169,10 +172,9 @@ class Attribution:
           target: word or phrase of the answer, or positions in the answer, among the target
             tokens; None for all target tokens.
           by: "values" paints the value of each region, mean over the tokens, in probability:
-            above 0 where the region speaks for them, below 0 where it speaks against them.
-            "order" is the published map, 1 on the first region of the order and falling to 0 on
-            the last. None takes the values, the heat of a method that makes one, stretched from
-            0 to 1, or else the order.
+            below 0 where it speaks against them. "order" is the published map, from 1 on the
+            first region of the order to 0 on the last. None takes the values, or the heat of a
+            method, stretched from 0 to 1, or else the order.
 
         Raises:
           InputError: the target is not among the target tokens, or there are no values.
@@ -180,10 +182,10 @@ class Attribution:
         References:
           By the order: EAGLE, arXiv 2509.22496, section 3.
         """
-        return maps.map_of(self, target, by)
+        return map_of(self, target, by)
 
     @checked
-    def map_errors(self, target: maps.MapTarget = None) -> Float32[np.ndarray, "H W"]:
+    def map_errors(self, target: MapTarget = None) -> Float32[np.ndarray, "H W"]:
         """Standard error of `map` by values, for all target tokens or a word of the answer.
 
         Args:
@@ -192,7 +194,7 @@ class Attribution:
         Raises:
           InputError: as in `map`.
         """
-        return maps.errors_of(self, target)
+        return errors_of(self, target)
 
     @property
     def ranking(self) -> Int32[np.ndarray, "_"]:

@@ -1,13 +1,15 @@
 """From values, or from an order and its curves, to a map over the pixels."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int32
 
 from eagle_jax.errors import InputError, require_choice
 from eagle_jax.metrics.word_classes import phrase_tokens
+from eagle_jax.results.curves import objective_along
+from eagle_jax.results.partitions import combined_errors, combined_map
 
 if TYPE_CHECKING:
     from eagle_jax.results.attribution import Attribution
@@ -16,9 +18,6 @@ MapKind = Literal["values", "order"]
 MapTarget = str | Sequence[int] | None
 # A map without a value above this has nothing that speaks for the answer.
 _LEAST = 1e-12
-# Value up to which the scale is linear on which maps of several partitions are averaged. Larger
-# values count by their logarithm, so that a pixel needs the support of all partitions.
-_LINEAR = 1e-3
 
 
 def map_of(
@@ -51,7 +50,7 @@ def map_of(
             "values: explain the word itself, as target"
         )
     if attribution.further_labels is not None:
-        return _combined(attribution, rows)
+        return combined_map(attribution, rows)
     value = attribution.values[rows].mean(0, dtype=np.float64)
     return value.astype(np.float32)[attribution.labels]
 
@@ -70,71 +69,10 @@ def errors_of(attribution: "Attribution", target: MapTarget) -> Float32[np.ndarr
     if attribution.errors is None:
         raise InputError(f"an attribution by {attribution.search} has no values and no errors")
     if attribution.further_labels is not None:
-        return _combined_errors(attribution, rows)
+        return combined_errors(attribution, rows)
     # The errors of the tokens come from the same sets, so they may all have one sign.
     error = attribution.errors[rows].mean(0, dtype=np.float64)
     return error.astype(np.float32)[attribution.labels]
-
-
-def _combined(attribution: "Attribution", rows: np.ndarray) -> Float32[np.ndarray, "H W"]:
-    """Mean over the partitions of the value per area, on a scale that large values compress."""
-    densities = _densities(attribution, rows)
-    scaled = [np.arcsinh(value / _LINEAR)[labels] for labels, value, _ in densities]
-    return (_LINEAR * np.sinh(np.mean(scaled, axis=0))).astype(np.float32)
-
-
-def _combined_errors(
-    attribution: "Attribution", rows: np.ndarray
-) -> Float32[np.ndarray, "H W"]:
-    """Change of `_combined` by one standard error of the values of each partition."""
-    densities = _densities(attribution, rows)
-    scaled = [np.arcsinh(value / _LINEAR)[labels] for labels, value, _ in densities]
-    total, variance = np.sum(scaled, axis=0), np.zeros(attribution.labels.shape)
-    for own, (labels, value, error) in zip(scaled, densities, strict=True):
-        low, high = (
-            np.sinh((total - own + np.arcsinh(end / _LINEAR)[labels]) / len(scaled))
-            for end in (value - error, value + error)
-        )
-        # The partitions have no scores in common, so their errors are independent.
-        variance += (_LINEAR * (high - low) / 2) ** 2
-    return np.sqrt(variance).astype(np.float32)
-
-
-def _densities(
-    attribution: "Attribution", rows: np.ndarray
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Label map of each partition, and value and error of its regions per area.
-
-    The unit of area is a mean region of the first partition.
-    """
-    first: tuple[Any, ...] = attribution.labels[None], attribution.values, attribution.errors
-    further: tuple[Any, ...] = (
-        attribution.further_labels,
-        attribution.further_values,
-        attribution.further_errors,
-    )
-    densities = []
-    for maps, *estimates in (first, further):
-        area = np.bincount(maps.ravel()) * attribution.regions / attribution.labels.size
-        value, error = (each[rows].mean(0, dtype=np.float64) / area for each in estimates)
-        densities += [(labels, value, error) for labels in maps]
-    return densities
-
-
-def objective_along(
-    attribution: "Attribution", rows: np.ndarray | slice = slice(None)
-) -> Float64[np.ndarray, "m"]:
-    """The objective F of the first i regions of the whole order, mean over target tokens.
-
-    Args:
-      attribution: the explanation.
-      rows: numbers of the target tokens; all by default.
-    """
-    _, insertion, deletion = attribution.whole
-    shown, hidden = (
-        curve[:, rows].mean(axis=1, dtype=np.float64) for curve in (insertion, deletion)
-    )
-    return attribution.insight_weight * shown + attribution.necessity_weight * (1 - hidden)
 
 
 def _rows(attribution: "Attribution", target: MapTarget) -> np.ndarray:

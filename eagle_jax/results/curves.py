@@ -1,10 +1,10 @@
-"""The curves of an attribution from the blank to the full image."""
+"""Curves along an order from the blank to the full image, and the objective along them."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 if TYPE_CHECKING:
     from eagle_jax.results.attribution import Attribution
@@ -25,14 +25,7 @@ class WholeCurves(NamedTuple):
 
 
 def whole_curves(attribution: "Attribution") -> WholeCurves:
-    """The curves up to the full and the blank image.
-
-    A search that was cut short did not score the sets after its last region: all missing
-    regions are taken as one step, so that areas under curves remain comparable.
-
-    Args:
-      attribution: the explanation.
-    """
+    """The curves of an attribution, with one step for all regions that its order lacks."""
     curves = attribution.area, attribution.insertion, attribution.deletion
     if attribution.order.size == attribution.regions:
         return WholeCurves(*curves)
@@ -40,12 +33,26 @@ def whole_curves(attribution: "Attribution") -> WholeCurves:
     return WholeCurves(*map(np.concatenate, zip(curves, ends, strict=True)))
 
 
-def mean_auc(metric: Callable, area: np.ndarray, curves: np.ndarray) -> float:
-    """Area under the mean of curves over the target tokens.
+def objective_along(
+    attribution: "Attribution", rows: np.ndarray | slice = slice(None)
+) -> Float64[np.ndarray, "m"]:
+    """The objective F of the first i regions of the whole order, mean over target tokens.
 
     Args:
-      metric: `insertion_auc` or `deletion_auc`.
-      area: fraction of the image at each step.
-      curves: one curve for each token.
+      attribution: the explanation.
+      rows: numbers of the target tokens; all by default.
     """
+    _, insertion, deletion = attribution.whole
+    shown, hidden = (
+        curve[:, rows].mean(axis=1, dtype=np.float64) for curve in (insertion, deletion)
+    )
+    return attribution.insight_weight * shown + attribution.necessity_weight * (1 - hidden)
+
+
+def mean_auc(
+    metric: Callable[..., float],
+    area: Float32[np.ndarray, "m"],
+    curves: Float32[np.ndarray, "m t"],
+) -> float:
+    """A measure of the mean curve over the target tokens, computed in float64."""
     return float(metric(area.astype(np.float64), curves.mean(axis=1, dtype=np.float64)))
