@@ -30,7 +30,7 @@ def combined_errors(attribution: "Attribution", rows: np.ndarray) -> Float32[np.
 
     Args:
       attribution: an explanation with further partitions.
-      rows: numbers of the target tokens, whose errors may all have one sign.
+      rows: numbers of the target tokens, whose errors are taken to be independent.
     """
     densities = _densities(attribution, rows)
     scaled = [np.arcsinh(value / _LINEAR)[labels] for labels, value, _ in densities]
@@ -59,8 +59,9 @@ def _densities(
         attribution.further_errors,
     )
     densities = []
-    for maps, *estimates in (first, further):
+    for maps, values, errors in (first, further):
         area = np.bincount(maps.ravel()) * attribution.regions / attribution.labels.size
-        value, error = (each[rows].mean(0, dtype=np.float64) / area for each in estimates)
-        densities += [(labels, value, error) for labels in maps]
+        value = values[rows].mean(0, dtype=np.float64)
+        error = np.linalg.norm(errors[rows].astype(np.float64), axis=0) / len(rows)
+        densities += [(labels, value / area, error / area) for labels in maps]
     return densities

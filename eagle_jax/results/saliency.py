@@ -70,8 +70,7 @@ def errors_of(attribution: "Attribution", target: MapTarget) -> Float32[np.ndarr
         raise InputError(f"an attribution by {attribution.search} has no values and no errors")
     if attribution.further_labels is not None:
         return combined_errors(attribution, rows)
-    # The errors of the tokens come from the same sets, so they may all have one sign.
-    error = attribution.errors[rows].mean(0, dtype=np.float64)
+    error = np.linalg.norm(attribution.errors[rows].astype(np.float64), axis=0) / len(rows)
     return error.astype(np.float32)[attribution.labels]
 
 

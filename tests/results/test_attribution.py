@@ -143,7 +143,7 @@ def test_the_map_of_several_partitions_averages_values_per_area(target, rows):
     np.testing.assert_array_equal(
         alone.map(target), np.float32(it.values[rows].mean(0, dtype=float))[it.labels]
     )
-    error = it.errors[rows].mean(0)[it.labels]
+    error = np.sqrt((it.errors[rows] ** 2).sum(0))[it.labels] / len(rows)
     np.testing.assert_allclose(alone.map_errors(target), error, rtol=1e-6)
     maps = [it.labels, *it.further_labels]
     values = [it.values, it.further_values, it.further_values]
@@ -155,7 +155,7 @@ def test_the_map_of_several_partitions_averages_values_per_area(target, rows):
             region = labels[row, column]
             value = values[i][rows, region].mean(dtype=float)
             if i == moved:
-                value += by * errors[i][rows, region].mean(dtype=float)
+                value += by * math.hypot(*errors[i][rows, region].tolist()) / len(rows)
             size = (labels == region).sum() / (13 * 17 / 6)
             scaled += math.asinh(value / size / 1e-3) / 3
         return 1e-3 * math.sinh(scaled)
