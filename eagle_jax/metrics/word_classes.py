@@ -148,6 +148,11 @@ def word_class(word: str) -> WordClass:
     return _CLASS_OF.get(plain) or _CLASS_OF.get(stem, "content")
 
 
+def valid_texts(tokens: tuple[str, ...]) -> tuple[str, ...]:
+    """Texts of tokens with U+FFFD for lone surrogates, which stored results may hold."""
+    return tuple(re.sub("[\ud800-\udfff]", "\ufffd", token) for token in tokens)
+
+
 @checked
 def phrase_tokens(tokens: tuple[str, ...], phrase: str) -> tuple[int, ...]:
     """Positions of the tokens that spell the first occurrence of a phrase in an answer.

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,9 +16,11 @@ from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
 from eagle_jax.metrics.reliance import image_share, token_reliance
 from eagle_jax.metrics.statistics import Interval
+from eagle_jax.metrics.word_classes import valid_texts
 from eagle_jax.results import storage
+from eagle_jax.results.consistency import require_size
 from eagle_jax.results.curves import WholeCurves, mean_auc, objective_along, whole_curves
-from eagle_jax.results.saliency import MapKind, MapTarget, errors_of, map_of, shown_map
+from eagle_jax.results.saliency import MapKind, MapTarget, errors_of, map_of, part_of, shown_map
 from eagle_jax.results.summary import line_of, summary_of
 
 if TYPE_CHECKING:
@@ -65,8 +67,7 @@ class Attribution:
       unseen: mean error of the probabilities that the values rest on, for sets of regions that
         were not scored: how far the values may be off.
       further_labels: regions of the further partitions, numbered through; None without them.
-      further_values, further_errors: values of the regions of the further partitions, and their
-        standard errors.
+      further_values, further_errors: values of these regions, and their standard errors.
       fill: what is shown in place of hidden regions: "black", "mean", "blur" or an image.
       cut: where the answer that the model generated was cut; empty for a whole answer.
       system: system message in front of the conversation; None for the chat template's own.
@@ -142,11 +143,7 @@ class Attribution:
 
     @property
     def whole(self) -> WholeCurves:
-        """The curves up to the full and the blank image.
-
-        A search that was cut short did not score the sets after its last region: all missing
-        regions are taken as one step, so that areas under curves remain comparable.
-        """
+        """The curves up to the full and the blank image, missing regions as one last step."""
         return whole_curves(self)
 
     @property
@@ -165,8 +162,7 @@ class Attribution:
     ) -> Float32[np.ndarray, "H W"]:
         """Map over the pixels for all target tokens, or for a word of the answer.
 
-        The map of several partitions is their mean of the values per area, on a scale on which
-        a pixel needs the support of all; a region of mean size keeps its value.
+        Several partitions give their mean of the values per area, see docs/methods.md.
 
         Args:
           target: word or phrase of the answer, or positions in the answer, among the target
@@ -196,6 +192,20 @@ class Attribution:
         """
         return errors_of(self, target)
 
+    def part(self, target: str | Sequence[int]) -> "Attribution":
+        """The explanation of a word of the answer, out of the explanation of all target tokens.
+
+        It has the word's own values, map and curves; nothing is searched again. The order stays
+        that of all target tokens; their interactions and heat are left out.
+
+        Args:
+          target: as in `map`.
+
+        Raises:
+          InputError: the target is not among the target tokens.
+        """
+        return part_of(self, target)
+
     @property
     def ranking(self) -> Int32[np.ndarray, "_"]:
         """Regions by their mean value over the target tokens; without values, the order.
@@ -218,13 +228,8 @@ class Attribution:
 
         With a bootstrap interval over the words; see `eagle_jax.metrics.reliance.image_share`.
         """
-        whole, own = self.whole, ~self.counterfactual
-        return image_share(
-            self.answer_tokens,
-            self.positions[own],
-            whole.insertion[-1][own],
-            whole.insertion[0][own],
-        )
+        own, ends = ~self.counterfactual, self.whole.insertion[[-1, 0]]
+        return image_share(valid_texts(self.answer_tokens), self.positions[own], *ends[:, own])
 
     @property
     def insertion_auc(self) -> float:
@@ -260,9 +265,9 @@ class Attribution:
         """Name of the fill, or "an image"."""
         return self.fill if isinstance(self.fill, str) else "an image"
 
-    def plot(self) -> "matplotlib.figure.Figure":
-        """Draws everything in one figure, as `eagle_jax.plot` does."""
-        return drawer("plot")(self)
+    def plot(self, target: str | Sequence[int] | None = None) -> "matplotlib.figure.Figure":
+        """Draws everything, or a word alone, in one figure, as `eagle_jax.plot` does."""
+        return drawer("plot")(self, target)
 
     @checked
     def report(self, path: str | os.PathLike) -> None:
@@ -307,12 +312,7 @@ class Attribution:
           InputError: the image cannot be read or has another size.
         """
         image = read_image(source)
-        if image.shape[:2] != self.labels.shape:
-            (height, width), (own_height, own_width) = image.shape[:2], self.labels.shape
-            raise InputError(
-                f"the image has {width} x {height} pixels, the explained image had "
-                f"{own_width} x {own_height}: give the image that was explained"
-            )
+        require_size(image, self.labels)
         return dataclasses.replace(self, image=image)
 
     @checked

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from eagle_jax.errors import InputError
 from eagle_jax.inputs.fill import FILLS
 
 # Type and shape of each array; axes of one name have one length.
@@ -52,6 +53,24 @@ def check_fields(fields: Mapping[str, Any]) -> None:
     for name, value in fields["options"].items():
         plain = isinstance(name, str) and isinstance(value, str | int | float | None)
         _require(plain, "options must be texts, numbers and truth values by name")
+
+
+def require_size(image: np.ndarray, labels: np.ndarray) -> None:
+    """Raises unless an image has the size of the explained image.
+
+    Args:
+      image: (H, W, 3) pixels.
+      labels: (H, W) region of every pixel.
+
+    Raises:
+      InputError: the image has another size.
+    """
+    if image.shape[:2] != labels.shape:
+        (height, width), (own_height, own_width) = image.shape[:2], labels.shape
+        raise InputError(
+            f"the image has {width} x {height} pixels, the explained image had "
+            f"{own_width} x {own_height}: give the image that was explained"
+        )
 
 
 def _check_shapes(fields: Mapping[str, Any]) -> None:

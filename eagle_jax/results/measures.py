@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float64
 from eagle_jax.argument_types import checked
 from eagle_jax.metrics import faithfulness, hallucination, localisation
 from eagle_jax.metrics.reliance import WordReliance, word_reliance
+from eagle_jax.metrics.word_classes import valid_texts
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.results.run_folder import ItemResult
 from eagle_jax.search.sets import Curves
@@ -44,6 +45,7 @@ MEASURES = {
     "normalised_deletion_auc": Measure("deletion AUC, normalised", "lower"),
     "log_insertion_auc": Measure("insertion AUC of log p", "higher"),
     "log_deletion_auc": Measure("deletion AUC of log p", "lower"),
+    "image_share": Measure("words that rest on the image", ""),
     "random_insertion_auc": Measure("insertion AUC, random order", ""),
     "random_deletion_auc": Measure("deletion AUC, random order", ""),
     "gain_over_random": Measure("gain over random order", "higher"),
@@ -108,6 +110,8 @@ def measure(result: ItemResult, published_measures: bool = False) -> ItemMeasure
     kind = "presence" if label else "word" if attribution.partial else "sentence"
     area, inserted, deleted = (curve.astype(np.float64) for curve in attribution.whole)
     values = _faithfulness(area, inserted, deleted)
+    if (share := attribution.image_share).count:
+        values["image_share"] = share.mean
     if result.controls is not None:
         values |= _gains(attribution, result.controls, values["insertion_minus_deletion"])
     if item.boxes:
@@ -128,7 +132,9 @@ def measure(result: ItemResult, published_measures: bool = False) -> ItemMeasure
         prompt=item.prompt,
         values=values,
         words=word_reliance(
-            attribution.answer_tokens, attribution.positions[own], attribution.reliance[own]
+            valid_texts(attribution.answer_tokens),
+            attribution.positions[own],
+            attribution.reliance[own],
         ),
         curves=np.stack(
             [np.interp(GRID, area, curve.mean(axis=1)) for curve in (inserted, deleted)]

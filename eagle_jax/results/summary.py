@@ -35,10 +35,8 @@ def summary_of(attribution: "Attribution") -> str:
     if attribution.partial or attribution.counterfactual.any():
         lines["target"] = _targets(attribution)
     lines["regions"] = ("\n" + " " * 12).join(regions)
-    share = attribution.image_share
-    if share.count:
-        between = f" ({share.low:.0%} to {share.high:.0%})" if share.count > 1 else ""
-        lines["image"] = f"{share.mean:.0%}{between} of the words rest on the image"
+    if share := share_text(attribution):
+        lines["image"] = share
     lines["insertion"] = f"AUC {attribution.insertion_auc:.3f} (higher is better)"
     lines["deletion"] = f"AUC {attribution.deletion_auc:.3f} (lower is better)"
     if "search" in attribution.options:
@@ -47,6 +45,16 @@ def summary_of(attribution: "Attribution") -> str:
         lines["fill"] = attribution.fill_name
     lines["cost"] = f"{attribution.forwards:,} forwards in {attribution.seconds:.1f} s"
     return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
+
+
+def share_text(attribution: "Attribution") -> str:
+    """How much of the answer rests on the image, with its interval; empty without words."""
+    share = attribution.image_share
+    if share.count < 2:
+        return f"{share.mean:.0%} of the word rests on the image" if share.count else ""
+    return (
+        f"{share.mean:.0%} ({share.low:.0%} to {share.high:.0%}) of the words rest on the image"
+    )
 
 
 def line_of(attribution: "Attribution") -> str:

@@ -92,11 +92,11 @@ def test_explain_writes_a_folder_and_replaces_it(place, untied, capsys):
     lines = out.splitlines()
     assert lines[0].split(maxsplit=1) == ["answer", "Yes, a cat."]
     assert [line.split()[0] for line in lines] == [
-        *("answer", "regions", "2.", "3.", "insertion", "deletion", "search", "cost"),
-        *("device", "written"),
+        *("answer", "regions", "2.", "3.", "image", "insertion", "deletion", "search"),
+        *("cost", "device", "written"),
     ]
-    assert "exact, chosen by auto" in lines[6]
-    assert "20 forwards" in lines[7] and lines[9].split()[1] == "a/b/figure.png"
+    assert "exact, chosen by auto" in lines[7]
+    assert "20 forwards" in lines[8] and lines[10].split()[1] == "a/b/figure.png"
     first = Attribution.load("a/b")
     assert sorted(os.listdir("a/b")) == FILES and first.tokens == first.answer_tokens
 

@@ -208,11 +208,17 @@ def test_weights_of_the_objective_decide(model, image):
 
 
 @pytest.mark.parametrize(
-    "weights", [(-1.0, 1.0), (1.0, -0.5), (0.0, 0.0), (np.nan, 1.0), (1.0, np.inf)]
+    "insight, necessity, said",
+    [
+        (-1.0, 1.0, "0 or more, and not both 0"),
+        (1.0, -0.5, "0 or more, and not both 0"),
+        (0.0, 0.0, "0 or more, and not both 0"),
+        (np.nan, 1.0, "insight_weight is nan .* must be a number"),
+        (1.0, np.inf, "0 or more, and not both 0"),
+    ],
 )
-def test_impossible_weights(weights, model, image):
-    insight, necessity = weights
-    with pytest.raises(InputError, match="0 or more, and not both 0"):
+def test_impossible_weights(insight, necessity, said, model, image):
+    with pytest.raises(InputError, match=said):
         eagle_jax.explain(
             model,
             image,
@@ -308,7 +314,8 @@ def test_a_budget_and_what_the_surrogate_knows_are_kept(case, tmp_path):
     found = eagle_jax.explain(case, search="surrogate", budget=80)
     assert found.forwards <= 80 and sorted(found.order) == list(range(16))
     assert found.options == {"search": "surrogate", "budget": 80}
-    assert found.importance.shape == found.uncertainty.shape == (16,)
+    assert found.values.shape == found.errors.shape == (len(found.tokens), 16)
+    assert 0 < found.gap < 1 and 0 < found.unseen < 1
     assert found.pairs.shape == (5, 2) and found.interaction.shape == (5,)
     assert f"surrogate: {found.forwards / 272:.0%} of the forwards" in found.summary()
     found.save(tmp_path / "kept")
@@ -321,7 +328,10 @@ def test_auto_says_what_it_chose(model, image):
     )
     assert found.options == {"search": "exact", "chosen_by": "auto"}
     assert "exact, chosen by auto\n" in found.summary()
-    assert found.importance is None
+    assert found.values.shape == (1, 4)
+    # The values add up to what the image adds.
+    rise = found.deletion[0] - found.insertion[0]
+    np.testing.assert_allclose(found.values.sum(1), rise, atol=1e-5)
 
 
 def backwards(problem):
