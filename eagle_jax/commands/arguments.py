@@ -12,7 +12,7 @@ from eagle_jax.files import local_path
 
 if TYPE_CHECKING:
     from eagle_jax.baselines.options import Option
-    from eagle_jax.explaining.explanation import Approach
+    from eagle_jax.explaining.ranking import Approach
     from eagle_jax.results.manifest import Settings
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -105,7 +105,8 @@ def add_question_arguments(parser: argparse.ArgumentParser) -> None:
         "--regions",
         default=str(DEFAULT_REGIONS),
         help="regions of the image: an approximate number of superpixels (SLICO), "
-        '"grid:8x8" for cells, or "opencv:64" for the published segmentation '
+        '"grid:8x8" for cells, "shifted:64" for cells of a shifted grid, or "opencv:64" for '
+        "the published segmentation "
         "(default: %(default)s)",
     )
     parser.add_argument(
@@ -117,6 +118,19 @@ def add_question_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_answer_length_argument(parser)
     add_dialogue_arguments(parser)
+
+
+def add_partitions_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --partitions."""
+    parser.add_argument(
+        "--partitions",
+        default=1,
+        type=positive,
+        metavar="N",
+        help="number of partitions of the image whose values make the map: the regions, then "
+        "superpixels of other sizes and shifted grids, which take 3 forwards per region each "
+        "(default: %(default)s)",
+    )
 
 
 def add_answer_length_argument(parser: argparse.ArgumentParser) -> None:
@@ -244,7 +258,7 @@ def add_regenerate_argument(parser: argparse.ArgumentParser) -> None:
 
 def approach_of(options: argparse.Namespace) -> "Approach":
     """The method, the search and its limits that were asked for, checked."""
-    from eagle_jax.explaining.explanation import Approach, check_approach
+    from eagle_jax.explaining.ranking import Approach, check_approach
     from eagle_jax.search import Limits, Objective
 
     approach = Approach(
@@ -253,6 +267,7 @@ def approach_of(options: argparse.Namespace) -> "Approach":
         search=options.search,
         objective=Objective(options.insight_weight, options.necessity_weight),
         limits=Limits(options.budget, options.seconds, options.top_k, options.stop),
+        partitions=getattr(options, "partitions", 1),
     )
     check_approach(approach)
     return approach

@@ -17,8 +17,8 @@ from eagle_jax.comparison.judging import (
 )
 from eagle_jax.errors import InputError, require_choice
 from eagle_jax.explaining import RunSummary, local_mesh, run_list
-from eagle_jax.explaining.explanation import Approach, check_approach
 from eagle_jax.explaining.loop import DEFAULT_TOGETHER
+from eagle_jax.explaining.ranking import Approach, check_approach
 from eagle_jax.files import encoded, local_path, write_file
 from eagle_jax.inputs.fill import FILLS
 from eagle_jax.lists import Broken, Item
@@ -153,11 +153,11 @@ def _perturbations(granularity: str, searched: str, fill: str | None) -> list[Pe
 
 
 def _settings_for(method: str, settings: Settings) -> Settings:
-    """The settings of a method's run; limits of a search are for EAGLE alone."""
+    """The settings of a method's run; limits and partitions of a search are for EAGLE alone."""
     name, options = method_with_options(method)
     if name != "eagle":
         settings = dataclasses.replace(
-            settings, budget=None, seconds=None, top_k=None, stop=None
+            settings, budget=None, seconds=None, top_k=None, stop=None, partitions=1
         )
     return dataclasses.replace(settings, method=name, options=options)
 

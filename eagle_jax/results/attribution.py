@@ -17,9 +17,9 @@ from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
 from eagle_jax.metrics.reliance import image_share, token_reliance
 from eagle_jax.metrics.statistics import Interval
 from eagle_jax.results import storage
-from eagle_jax.results.consistency import valid_texts
+from eagle_jax.results.consistency import require_size, valid_texts
 from eagle_jax.results.curves import WholeCurves, mean_auc, objective_along, whole_curves
-from eagle_jax.results.saliency import MapKind, map_of, part_of, shown_map
+from eagle_jax.results.saliency import MapKind, MapTarget, errors_of, map_of, part_of, shown_map
 from eagle_jax.results.summary import line_of, summary_of
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ class Attribution:
       gap: correction that made the values add up, the largest of all tokens.
       unseen: mean error of the probabilities that the values rest on, for sets of regions that
         were not scored: how far the values may be off.
+      further_labels: regions of the further partitions, numbered through; None without them.
+      further_values, further_errors: values of these regions, and their standard errors.
       fill: what is shown in place of hidden regions: "black", "mean", "blur" or an image.
       cut: where the answer that the model generated was cut; empty for a whole answer.
       system: system message in front of the conversation; None for the chat template's own.
@@ -103,6 +105,9 @@ class Attribution:
     interaction: Float32[np.ndarray, "m"] | None = None
     gap: float | None = None
     unseen: float | None = None
+    further_labels: Int32[np.ndarray, "further H W"] | None = None
+    further_values: Float32[np.ndarray, "t cells"] | None = None
+    further_errors: Float32[np.ndarray, "t cells"] | None = None
     fill: str | UInt8[np.ndarray, "H W 3"] = "black"
     # No part of the explanation: a given answer equals a generated one.
     cut: str = dataclasses.field(default="", compare=False)
@@ -113,8 +118,7 @@ class Attribution:
         if not isinstance(other, Attribution):
             return NotImplemented
         names = [field.name for field in dataclasses.fields(self) if field.compare]
-        pairs = ((getattr(self, name), getattr(other, name)) for name in names)
-        return all(np.array_equal(mine, theirs) for mine, theirs in pairs)
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -137,11 +141,7 @@ class Attribution:
 
     @property
     def whole(self) -> WholeCurves:
-        """The curves up to the full and the blank image.
-
-        A search that was cut short did not score the sets after its last region: all missing
-        regions are taken as one step, so that areas under curves remain comparable.
-        """
+        """The curves up to the full and the blank image, missing regions as one last step."""
         return whole_curves(self)
 
     @property
@@ -156,17 +156,19 @@ class Attribution:
 
     @checked
     def map(
-        self, target: str | Sequence[int] | None = None, by: MapKind | None = None
+        self, target: MapTarget = None, by: MapKind | None = None
     ) -> Float32[np.ndarray, "H W"]:
         """Map over the pixels for all target tokens, or for a word of the answer.
+
+        Several partitions give their mean of the values per area, see docs/methods.md.
 
         Args:
           target: word or phrase of the answer, or positions in the answer, among the target
             tokens; None for all target tokens.
-          by: "values" paints the value of each region, mean over the tokens, in probability:
-            below 0 where it speaks against them. "order" is the published map, from 1 on the
-            first region of the order to 0 on the last. None takes the values, or the heat of a
-            method, stretched from 0 to 1, or else the order.
+          by: "values" paints what a mean region's area is worth, mean over the tokens, in
+            probability: below 0 where it speaks against them. "order" is the published map,
+            from 1 on the first region of the order to 0 on the last. None takes the values, or
+            the heat of a method, stretched from 0 to 1, or else the order.
 
         Raises:
           InputError: the target is not among the target tokens, or there are no values.
@@ -177,16 +179,26 @@ class Attribution:
         return map_of(self, target, by)
 
     @checked
+    def map_errors(self, target: MapTarget = None) -> Float32[np.ndarray, "H W"]:
+        """Standard error of `map` by values, for all target tokens or a word of the answer.
+
+        Args:
+          target: as in `map`.
+
+        Raises:
+          InputError: as in `map`.
+        """
+        return errors_of(self, target)
+
+    @checked
     def part(self, target: str | Sequence[int]) -> "Attribution":
         """The explanation of a word of the answer, out of the explanation of all target tokens.
 
-        It has the word's own values, map and curves, and nothing is searched again. The order
-        stays that of all target tokens; interactions and heat, which are theirs too, are left
-        out.
+        It has the word's own values, map and curves; nothing is searched again. The order stays
+        that of all target tokens; their interactions and heat are left out.
 
         Args:
-          target: word or phrase of the answer, or positions in the answer, among the target
-            tokens.
+          target: as in `map`.
 
         Raises:
           InputError: the target is not among the target tokens.
@@ -300,12 +312,7 @@ class Attribution:
           InputError: the image cannot be read or has another size.
         """
         image = read_image(source)
-        if image.shape[:2] != self.labels.shape:
-            (height, width), (own_height, own_width) = image.shape[:2], self.labels.shape
-            raise InputError(
-                f"the image has {width} x {height} pixels, the explained image had "
-                f"{own_width} x {own_height}: give the image that was explained"
-            )
+        require_size(image, self.labels)
         return dataclasses.replace(self, image=image)
 
     @checked

@@ -11,11 +11,13 @@ from eagle_jax.errors import InputError, require_choice
 from eagle_jax.metrics.word_classes import phrase_tokens
 from eagle_jax.results.consistency import valid_texts
 from eagle_jax.results.curves import objective_along
+from eagle_jax.results.partitions import combined_errors, combined_map
 
 if TYPE_CHECKING:
     from eagle_jax.results.attribution import Attribution
 
 MapKind = Literal["values", "order"]
+MapTarget = str | Sequence[int] | None
 # A value is apart from 0 if it is at least this number of its standard errors away.
 APART = 2
 # A map without a value above this has nothing that speaks for the answer.
@@ -23,7 +25,7 @@ _LEAST = 1e-12
 
 
 def map_of(
-    attribution: "Attribution", target: str | Sequence[int] | None, by: MapKind | None
+    attribution: "Attribution", target: MapTarget, by: MapKind | None
 ) -> Float32[np.ndarray, "H W"]:
     """Map over the pixels for all target tokens, or for a word of the answer.
 
@@ -44,13 +46,27 @@ def map_of(
     if by == "order":
         objective = objective_along(attribution, _rows(attribution, target))
         return ranked_saliency(attribution.labels, attribution.order, objective)
-    worth = region_values(attribution, target)
-    if worth is None:
+    if attribution.values is None:
         raise InputError(
             f"an attribution by {attribution.search} has one map for all target tokens and no "
             "values: explain the word itself, as target"
         )
-    return worth.values[attribution.labels]
+    return combined_map(attribution, _rows(attribution, target))
+
+
+def errors_of(attribution: "Attribution", target: MapTarget) -> Float32[np.ndarray, "H W"]:
+    """Standard error of the map by values.
+
+    Args:
+      attribution: the explanation.
+      target: word or phrase of the answer, or positions; None for all target tokens.
+
+    Raises:
+      InputError: the target is not among the target tokens, or there are no values.
+    """
+    if attribution.errors is None:
+        raise InputError(f"an attribution by {attribution.search} has no values and no errors")
+    return combined_errors(attribution, _rows(attribution, target))
 
 
 class RegionValues(NamedTuple):
@@ -96,7 +112,10 @@ def part_of(attribution: "Attribution", target: str | Sequence[int]) -> "Attribu
     rows = _rows(attribution, target)
     fields = {
         name: None if (array := getattr(attribution, name)) is None else array[rows]
-        for name in ("positions", "token_ids", "values", "errors")
+        for name in (
+            *("positions", "token_ids", "values", "errors"),
+            *("further_values", "further_errors"),
+        )
     }
     return dataclasses.replace(
         attribution,
@@ -110,7 +129,7 @@ def part_of(attribution: "Attribution", target: str | Sequence[int]) -> "Attribu
     )
 
 
-def _rows(attribution: "Attribution", target: str | Sequence[int] | None) -> np.ndarray:
+def _rows(attribution: "Attribution", target: MapTarget) -> np.ndarray:
     """Rows of the target tokens that a word, or positions, name."""
     if target is None:
         return np.arange(attribution.positions.size)

@@ -46,7 +46,8 @@ _SCALARS = {
 _GIVEN = {"system": str, "thinking": str, "gap": float, "unseen": float}
 _TEXTS = ("answer_tokens", "tokens")
 _NAMES = ("labels", "order", "insertion", "deletion", "answer_ids", "positions", "token_ids")
-_OPTIONAL = ("heat", "values", "errors", "pairs", "interaction")
+_FURTHER = ("further_labels", "further_values", "further_errors")
+_OPTIONAL = ("heat", "values", "errors", "pairs", "interaction", *_FURTHER)
 # What earlier releases stored, which is not read any more.
 _DROPPED = ("importance", "uncertainty")
 DAMAGE = (

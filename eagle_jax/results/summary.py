@@ -89,5 +89,8 @@ def _searched(attribution: "Attribution") -> str:
     text = f"{attribution.search}, chosen by {chosen}" if chosen else attribution.search
     if attribution.search == "exact":
         return text
+    partitions = attribution.options.get("partitions")
+    if partitions is not None:
+        return f"{text}, {partitions} partitions"
     fraction = attribution.forwards / (attribution.regions * (attribution.regions + 1))
     return f"{text}: {fraction:.0%} of the forwards of the exact search"

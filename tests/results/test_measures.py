@@ -45,6 +45,27 @@ def test_faithfulness_equals_a_direct_computation():
     )
 
 
+def test_the_map_of_several_partitions_points():
+    result = made_result()
+    it = result.attribution
+    values = np.full((len(it.tokens), 24), 0.01, np.float32)
+    values[:, 23] = 0.5
+    fields = {"values": values, "errors": values}
+    alone = result._replace(attribution=dataclasses.replace(it, **fields))
+    # The other partition gives all of the value to the object's corner, half of one region.
+    corner = np.zeros(it.labels.shape, np.int32)
+    corner[:5, :5] = 1
+    further = np.tile(np.array([0.001, 0.7], np.float32), (len(it.tokens), 1))
+    fields |= {"further_labels": corner[None], "further_values": further}
+    several = dataclasses.replace(it, **fields, further_errors=further)
+    several = result._replace(attribution=several)
+    for expected, judged in ((0, alone), (1, several)):
+        found = measure(judged).values
+        assert found["mask_pointing"] == found["mask_expected_hit"] == expected
+    masses = [measure(judged).values["mask_mass"] for judged in (alone, several)]
+    assert masses[0] < masses[1]
+
+
 def test_curves_are_means_over_tokens_on_the_common_grid():
     result = made_result()
     it = result.attribution

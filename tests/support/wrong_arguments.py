@@ -122,6 +122,8 @@ def valid(folder: Path) -> dict[str, dict[str, typing.Any]]:
     asked = {"image": image, "prompt": "Is there a dog in the image?"}
     case = eagle_jax.ask(model, **asked, answer="Yes.", regions="grid:2x2")
     attribution = made_attribution(answer=("Yes", "<|im_end|>"))
+    valued = np.full((2, attribution.regions), 0.1, np.float32)
+    valued = dataclasses.replace(attribution, values=valued, errors=valued)
     item = eagle_jax.lists.Item("a", "line 1", folder / "a.png", "Describe the image.")
     result = made_result()
     write_run(folder / "run", [result])
@@ -149,6 +151,7 @@ def valid(folder: Path) -> dict[str, dict[str, typing.Any]]:
     return {
         "Attribution": fields(made_attribution(), *ATTRIBUTED),
         "Attribution.load": {"folder": folder / "saved"},
+        "Attribution.map_errors": {"self": valued, "target": [0]},
         "Attribution.map": {"self": attribution, "target": [0], "by": "order"},
         "Attribution.part": {"self": attribution, "target": [0]},
         "Attribution.plot": {"self": attribution, "target": [0]},
