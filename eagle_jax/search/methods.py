@@ -137,7 +137,7 @@ def find_orders(
             functools.partial(Task, scorer, search.conversation())
             for scorer, search in zip(scorers, searches, strict=True)
         ]
-        answer_together(begins, together or len(begins))
+        answer_together(begins, together or max(1, len(begins)))
     return [search.result for search in searches]
 
 
