@@ -165,10 +165,10 @@ class Attribution:
         Args:
           target: word or phrase of the answer, or positions in the answer, among the target
             tokens; None for all target tokens.
-          by: "values" paints what a mean region's area is worth, mean over the tokens, in
-            probability: below 0 where it speaks against them. "order" is the published map,
-            from 1 on the first region of the order to 0 on the last. None takes the values, or
-            the heat of a method, stretched from 0 to 1, or else the order.
+          by: "values" paints the value of each region, mean over the tokens, in probability:
+            below 0 where it speaks against them. "order" is the published map, from 1 on the
+            first region of the order to 0 on the last. None takes the values, or the heat of a
+            method, stretched from 0 to 1, or else the order.
 
         Raises:
           InputError: the target is not among the target tokens, or there are no values.

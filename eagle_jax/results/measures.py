@@ -215,7 +215,7 @@ def _localisation(
     what: str, attribution: Attribution, mask: Bool[np.ndarray, "H W"], published_measures: bool
 ) -> dict[str, float]:
     labels, saliency = attribution.labels, attribution.saliency
-    order = attribution.order
+    order = attribution.order if published_measures else attribution.ranking
     if published_measures:
         # The published start value takes both weights as 1.
         start = 1 - attribution.deletion[0].mean() + attribution.insertion[0].mean()
@@ -223,8 +223,8 @@ def _localisation(
         hit = localisation.published_pointing_game(coarse, mask)
         saliency = attribution.map(by="order")
     else:
-        if attribution.values is not None:
-            # The levels of the map are ranked, which may be finer than the regions.
+        if attribution.further_labels is not None:
+            # The map of several partitions is finer than the regions: its levels are ranked.
             levels = np.unique(-saliency, return_inverse=True)[1]
             labels = levels.reshape(labels.shape).astype(np.int32)
             order = np.arange(labels.max() + 1, dtype=np.int32)

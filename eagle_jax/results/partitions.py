@@ -1,4 +1,4 @@
-"""One map over the pixels from the values of the regions of one or several partitions."""
+"""One map over the pixels from the values of the regions of several partitions."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,8 @@ _LINEAR = 1e-3
 def combined_map(attribution: "Attribution", rows: np.ndarray) -> Float32[np.ndarray, "H W"]:
     """Mean over the partitions of the value per area, on a scale that compresses large values.
 
-    With one partition the scale makes no difference.
-
     Args:
-      attribution: an explanation with values.
+      attribution: an explanation with further partitions.
       rows: numbers of the target tokens, over which the mean is taken first.
     """
     densities = _densities(attribution, rows)
@@ -31,7 +29,7 @@ def combined_errors(attribution: "Attribution", rows: np.ndarray) -> Float32[np.
     """Standard error of `combined_map`: its change by one error of the values of a partition.
 
     Args:
-      attribution: an explanation with values.
+      attribution: an explanation with further partitions.
       rows: numbers of the target tokens, whose errors are taken to be independent.
     """
     densities = _densities(attribution, rows)
@@ -61,7 +59,7 @@ def _densities(
         attribution.further_errors,
     )
     densities = []
-    for maps, values, errors in (first,) if further[0] is None else (first, further):
+    for maps, values, errors in (first, further):
         area = np.bincount(maps.ravel()) * attribution.regions / attribution.labels.size
         value = values[rows].mean(0, dtype=np.float64)
         error = np.linalg.norm(errors[rows].astype(np.float64), axis=0) / len(rows)

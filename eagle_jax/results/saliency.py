@@ -46,12 +46,15 @@ def map_of(
     if by == "order":
         objective = objective_along(attribution, _rows(attribution, target))
         return ranked_saliency(attribution.labels, attribution.order, objective)
-    if attribution.values is None:
+    worth = region_values(attribution, target)
+    if worth is None:
         raise InputError(
             f"an attribution by {attribution.search} has one map for all target tokens and no "
             "values: explain the word itself, as target"
         )
-    return combined_map(attribution, _rows(attribution, target))
+    if attribution.further_labels is not None:
+        return combined_map(attribution, _rows(attribution, target))
+    return worth.values[attribution.labels]
 
 
 def errors_of(attribution: "Attribution", target: MapTarget) -> Float32[np.ndarray, "H W"]:
@@ -64,9 +67,12 @@ def errors_of(attribution: "Attribution", target: MapTarget) -> Float32[np.ndarr
     Raises:
       InputError: the target is not among the target tokens, or there are no values.
     """
-    if attribution.errors is None:
+    worth = region_values(attribution, target)
+    if worth is None:
         raise InputError(f"an attribution by {attribution.search} has no values and no errors")
-    return combined_errors(attribution, _rows(attribution, target))
+    if attribution.further_labels is not None:
+        return combined_errors(attribution, _rows(attribution, target))
+    return worth.errors[attribution.labels]
 
 
 class RegionValues(NamedTuple):
