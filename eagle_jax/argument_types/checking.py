@@ -31,7 +31,7 @@ def checked(target: Checked) -> Checked:
         target.__new__ = staticmethod(_checked_function(target.__new__, record=True))  # pyright: ignore
     else:
         target.__init__ = _checked_function(target.__init__, record=True)
-    return target
+    return typing.cast(Checked, target)
 
 
 def _checked_function(function: Callable, record: bool = False) -> Callable:
@@ -67,7 +67,7 @@ def _require_same_axes(rules: dict[str, Rule], arguments: dict[str, Any]) -> Non
     """Axes of one name have the same length in all arrays."""
     lengths: dict[str, tuple[int, str]] = {}
     for argument, value in arguments.items():
-        shape = getattr(value, "shape", None)
+        shape = getattr(value, "shape", None) or ()
         for i, axis in rules[argument].axes if shape and argument in rules else ():
             fixed = isinstance(axis, int)
             length, other = (
