@@ -1,0 +1,112 @@
+"""A model of PyTorch as a pure function of JAX arrays."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from torch.nn.utils import stateless
+
+from eagle_jax.models.bridge.dispatch import Watch
+from eagle_jax.models.bridge.modules import weight_names
+from eagle_jax.models.bridge.traced import Tracing, array_of, traced_by, wrapped
+
+
+class Outputs(NamedTuple):
+    """What one call of a model gives.
+
+    Attributes:
+      logits: logits at the rows, (t, w).
+      holds: whether all decisions that Python took hold for the traced values, ().
+    """
+
+    logits: Any
+    holds: Any
+
+
+class ModelFunction:
+    """A model of transformers as a function of weights and inputs.
+
+    Attributes:
+      model: the modules, with weights on any device or on none.
+      weights: name -> tensor, for each weight once.
+      reasons: lines of code at which Python decided upon traced values, in the last tracing.
+    """
+
+    def __init__(self, model: torch.nn.Module):
+        self.model = model
+        self.weights, self._alias = weight_names(model)
+        self.reasons: tuple[str, ...] = ()
+
+    def __call__(
+        self,
+        weights: Mapping[str, Any],
+        traced: Mapping[str, Any],
+        hints: Mapping[str, torch.Tensor],
+        plain: Mapping[str, Any],
+        rows: Any,
+        constants: tuple[Any, ...] = (),
+    ) -> Outputs:
+        """The logits at some rows of one sequence; to be called inside `jax.jit`.
+
+        Args:
+          weights: name -> array, as in `weights`.
+          traced: arguments of the model that the program takes, with their batch axis of 1.
+          hints: for each of these, a tensor of the same shape whose values Python may decide
+            upon.
+          plain: the model's other arguments: tensors and whatever else, part of the program.
+          rows: positions in the sequence whose logits are wanted, (t,).
+          constants: result of `large_constants` for the same hints and other arguments.
+        """
+        return self._call(Tracing(tuple(constants)), weights, traced, hints, plain, rows)
+
+    def large_constants(
+        self,
+        weights: Mapping[str, Any],
+        traced: Mapping[str, Any],
+        hints: Mapping[str, torch.Tensor],
+        plain: Mapping[str, Any],
+        rows: Any,
+    ) -> tuple[np.ndarray, ...]:
+        """What PyTorch computes from its own tensors, where it is too large for a program.
+
+        Args:
+          weights, traced, rows: as in a call; `jax.ShapeDtypeStruct` will do.
+          hints, plain: as in a call.
+        """
+        state = Tracing()
+        jax.eval_shape(
+            lambda w, t, r: self._call(state, w, t, hints, plain, r), weights, traced, rows
+        )
+        return tuple(state.large)
+
+    def _call(self, state: Tracing, weights, traced, hints, plain, rows) -> Outputs:
+        with traced_by(state), torch.no_grad():
+            tensors = {
+                name: wrapped(jnp.asarray(weights[first]), self.weights[first].dtype)
+                for name, first in self._alias.items()
+            }
+            for first, value in weights.items():
+                if np.dtype(value.dtype) != np.dtype(jnp.float32):
+                    tensors |= {
+                        name: wrapped(value) for name, f in self._alias.items() if f == first
+                    }
+            inputs = {
+                name: wrapped(value, hints[name].dtype, hints[name].clone())
+                for name, value in traced.items()
+            }
+            wanted = wrapped(jnp.asarray(rows), torch.int64)
+            arguments = {**plain, **inputs, "use_cache": False, "return_dict": True}
+            with stateless._reparametrize_module(self.model, tensors), Watch():
+                logits = self._logits(arguments, wanted)
+            self.reasons = tuple(line for _, line in state.guards)
+            holds = jnp.all(jnp.stack([jnp.bool_(True), *(ok for ok, _ in state.guards)]))
+            return Outputs(logits, holds)
+
+    def _logits(self, arguments: dict[str, Any], rows: Any) -> Any:
+        if "logits_to_keep" in self.model.forward.__code__.co_varnames:
+            out = self.model(**arguments, logits_to_keep=rows)
+            return array_of(out.logits)[0]
+        return array_of(self.model(**arguments).logits)[0][rows.read()]

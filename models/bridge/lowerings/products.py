@@ -1,0 +1,52 @@
+"""Products of matrices, with sums in float32."""
+
+import jax
+import jax.numpy as jnp
+import jax.scipy.linalg
+
+from eagle_jax.models.bridge.lowerings.table import lowers
+
+
+def _product(a, b):
+    if jnp.issubdtype(a.dtype, jnp.floating):
+        return jnp.matmul(a, b, preferred_element_type=jnp.promote_types(a.dtype, jnp.float32))
+    return jnp.matmul(a, b)
+
+
+@lowers("mm", "bmm", "mv", "dot", "matmul")
+def _mm(a, b, out_dtype=None):
+    return _product(a, b)
+
+
+@lowers("addmm", "addmv", "baddbmm", "addbmm")
+def _addmm(x, a, b, beta=1, alpha=1):
+    product = _product(a, b)
+    product = product if alpha == 1 else product * alpha
+    return product if beta == 0 else product + (x if beta == 1 else x * beta)
+
+
+@lowers("linear")
+def _linear(x, weight, bias=None):
+    product = _product(x, weight.T)
+    return product if bias is None else product + bias
+
+
+@lowers("_grouped_mm")
+def _grouped_mm(x, weight, offs=None, bias=None, out_dtype=None):
+    sizes = jnp.diff(jnp.asarray(offs), prepend=0)
+    return _ragged(x, weight, sizes).astype(x.dtype)
+
+
+# JAX has no vmap of ragged_dot yet.
+@jax.custom_batching.sequential_vmap
+def _ragged(x, weight, sizes):
+    return jax.lax.ragged_dot(x, weight, sizes, preferred_element_type=jnp.float32)
+
+
+@lowers("linalg_solve_triangular")
+def _solve_triangular(a, b, upper, left=True, unitriangular=False):
+    if not left:
+        return _solve_triangular(a.mT, b.mT, not upper, True, unitriangular).mT
+    batch = jnp.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    a, b = (jnp.broadcast_to(x, (*batch, *x.shape[-2:])) for x in (a, b))
+    return jax.scipy.linalg.solve_triangular(a, b, lower=not upper, unit_diagonal=unitriangular)
