@@ -126,11 +126,11 @@ def build_prompt(
     if not text.strip():
         raise InputError("the prompt is empty; ask something about the image")
     _check_dialogue(tokenizer, dialogue)
-    ids = _token_ids(tokenizer, _render(tokenizer, text, dialogue))
+    ids = _token_ids(tokenizer, render(tokenizer, text, dialogue))
     specials = special_ids(tokenizer) | {image_token_id}
     structure = [i for i in ids if i in specials]
     probe = dialogue if dialogue.system is None else dialogue._replace(system=_PROBE)
-    bare = _token_ids(tokenizer, _render(tokenizer, "x", probe))
+    bare = _token_ids(tokenizer, render(tokenizer, "x", probe))
     expected = [i for i in bare if i in specials]
     if structure != expected:
         added = [i for i in structure if structure.count(i) > expected.count(i)]
@@ -214,7 +214,7 @@ def opens_thought(tokenizer: Tokenizer, dialogue: Dialogue = DEFAULT_DIALOGUE) -
       tokenizer: the model's tokenizer.
       dialogue: system message, and whether the model thinks before it answers.
     """
-    return ends_in_thought(_render(tokenizer, "x", dialogue))
+    return ends_in_thought(render(tokenizer, "x", dialogue))
 
 
 def _check_dialogue(tokenizer: Tokenizer, dialogue: Dialogue) -> None:
@@ -225,9 +225,9 @@ def _check_dialogue(tokenizer: Tokenizer, dialogue: Dialogue) -> None:
     if not isinstance(dialogue.system, str):
         raise InputError(f"system is {dialogue.system!r}; it must be a text")
     try:
-        shown = _PROBE in _render(tokenizer, "x", dialogue._replace(system=_PROBE))
+        shown = _PROBE in render(tokenizer, "x", dialogue._replace(system=_PROBE))
     except InputError:
-        _render(tokenizer, "x", dialogue._replace(system=None))  # Its fault, or the message's?
+        render(tokenizer, "x", dialogue._replace(system=None))  # Its fault, or the message's?
         shown = False
     if not shown:
         raise InputError(
@@ -236,7 +236,7 @@ def _check_dialogue(tokenizer: Tokenizer, dialogue: Dialogue) -> None:
         )
 
 
-def _render(tokenizer: Tokenizer, text: str, dialogue: Dialogue = DEFAULT_DIALOGUE) -> str:
+def render(tokenizer: Tokenizer, text: str, dialogue: Dialogue = DEFAULT_DIALOGUE) -> str:
     messages = _messages(text)
     if dialogue.system is None:
         return _rendered(tokenizer, messages, dialogue.thinking)
@@ -279,10 +279,12 @@ def _rendered(
         ) from error
 
 
+def lacks_begin(tokenizer: Tokenizer, rendered: str) -> bool:
+    return bool(first := tokenizer.bos_token) and not rendered.startswith(first)
+
+
 def _token_ids(tokenizer: Tokenizer, rendered: str) -> list[int]:
-    first = tokenizer.bos_token
-    missing = bool(first) and not rendered.startswith(first)
-    return tokenizer(rendered, add_special_tokens=missing).input_ids
+    return tokenizer(rendered, add_special_tokens=lacks_begin(tokenizer, rendered)).input_ids
 
 
 def _chat_template(folder: Path, tokenizer: Tokenizer, image_token_id: int) -> str:

@@ -18,8 +18,8 @@ from eagle_jax.inputs.answer import (
     token_texts,
 )
 from eagle_jax.inputs.fill import DEFAULT_FILL, Fill, fill_pixels, read_fill
+from eagle_jax.inputs.host_pixels import plan_pixels
 from eagle_jax.inputs.images import ImageSource, read_image
-from eagle_jax.inputs.patches import plan_image
 from eagle_jax.inputs.prompt import Dialogue, opens_thought
 from eagle_jax.inputs.regions import DEFAULT_REGIONS, Regions, segment
 from eagle_jax.scoring.answers import DEFAULT_MAX_NEW_TOKENS, whole_answer
@@ -183,7 +183,7 @@ def ask(
     pixels = read_image(image)
     labels = segment(pixels, regions)
     shown = read_fill(fill, pixels)
-    plan = plan_image(pixels, labels, model.image_settings, fill_pixels(pixels, shown))
+    plan = plan_pixels(pixels, labels, model.image_settings, fill_pixels(pixels, shown))
     dialogue = Dialogue(system, thinking)
     prompt_ids = prompt_about(model, plan, prompt, dialogue)
     if answer is None:

@@ -115,8 +115,20 @@ class MaskedImageScorer:
                 batch_size=self.batch_size,
                 mesh=mesh_of(self.network),
             )
-            chunks.append(np.asarray(scores)[: len(sets), : len(self.tokens)])
+            chunks.append(known(self.network, scores)[: len(sets), : len(self.tokens)])
         return np.concatenate(chunks)
+
+
+def known(network: Network, scores: jax.Array) -> Float32[np.ndarray, "_ t"]:
+    """Scores on the host, if the network vouches for them.
+
+    Raises:
+      InputError: a masked image leads to a branch that the program does not have.
+    """
+    values = np.asarray(scores)
+    if (check := getattr(network, "require_decided", None)) is not None:
+        check(values)
+    return values
 
 
 def data_devices(network: Network) -> int:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Float32
 
 from eagle_jax.errors import InputError
-from eagle_jax.inputs.patches import masked_patches
+from eagle_jax.inputs.host_pixels import masked_pixels
 from eagle_jax.models.families.network import Network
 from eagle_jax.models.layers.precision import full_precision
 from eagle_jax.scoring.question import Question
@@ -98,7 +98,7 @@ def exact_patches(question: Question, visible: Bool[Array, "b n"]) -> Float32[Ar
       visible: one row per masked image, True for a visible region.
     """
     with jax.named_scope("pixels"):
-        patches = masked_patches(question.plan, visible)
+        patches = masked_pixels(question.plan, visible)
         if question.published_rounding:
             patches = patches.astype(jnp.bfloat16).astype(jnp.float32)
         return patches

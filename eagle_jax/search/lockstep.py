@@ -9,7 +9,13 @@ from eagle_jax.models.checkpoints.sharding import mesh_of
 from eagle_jax.scoring.batches import score_sets
 from eagle_jax.scoring.question import kind_of, stack_questions
 from eagle_jax.scoring.reuse import reuses
-from eagle_jax.scoring.scorer import MaskedImageScorer, Scorer, padded_regions, padded_sets
+from eagle_jax.scoring.scorer import (
+    MaskedImageScorer,
+    Scorer,
+    known,
+    padded_regions,
+    padded_sets,
+)
 
 
 def lockstep_kind(scorer: MaskedImageScorer) -> Hashable:
@@ -77,6 +83,6 @@ class Lockstep:
                 batch_size=first.batch_size,
                 mesh=mesh_of(first.network),
             )
-            chunks.append(np.asarray(scores)[:count])
+            chunks.append(known(first.network, scores)[:count])
         scores = np.concatenate(chunks)
         return {i: scores[which == i][:, : len(self._masked[i].tokens)] for i in sets}

@@ -1,5 +1,6 @@
 """A model of PyTorch as a pure function of JAX arrays."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -106,7 +107,7 @@ class ModelFunction:
             return Outputs(logits, holds)
 
     def _logits(self, arguments: dict[str, Any], rows: Any) -> Any:
-        if "logits_to_keep" in self.model.forward.__code__.co_varnames:
+        if "logits_to_keep" in inspect.signature(self.model.forward).parameters:
             out = self.model(**arguments, logits_to_keep=rows)
             return array_of(out.logits)[0]
         return array_of(self.model(**arguments).logits)[0][rows.read()]

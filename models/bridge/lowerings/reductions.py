@@ -70,12 +70,12 @@ def _argmin(x, dim=None, keepdim=False):
     return jnp.argmin(x, dim, keepdims=keepdim)
 
 
-@lowers("any")
+@lowers("any", "_is_any_true")
 def _any(x, dim=None, keepdim=False):
     return jnp.any(x, _axes(dim), keepdims=keepdim)
 
 
-@lowers("all")
+@lowers("all", "_is_all_true")
 def _all(x, dim=None, keepdim=False):
     return jnp.all(x, _axes(dim), keepdims=keepdim)
 

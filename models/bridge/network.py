@@ -1,0 +1,352 @@
+"""A model of transformers as a `Network`, so that scores and searches are as for a port."""
+
+import dataclasses
+import hashlib
+import inspect
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from eagle_jax.errors import InputError
+from eagle_jax.models.bridge.function import ModelFunction
+from eagle_jax.models.bridge.traced import to_numpy, torch_dtype
+
+
+class ImageArguments(tuple):
+    """A grid of visual tokens, with the arguments that describe the image to the model.
+
+    Stands where a port has the rows and columns of patches: one row, one column for each token.
+    Equal if a program for the one serves the other.
+
+    Attributes:
+      shape: shape of the argument ``pixel_values``, for a batch of one.
+      extras: the model's other arguments that describe the image.
+      pixels: the whole image's ``pixel_values``, for decisions that follow from pixels.
+    """
+
+    shape: tuple[int, ...]
+    extras: dict[str, torch.Tensor]
+    pixels: np.ndarray
+
+    def __new__(cls, tokens: int, extras: dict[str, torch.Tensor], pixels: np.ndarray):
+        made = super().__new__(cls, (1, tokens))
+        made.shape, made.extras, made.pixels = tuple(pixels.shape), extras, pixels
+        digest = hashlib.sha256(str((tokens, made.shape)).encode())
+        for name in sorted(extras):
+            value = extras[name]
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.contiguous().view(torch.uint8).numpy().tobytes())
+        made.key = digest.digest()
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ImageArguments) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+class _Hint:
+    """A question's values, for Python to decide upon; equal if one program serves both."""
+
+    def __init__(self, ids: np.ndarray, position_ids: Any, grid: ImageArguments, marks: bytes):
+        self.ids, self.position_ids, self.grid = ids, position_ids, grid
+        self.key = grid.key, marks, len(ids)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Hint) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """What the bridge keeps where a port has the positions of a sequence's tokens.
+
+    Attributes:
+      position_ids: the model's argument of this name; empty if it has none.
+      constants: large arrays that PyTorch computed from ids and image alone.
+      hint: the question's values, of which Python may ask.
+    """
+
+    position_ids: Any
+    constants: tuple[Any, ...]
+    hint: _Hint = dataclasses.field(metadata={"static": True})
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """The numbers of a model that the rest of the package asks for.
+
+    As ``vision`` it has ``patch``, ``merge`` and ``heads``; as ``decoder`` the rest.
+    """
+
+    vocabulary: int = 0
+    context: int = 0
+    embed: int = 0
+    layers: int = 0
+    heads: int = 1
+    key_value_heads: int = 1
+    head_size: int = 1
+    mlp: int = 0
+    tied_head: bool = False
+    patch: int = 1
+    merge: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class BridgeConfig:
+    """Shape of a bridged model; `vision_flops` is an estimate by the number of its weights."""
+
+    vision: Shape
+    decoder: Shape
+    image_token_id: int
+    vision_weights: int
+
+    def vision_flops(self, grid: tuple[int, int]) -> float:
+        """Operations that make the visual tokens: two for each weight and visual token."""
+        return 2.0 * self.vision_weights * grid[0] * grid[1]
+
+
+def read_shape(model: torch.nn.Module, where: str) -> BridgeConfig:
+    """The shape of a model of transformers.
+
+    Args:
+      model: the modules.
+      where: name of the config.json in messages.
+
+    Raises:
+      InputError: the model has no image token, or its length or vocabulary is unknown.
+    """
+    config = model.config
+    text = config.get_text_config()
+    names = ("image_token_id", "image_token_index")
+    image_token = next((i for n in names if (i := getattr(config, n, None)) is not None), None)
+    if image_token is None:
+        raise InputError(
+            f"{where} names no image_token_id; models that read images without image tokens "
+            "are not supported"
+        )
+    heads = getattr(text, "num_attention_heads", 1)
+    decoder = Shape(
+        vocabulary=text.vocab_size,
+        context=getattr(text, "max_position_embeddings", 2**31 - 1),
+        embed=text.hidden_size,
+        layers=text.num_hidden_layers,
+        heads=heads,
+        key_value_heads=getattr(text, "num_key_value_heads", None) or heads,
+        head_size=getattr(text, "head_dim", None) or text.hidden_size // heads,
+        mlp=getattr(text, "intermediate_size", 0),
+        tied_head=bool(getattr(config, "tie_word_embeddings", False)),
+    )
+    seen = {id(p) for p in (model.get_decoder() or model).parameters()}
+    others = sum(p.numel() for p in model.parameters() if id(p) not in seen)
+    return BridgeConfig(Shape(), decoder, image_token, others)
+
+
+class _Head:
+    """Stands for a port's decoder: the bridge's hidden states are logits."""
+
+    def logits(self, hidden: Any) -> Any:
+        return hidden.astype(jnp.float32)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise InputError(
+            "this needs the decoder's layers one by one, which a model that runs by the bridge "
+            'does not show; take a method that needs scores alone, such as "eagle", or a model '
+            "that is ported"
+        )
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class BridgeNetwork:
+    """A model of transformers that runs inside JAX; fulfils `Network`.
+
+    The whole model runs in `hidden_states`, whose results are logits: visual tokens are the
+    pixels, and an embedded sequence is the pair of ids and pixels.
+
+    Attributes:
+      weights: name -> array, as `load_arrays` gives them.
+      function: the model as a function.
+      config: its shape.
+    """
+
+    weights: dict[str, jax.Array]
+    function: ModelFunction = dataclasses.field(metadata={"static": True})
+    config: BridgeConfig = dataclasses.field(metadata={"static": True})
+
+    marks_image: ClassVar[bool] = False
+    tiles_apart: ClassVar[bool] = False
+    backend: ClassVar[str] = "bridge"
+    decoder: ClassVar[Any] = _Head()
+
+    def layout(self, grid: tuple[int, int]) -> None:
+        """None: whatever follows from the image's size is in `Places`."""
+        return None
+
+    def positions(self, ids: np.ndarray, grid: tuple[int, int]) -> Any:
+        """The sequence's positions, and all that PyTorch computes once for its image."""
+        if not isinstance(grid, ImageArguments):
+            raise TypeError("the bridge needs an image that its own processor prepared")
+        marks = ids == self.config.image_token_id
+        if int(marks.sum()) != grid[1]:
+            raise InputError(
+                f"the sequence has {int(marks.sum())} image tokens, the image needs {grid[1]}; "
+                "the processor of the checkpoint does not fit its model"
+            )
+        positions = self._position_ids(ids, grid)
+        key = np.packbits(marks).tobytes()
+        hint = _Hint(ids, positions, grid, key)
+        array = np.zeros(0, np.int32) if positions is None else to_numpy(positions)
+        places = Places(array, (), hint)
+        constants = _CONSTANTS.get(cached := (id(self.function), hint.key))
+        if constants is None:
+            shapes = jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), self.weights
+            )
+            pixels = jax.ShapeDtypeStruct(grid.shape, self._dtype)
+            traced, hints = self._inputs(places, np.asarray(ids, np.int32), pixels)
+            rows = jax.ShapeDtypeStruct((1,), jnp.int32)
+            constants = self.function.large_constants(
+                shapes, traced, hints, self._plain(places), rows
+            )
+            _CONSTANTS[cached] = constants
+        return dataclasses.replace(places, constants=constants)
+
+    def visual_tokens(self, patches: jax.Array, layout: Any) -> jax.Array:
+        """The pixels themselves; `hidden_states` runs the vision tower."""
+        return patches
+
+    def embed(self, ids: Any, visual: jax.Array, start: Any) -> Any:
+        """The pair of ids and pixels."""
+        return ids, visual
+
+    def hidden_states(self, embeddings: Any, positions: Places, rows: Any = None) -> jax.Array:
+        """Logits at the rows; NaN for an image for which Python would decide otherwise."""
+        ids, pixels = embeddings
+        rows = jnp.arange(len(ids)) if rows is None else jnp.asarray(rows)
+        shape = positions.hint.grid.shape
+
+        def read(image: jax.Array) -> jax.Array:
+            traced, hints = self._inputs(
+                positions, ids, image.reshape(shape).astype(self._dtype)
+            )
+            out = self.function(
+                self.weights, traced, hints, self._plain(positions), rows, positions.constants
+            )
+            return jnp.where(out.holds, out.logits.astype(jnp.float32), jnp.nan)
+
+        return jax.vmap(read)(pixels)
+
+    def next_logits(self, embeddings: Any, positions: Places, length: Any) -> tuple:
+        """The logits behind a prompt, and how those behind each new token are computed.
+
+        There is no cache: each new token runs the whole sequence, which has places for it.
+
+        Args:
+          embeddings: result of `embed`.
+          positions: result of the method `positions`.
+          length: number of tokens of the prompt.
+
+        Returns:
+          Logits, state and the function ``advance``, for `continue_greedily`.
+        """
+        prompt, pixels = embeddings
+
+        def logits(ids: jax.Array, count: Any) -> jax.Array:
+            row = jnp.reshape(length - 1 + count, (1,))
+
+            def read(ids: jax.Array, image: jax.Array) -> jax.Array:
+                return self.hidden_states((ids, image[None]), positions, row)[0, 0]
+
+            return jax.vmap(read)(ids, pixels)
+
+        def advance(token: jax.Array, count: Any, ids: jax.Array) -> tuple:
+            ids = ids.at[:, length - 1 + count].set(token)
+            return logits(ids, count), ids
+
+        ids = jnp.broadcast_to(prompt, (len(pixels), len(prompt)))
+        return logits(ids, 0), ids, advance
+
+    def log_probabilities(self, hidden: jax.Array, ids: jax.Array) -> jax.Array:
+        """Float32 log-probability of token ``ids[i]`` by the logits of row ``i``."""
+        every = jax.nn.log_softmax(hidden, axis=-1)
+        return jnp.take_along_axis(every, ids[None, :, None], axis=-1)[..., 0]
+
+    def require_decided(self, scores: np.ndarray) -> None:
+        """Refuses scores of images for which the program's branches do not hold.
+
+        Raises:
+          InputError: a score is NaN; the message names the line of code that decided.
+        """
+        if np.isnan(scores).any():
+            lines = sorted(set(self.function.reasons)) or ["the model"]
+            raise InputError(
+                "a masked image would take another branch than the whole image, or its score "
+                f"is not a number, so its scores are unknown; decided at {', '.join(lines)}; "
+                "take another fill"
+            )
+
+    @property
+    def _dtype(self) -> Any:
+        return max((w.dtype for w in self.weights.values()), key=lambda d: d.itemsize)
+
+    @property
+    def _parameters(self) -> Any:
+        return inspect.signature(self.function.model.forward).parameters
+
+    def _inputs(self, places: Places, ids: Any, pixels: Any) -> tuple[dict, dict]:
+        """The traced arguments of the model, and their hints."""
+        hint = places.hint
+        whole = torch.from_numpy(np.array(hint.grid.pixels)).to(torch_dtype(self._dtype))
+        one_row = ids[None] if isinstance(ids, np.ndarray) else jnp.asarray(ids)[None]
+        traced = {"input_ids": one_row, "pixel_values": pixels}
+        hints = {
+            "input_ids": torch.from_numpy(np.array(hint.ids, np.int64))[None],
+            "pixel_values": whole,
+        }
+        if hint.position_ids is not None:
+            traced["position_ids"] = places.position_ids
+            hints["position_ids"] = hint.position_ids
+        return traced, hints
+
+    def _plain(self, places: Places) -> dict[str, torch.Tensor]:
+        """The arguments that are the same for all questions of a program."""
+        hint, parameters = places.hint, self._parameters
+        ids = torch.from_numpy(np.array(hint.ids, np.int64))[None]
+        marks = (ids == self.config.image_token_id).long()
+        plain = {n: v for n, v in hint.grid.extras.items() if n in parameters}
+        plain["attention_mask"] = torch.ones_like(ids)
+        for name in ("token_type_ids", "mm_token_type_ids"):
+            if name in parameters:
+                plain[name] = marks
+        return plain
+
+    def _position_ids(self, ids: np.ndarray, grid: ImageArguments) -> torch.Tensor | None:
+        if "position_ids" not in self._parameters:
+            return None
+        sequence = torch.from_numpy(np.array(ids, np.int64))[None]
+        index = getattr(getattr(self.function.model, "model", None), "get_rope_index", None)
+        if index is None:
+            return torch.arange(len(ids))[None]
+        given = {
+            **grid.extras,
+            "input_ids": sequence,
+            "attention_mask": torch.ones_like(sequence),
+            "mm_token_type_ids": (sequence == self.config.image_token_id).int(),
+        }
+        names = inspect.signature(index).parameters
+        return index(**{name: value for name, value in given.items() if name in names})[
+            0
+        ].long()
+
+
+_CONSTANTS: dict[Any, tuple[np.ndarray, ...]] = {}

@@ -1,0 +1,132 @@
+"""A family's own processor of transformers: images to pixels, conversations to tokens."""
+
+import importlib
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+
+from eagle_jax.errors import InputError, reason
+from eagle_jax.models.checkpoints.tensor_files import read_json
+
+_FILES = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
+# What a processor gives besides the arguments that describe the image.
+_OF_TEXT = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "labels"}
+
+
+class Processed(NamedTuple):
+    """An image and a text as a model takes them.
+
+    Attributes:
+      ids: token ids of the text, image tokens included, (s,).
+      pixels: the argument ``pixel_values``, for a batch of one.
+      extras: the other arguments that describe the image, by name.
+    """
+
+    ids: np.ndarray
+    pixels: np.ndarray
+    extras: dict[str, torch.Tensor]
+
+
+class FamilyProcessor:
+    """The processor of a checkpoint, as its family's authors wrote it.
+
+    Attributes:
+      placeholder: the text that the chat template writes for an image.
+    """
+
+    def __init__(self, folder: Path, tokenizer: Any, model_type: str):
+        self._folder = folder
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self._processor = _build(folder, tokenizer, model_type)
+        except Exception as error:  # processors raise any error at wrong settings
+            raise InputError(
+                f"the processor in {folder} cannot be read: {reason(error, 160)}"
+            ) from error
+        names = (getattr(self._processor, n, None) for n in ("boi_token", "image_token"))
+        self._marks = [str(name) for name in names if name]
+
+    def placeholder(self, rendered: str) -> str | None:
+        """The mark of an image that a rendered conversation contains."""
+        return next((mark for mark in self._marks if mark in rendered), None)
+
+    def __call__(self, text: str, image: np.ndarray, add_special_tokens: bool) -> Processed:
+        """Processes a rendered conversation with one image.
+
+        Args:
+          text: the conversation, with one placeholder.
+          image: uint8 pixels, (H, W, 3).
+          add_special_tokens: whether the text lacks the tokens that begin a sequence.
+
+        Raises:
+          InputError: the processor refuses the image or the text.
+        """
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                out = self._processor(
+                    text=[text],
+                    images=[Image.fromarray(image)],
+                    return_tensors="pt",
+                    add_special_tokens=add_special_tokens,
+                )
+        except Exception as error:  # processors raise any error
+            raise InputError(
+                f"the processor in {self._folder} cannot prepare the image: "
+                f"{reason(error, 160)}"
+            ) from error
+        extras = {
+            name: value
+            for name, value in out.items()
+            if name not in _OF_TEXT | {"pixel_values"} and isinstance(value, torch.Tensor)
+        }
+        return Processed(
+            out["input_ids"][0].numpy().astype(np.int32),
+            out["pixel_values"].float().numpy(),
+            extras,
+        )
+
+
+def _build(folder: Path, tokenizer: Any, model_type: str) -> Any:
+    name = _class_name(folder) or PROCESSOR_MAPPING_NAMES.get(model_type)
+    if name is None:
+        raise ValueError(f"transformers names no processor for model_type {model_type!r}")
+    image_processor = AutoImageProcessor.from_pretrained(
+        folder, backend="pil", local_files_only=True, trust_remote_code=False
+    )
+    cls = getattr(importlib.import_module("transformers"), name)
+    module = importlib.import_module(cls.__module__)
+    if getattr(module, "num2words", "") is None:
+        module.num2words = str  # SmolVLM asks for it, and uses it for videos alone
+
+    # Families whose processor reads videos too want torchvision for them.
+    class Images(cls):
+        def check_argument_for_proper_class(self, *arguments: Any) -> None:
+            return None
+
+    settings = read_json(path) if (path := folder / _FILES[0]).exists() else {}
+    parts = {"image_processor": image_processor, "tokenizer": tokenizer}
+    names = cls.__init__.__code__.co_varnames[: cls.__init__.__code__.co_argcount]
+    options = {key: value for key, value in settings.items() if key in names}
+    for absent in ("video_processor", "feature_extractor", "audio_processor"):
+        if absent in names:
+            options[absent] = None
+    options |= parts
+    options["chat_template"] = tokenizer.chat_template
+    Images.__name__ = cls.__name__
+    return Images(**options)
+
+
+def _class_name(folder: Path) -> str | None:
+    for file in _FILES:
+        path = folder / file
+        if path.exists() and isinstance(name := read_json(path).get("processor_class"), str):
+            return name
+    return None
