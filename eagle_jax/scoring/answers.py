@@ -269,7 +269,7 @@ def _decode(network, question, visible, end_ids, settling, thinking, rules, *, m
                 length,
                 end_ids,
                 max_new_tokens,
-                question.ids,
+                prompt_ids=question.ids,
                 settling=settling,
                 thinking=thinking,
                 rules=rules,

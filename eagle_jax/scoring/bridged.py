@@ -86,7 +86,7 @@ def load_bridged(
             '"model" axis has size 1'
         )
     where = str(folder / "config.json")
-    modules = build_modules(config, where)
+    modules = build_modules(folder, config["model_type"])
     shape = read_shape(modules, where)
     tokenizer = load_tokenizer(folder, shape.image_token_id)
     if len(tokenizer) > shape.decoder.vocabulary:
@@ -95,12 +95,12 @@ def load_bridged(
             f"only {shape.decoder.vocabulary}; fetch the checkpoint again"
         )
     generation, end_ids = read_generation(folder, config, tokenizer)
-    processor = FamilyProcessor(folder, tokenizer, config["model_type"])
+    processor = FamilyProcessor(folder, tokenizer, modules.config)
     settings = _settings(processor, tokenizer, shape.image_token_id, folder)
     sharding = None if mesh is None else NamedSharding(mesh, PartitionSpec())
-    weights = load_arrays(folder, modules, dtype, sharding, progress)
+    weights, untied = load_arrays(folder, modules, dtype, sharding, progress)
     return {
-        "network": BridgeNetwork(weights, ModelFunction(modules), shape),
+        "network": BridgeNetwork(weights, ModelFunction(modules, untied), shape),
         "tokenizer": tokenizer,
         "image_settings": settings,
         "end_ids": end_ids,

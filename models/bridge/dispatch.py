@@ -2,6 +2,7 @@
 
 import functools
 import sys
+import traceback
 from typing import Any
 
 import jax
@@ -122,6 +123,13 @@ def place() -> str:
             line = f"{path.rpartition('/')[2]}:{frame.f_lineno}"
         frame = frame.f_back
     return f"{module} ({line})" if module else "the model"
+
+
+def raised_at(error: Exception) -> str:
+    """The line of code of a model that an error came from, for messages."""
+    steps = traceback.extract_tb(error.__traceback__)
+    models = [step for step in steps if "/transformers/models/" in step.filename] or steps
+    return f"{models[-1].filename.rpartition('/')[2]}:{models[-1].lineno}"
 
 
 def _compute(func, name: str, args, kwargs) -> Any:

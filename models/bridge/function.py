@@ -1,7 +1,7 @@
 """A model of PyTorch as a pure function of JAX arrays."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch.nn.utils import stateless
 
-from eagle_jax.models.bridge.dispatch import Watch
+from eagle_jax.errors import InputError, reason
+from eagle_jax.models.bridge.dispatch import Watch, raised_at
 from eagle_jax.models.bridge.modules import weight_names
 from eagle_jax.models.bridge.traced import Tracing, array_of, traced_by, wrapped
 
@@ -36,9 +37,9 @@ class ModelFunction:
       reasons: lines of code at which Python decided upon traced values, in the last tracing.
     """
 
-    def __init__(self, model: torch.nn.Module):
+    def __init__(self, model: torch.nn.Module, untied: Collection[str] = ()):
         self.model = model
-        self.weights, self._alias = weight_names(model)
+        self.weights, self._alias = weight_names(model, untied)
         self.reasons: tuple[str, ...] = ()
 
     def __call__(
@@ -101,7 +102,15 @@ class ModelFunction:
             wanted = wrapped(jnp.asarray(rows), torch.int64)
             arguments = {**plain, **inputs, "use_cache": False, "return_dict": True}
             with stateless._reparametrize_module(self.model, tensors), Watch():
-                logits = self._logits(arguments, wanted)
+                try:
+                    logits = self._logits(arguments, wanted)
+                except InputError:
+                    raise
+                except Exception as error:  # modules raise any error
+                    raise InputError(
+                        f"{type(self.model).__name__} cannot run by the bridge at "
+                        f"{raised_at(error)}: {reason(error, 160)}"
+                    ) from error
             self.reasons = tuple(line for _, line in state.guards)
             holds = jnp.all(jnp.stack([jnp.bool_(True), *(ok for ok, _ in state.guards)]))
             return Outputs(logits, holds)

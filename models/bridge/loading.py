@@ -1,6 +1,7 @@
 """Weights of a checkpoint folder for modules of transformers."""
 
 import copy
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,12 @@ from eagle_jax.errors import InputError, reason
 from eagle_jax.models.bridge.modules import weight_names
 from eagle_jax.models.bridge.traced import to_numpy
 from eagle_jax.models.checkpoints.finite import is_finite, not_finite
-from eagle_jax.models.checkpoints.tensor_files import StoredTensor, listed, stored_tensors
+from eagle_jax.models.checkpoints.tensor_files import (
+    StoredTensor,
+    listed,
+    same_values,
+    stored_tensors,
+)
 
 Read = Callable[[], np.ndarray]
 
@@ -29,7 +35,7 @@ def load_arrays(
     dtype: str | None = None,
     sharding: Any = None,
     progress: bool = False,
-) -> dict[str, jax.Array]:
+) -> tuple[dict[str, jax.Array], list[str]]:
     """Reads the weights of modules on the meta device, tied ones once.
 
     Weights are read one after the other; PyTorch holds at most one of them.
@@ -42,16 +48,24 @@ def load_arrays(
       progress: show a progress bar.
 
     Returns:
-      Name -> array, for the names that `weight_names` gives.
+      Name -> array, for the names that `weight_names` gives, and the names of weights that
+      the checkpoint does not tie although the model does.
 
     Raises:
       InputError: a tensor is missing, unexpected, misshapen, quantised or not finite.
     """
-    weights, alias = weight_names(model)
-    tensors = stored_tensors(folder)
-    sources, unexpected = _sources(model, alias, tensors)
+    _, alias = weight_names(model)
+    sources, unexpected = _sources(model, alias, stored_tensors(folder))
+    for name, other in alias.items():
+        # As in transformers, tied weights that differ in the files are read as they are.
+        if name != other and name in sources:
+            if other not in sources:
+                sources[other] = sources.pop(name)
+            elif same_values(sources[name][0], sources[other][0]):
+                del sources[name]
+    untied = [name for name, other in alias.items() if name != other and name in sources]
+    weights, _ = weight_names(model, untied)
     missing = [name for name in weights if name not in sources]
-    ignored = model._keys_to_ignore_on_load_missing or ()
     if missing or unexpected:
         faults = [
             f"{len(names)} {what}: {listed(sorted(names))}"
@@ -60,7 +74,7 @@ def load_arrays(
         ]
         raise InputError(
             f"the tensors in {folder} do not fit its config.json; {'; '.join(faults)}; fetch "
-            f"the checkpoint again{' ' * bool(ignored)}".rstrip()
+            "the checkpoint again"
         )
     arrays = {}
     for name in tqdm(weights, desc="reading", unit="parameter", disable=not progress):
@@ -76,7 +90,7 @@ def load_arrays(
         if not is_finite(value):
             raise not_finite(stored, wanted)
         arrays[name] = jax.device_put(value, sharding)
-    return arrays
+    return arrays, untied
 
 
 def _sources(
@@ -105,15 +119,15 @@ def _sources(
             _, converter = groups.setdefault(name, (stored, copy.deepcopy(by_pattern[pattern])))
             converter.add_tensor(name, stored.name, pattern, _Late(stored))
         elif name in alias:
-            sources.setdefault(alias[name], (stored, _reader(stored)))
-        elif not any(_matches(skip, name) for skip in skipped):
+            sources[name] = stored, _reader(stored)
+        elif not any(re.search(skip, name) for skip in skipped):
             unexpected.append(stored.name)
     for name, (stored, converter) in groups.items():
         for target, read in _converted(name, stored, converter, model):
             if target not in alias:
                 unexpected.append(stored.name)
             else:
-                sources[alias[target]] = stored, read
+                sources[target] = stored, read
     return sources, unexpected
 
 
@@ -163,9 +177,3 @@ def _to_torch(value: np.ndarray) -> torch.Tensor:
     if value.dtype == ml_dtypes.bfloat16:
         return torch.from_numpy(value.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(np.array(value, copy=True))
-
-
-def _matches(pattern: str, name: str) -> bool:
-    import re
-
-    return re.search(pattern, name) is not None

@@ -2,7 +2,8 @@
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ def attention(
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: torch.Tensor | None = None,
+    *,
     dropout: float = 0.0,
     scaling: float | None = None,
     is_causal: bool | None = None,
@@ -53,34 +55,32 @@ ALL_ATTENTION_FUNCTIONS.register(ATTENTION, attention)
 ALL_MASK_ATTENTION_FUNCTIONS.register(ATTENTION, sdpa_mask)
 
 
-def build_modules(config: dict[str, Any], where: str) -> torch.nn.Module:
-    """The modules that a config.json describes, without memory for their weights.
+def build_modules(folder: Path, model_type: Any) -> torch.nn.Module:
+    """The modules that a folder's config.json describes, without memory for their weights.
 
     Buffers that no checkpoint holds, such as the frequencies of rotary embeddings, are real.
 
     Args:
-      config: the parsed file.
-      where: name of the file in messages.
+      folder: the checkpoint folder.
+      model_type: the model_type of its config.json, for messages.
 
     Raises:
       InputError: transformers has no such model, or the model needs code of the checkpoint.
     """
-    if "auto_map" in config and config.get("model_type") is None:
-        raise InputError(
-            f"{where} needs code of the checkpoint (auto_map), which is never run; take a "
-            "checkpoint that transformers itself supports"
-        )
+    where = folder / "config.json"
     with _quiet():
         try:
-            parsed = AutoConfig.for_model(**config)
+            parsed = AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
             if type(parsed) not in AutoModelForImageTextToText._model_mapping:
                 raise ValueError("transformers knows no image-text-to-text model of this type")
             with torch.device("meta"):
                 model = AutoModelForImageTextToText.from_config(parsed)
         except Exception as error:  # configurations raise any error at wrong values
             raise InputError(
-                f"{where} says model_type {config.get('model_type')!r}; transformers cannot "
-                f"build it: {reason(error, 160)}"
+                f"{where} says model_type {model_type!r}; transformers cannot build it "
+                f"without code of the checkpoint: {reason(error, 160)}"
             ) from error
         model.set_attn_implementation(ATTENTION)
         _compute_buffers(model)
@@ -98,8 +98,14 @@ def _compute_buffers(model: torch.nn.Module) -> None:
     model.initialize_weights()
 
 
-def weight_names(model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def weight_names(
+    model: torch.nn.Module, untied: Collection[str] = ()
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """The weights of a model, tied ones once.
+
+    Args:
+      model: the modules.
+      untied: names of weights that the model ties to others and the checkpoint does not.
 
     Returns:
       Name -> tensor, for each weight once; and for every name the one in the first table.
@@ -108,7 +114,7 @@ def weight_names(model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[
     alias: dict[str, str] = {}
     weights: dict[str, torch.Tensor] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
-        alias[name] = first.setdefault(id(tensor), name)
+        alias[name] = name if name in untied else first.setdefault(id(tensor), name)
         if alias[name] == name:
             weights[name] = tensor
     return weights, alias

@@ -40,12 +40,12 @@ class FamilyProcessor:
       placeholder: the text that the chat template writes for an image.
     """
 
-    def __init__(self, folder: Path, tokenizer: Any, model_type: str):
+    def __init__(self, folder: Path, tokenizer: Any, config: Any):
         self._folder = folder
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self._processor = _build(folder, tokenizer, model_type)
+                self._processor = _build(folder, tokenizer, config)
         except Exception as error:  # processors raise any error at wrong settings
             raise InputError(
                 f"the processor in {folder} cannot be read: {reason(error, 160)}"
@@ -94,10 +94,10 @@ class FamilyProcessor:
         )
 
 
-def _build(folder: Path, tokenizer: Any, model_type: str) -> Any:
-    name = _class_name(folder) or PROCESSOR_MAPPING_NAMES.get(model_type)
+def _build(folder: Path, tokenizer: Any, config: Any) -> Any:
+    name = _class_name(folder) or PROCESSOR_MAPPING_NAMES.get(config.model_type)
     if name is None:
-        raise ValueError(f"transformers names no processor for model_type {model_type!r}")
+        raise ValueError(f"transformers names no processor for model_type {config.model_type!r}")
     image_processor = AutoImageProcessor.from_pretrained(
         folder, backend="pil", local_files_only=True, trust_remote_code=False
     )
@@ -105,6 +105,9 @@ def _build(folder: Path, tokenizer: Any, model_type: str) -> Any:
     module = importlib.import_module(cls.__module__)
     if getattr(module, "num2words", "") is None:
         module.num2words = str  # SmolVLM asks for it, and uses it for videos alone
+
+    if not hasattr(tokenizer, "video_token"):
+        tokenizer.video_token, tokenizer.video_token_id = "<video>", None
 
     # Families whose processor reads videos too want torchvision for them.
     class Images(cls):
@@ -118,10 +121,29 @@ def _build(folder: Path, tokenizer: Any, model_type: str) -> Any:
     for absent in ("video_processor", "feature_extractor", "audio_processor"):
         if absent in names:
             options[absent] = None
+    options |= {n: v for n, v in _by_model(config).items() if n in names and n not in options}
     options |= parts
     options["chat_template"] = tokenizer.chat_template
     Images.__name__ = cls.__name__
     return Images(**options)
+
+
+def _by_model(config: Any) -> dict[str, Any]:
+    """Settings that old folders leave out, as they follow from the model."""
+    vision = getattr(config, "vision_config", None)
+    strategy = getattr(config, "vision_feature_select_strategy", None)
+    found = {
+        "patch_size": getattr(vision, "patch_size", None),
+        "vision_feature_select_strategy": strategy,
+    }
+    if (tokens := getattr(config, "mm_tokens_per_image", None)) is not None:
+        found["image_seq_length"] = tokens
+    if (ratio := getattr(config, "downsample_ratio", None)) is not None:
+        sides = zip(vision.image_size, vision.patch_size, strict=True)
+        found["image_seq_length"] = int(np.prod([a // b for a, b in sides]) * ratio**2)
+    if "clip" in str(getattr(vision, "model_type", "")):
+        found["num_additional_image_tokens"] = 1  # the class token
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _class_name(folder: Path) -> str | None:
