@@ -135,10 +135,8 @@ def build_prompt(
     if structure != expected:
         added = [i for i in structure if structure.count(i) > expected.count(i)]
         name = tokenizer.convert_ids_to_tokens((added or structure)[0])
-        where = (
-            "prompt or the system message contains" if dialogue.system else "prompt contains"
-        )
-        raise InputError(f"the {where} the special token {name}; remove it")
+        where = "prompt or the system message" if dialogue.system else "prompt"
+        raise InputError(f"the {where} contains the special token {name}; remove it")
     for name, said in (("prompt", text), ("system message", dialogue.system or "")):
         if mark := _IMAGE_MARK.search(said):
             raise InputError(
@@ -237,6 +235,7 @@ def _check_dialogue(tokenizer: Tokenizer, dialogue: Dialogue) -> None:
 
 
 def render(tokenizer: Tokenizer, text: str, dialogue: Dialogue = DEFAULT_DIALOGUE) -> str:
+    """A conversation with one image as the chat template writes it, up to the answer."""
     messages = _messages(text)
     if dialogue.system is None:
         return _rendered(tokenizer, messages, dialogue.thinking)
@@ -248,8 +247,7 @@ def render(tokenizer: Tokenizer, text: str, dialogue: Dialogue = DEFAULT_DIALOGU
         plain = _PROBE in _rendered(tokenizer, [probe, *messages], dialogue.thinking)
     except InputError:
         plain = False
-    message = system if plain else parts
-    return _rendered(tokenizer, [message, *messages], dialogue.thinking)
+    return _rendered(tokenizer, [system if plain else parts, *messages], dialogue.thinking)
 
 
 def _messages(text: str) -> list[dict[str, Any]]:
@@ -280,6 +278,7 @@ def _rendered(
 
 
 def lacks_begin(tokenizer: Tokenizer, rendered: str) -> bool:
+    """Whether a rendered conversation lacks the token that begins a sequence."""
     return bool(first := tokenizer.bos_token) and not rendered.startswith(first)
 
 

@@ -77,8 +77,9 @@ def load_bridged(
     from eagle_jax.models.bridge.function import ModelFunction
     from eagle_jax.models.bridge.loading import load_arrays
     from eagle_jax.models.bridge.modules import build_modules
-    from eagle_jax.models.bridge.network import BridgeNetwork, read_shape
+    from eagle_jax.models.bridge.network import BridgeNetwork
     from eagle_jax.models.bridge.processor import FamilyProcessor
+    from eagle_jax.models.bridge.shape import read_shape
 
     if mesh is not None and mesh.shape["model"] > 1:
         raise InputError(

@@ -14,6 +14,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from eagle_jax.errors import InputError
 from eagle_jax.models.bridge.lowerings import LOWERINGS
 from eagle_jax.models.bridge.lowerings.elementwise import cast
+from eagle_jax.models.bridge.operands import (
+    as_argument,
+    as_hint,
+    as_meta,
+    has_hint,
+    is_held,
+    is_view,
+    is_write,
+    mapped,
+    named_arguments,
+    tensors_of,
+)
 from eagle_jax.models.bridge.traced import (
     Traced,
     array_of,
@@ -29,8 +41,6 @@ from eagle_jax.models.bridge.traced import (
 
 aten = torch.ops.aten
 
-# Arguments that say where and how a tensor is stored.
-_STORAGE = ("device", "pin_memory", "layout", "memory_format", "non_blocking")
 # Their result, or its shape, follows from values: Python goes on with those of the hint.
 _DECIDED = {
     "_local_scalar_dense",
@@ -60,11 +70,11 @@ class Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        tensors = _tensors(args, kwargs)
+        tensors = tensors_of(args, kwargs)
         if any(isinstance(tensor, Traced) for tensor in tensors):
             return run(func, args, kwargs)
         memory = tracing().memory
-        if memory and not _is_view(func):
+        if memory and not is_view(func):
             if any(storage(tensor) in memory for tensor in tensors if not tensor.is_meta):
                 return run(func, args, kwargs)
         return func(*args, **kwargs)
@@ -78,16 +88,16 @@ def run(func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     if name == "_fused_sdp_choice":
         return 0
     if name in _DECIDED:
-        return func(*_map(args, _decide), **_map(kwargs, _decide))
+        return func(*mapped(args, _decide), **mapped(kwargs, _decide))
     if name in ("index", "index_put", "index_put_", "_unsafe_index_put"):
         args = (args[0], _numbers(args[1]), *args[2:])
-        if all(is_plain(tensor) for tensor in _tensors(args, kwargs)) and not _held(args):
+        if all(is_plain(tensor) for tensor in tensors_of(args, kwargs)) and not is_held(args):
             return func(*args, **kwargs)
     if name == "masked_select":
         return run(aten.index.Tensor, (args[0], [args[1]]), {})
     if name in ("masked_scatter", "masked_scatter_"):
         return _masked_scatter(func, name, args)
-    written = [i for i, a in enumerate(func._schema.arguments) if _is_write(a)]
+    written = [i for i, a in enumerate(func._schema.arguments) if is_write(a)]
     if written:
         return _write(func, name, written, args, kwargs)
     return _compute(func, name, args, kwargs)
@@ -101,7 +111,7 @@ def decided(tensor: torch.Tensor) -> torch.Tensor:
     Raises:
       InputError: the value follows from weights.
     """
-    if not _has_hint(tensor):
+    if not has_hint(tensor):
         raise InputError(
             f"the model cannot run by the bridge: {place()} branches on a value that follows "
             "from the weights"
@@ -140,10 +150,10 @@ def _compute(func, name: str, args, kwargs) -> Any:
     lowering = LOWERINGS.get(f"{name}.{func._overloadname}") or LOWERINGS.get(name)
     if lowering is None:
         return _decomposed(func, name, args, kwargs)
-    values, named = _map(args, _argument), _named(kwargs)
+    values, named = mapped(args, as_argument), named_arguments(kwargs)
     with jax.named_scope(name):
         results = lowering(*values, **named)
-    parent = args[0] if _is_view(func) and isinstance(args[0], Traced) else None
+    parent = args[0] if is_view(func) and isinstance(args[0], Traced) else None
     if not isinstance(results, list | tuple):
         return _wrap(
             results, meta, hint, parent, functools.partial(_again, lowering, values[1:], named)
@@ -183,13 +193,13 @@ def _wrap(value, meta, hint, parent, replay) -> Any:
 
 
 def _hint_and_meta(func, args, kwargs) -> tuple[Any, Any]:
-    tensors = _tensors(args, kwargs)
+    tensors = tensors_of(args, kwargs)
     hint = None
-    if all(_has_hint(tensor) for tensor in tensors):
-        hint = func(*_map(args, _hint), **_map(kwargs, _hint))
+    if all(has_hint(tensor) for tensor in tensors):
+        hint = func(*mapped(args, as_hint), **mapped(kwargs, as_hint))
     if "device" in (argument.name for argument in func._schema.arguments):
         kwargs = {**kwargs, "device": "meta"}
-    return hint, func(*_map(args, _meta), **_map(kwargs, _meta))
+    return hint, func(*mapped(args, as_meta), **mapped(kwargs, as_meta))
 
 
 def _decomposed(func, name: str, args, kwargs) -> Any:
@@ -212,7 +222,7 @@ def _write(func, name: str, written: list[int], args, kwargs) -> Any:
     if name.endswith("_"):
         target, functional = args[0], name[:-1]
         if functional == "copy":
-            value = _argument(args[1])
+            value = as_argument(args[1])
             value = cast(value, jax_dtype(target.dtype)) if is_array(value) else value
         else:
             lowering = LOWERINGS.get(f"{functional}.{func._overloadname}") or LOWERINGS.get(
@@ -223,7 +233,7 @@ def _write(func, name: str, written: list[int], args, kwargs) -> Any:
                     f"the model cannot run by the bridge: {place()} uses the operation "
                     f"{name}, which has no lowering to JAX"
                 )
-            value = lowering(*_map(args, _argument), **_named(kwargs))
+            value = lowering(*mapped(args, as_argument), **named_arguments(kwargs))
         assign(target, value)
         _write_hint(func, target, args, kwargs)
         return target
@@ -249,8 +259,8 @@ def assign(target: torch.Tensor, value: Any) -> None:
 def _write_hint(func, target, args, kwargs) -> None:
     if not isinstance(target, Traced):
         return
-    if all(_has_hint(tensor) for tensor in _tensors(args, kwargs)):
-        func(*_map(args, _hint), **_map(kwargs, _hint))
+    if all(has_hint(tensor) for tensor in tensors_of(args, kwargs)):
+        func(*mapped(args, as_hint), **mapped(kwargs, as_hint))
     else:
         _forget(target)
 
@@ -265,7 +275,7 @@ def _forget(target: torch.Tensor) -> None:
 def _masked_scatter(func, name: str, args) -> Any:
     """Rows of a source where a mask is True: the mask is decided, where it can be."""
     target, mask, source = args
-    if isinstance(mask, Traced) and _has_hint(mask):
+    if isinstance(mask, Traced) and has_hint(mask):
         mask = decided(mask)
     value = array_of(target)
     if is_plain(mask) and storage(mask) not in tracing().memory:
@@ -300,70 +310,5 @@ def _numbers(indices) -> list:
     return numbers
 
 
-def _map(value: Any, change) -> Any:
-    if type(value) in (tuple, list):
-        return type(value)(_map(entry, change) for entry in value)
-    if type(value) is dict:
-        return {key: _map(entry, change) for key, entry in value.items()}
-    return change(value)
-
-
-def _tensors(args, kwargs) -> list[torch.Tensor]:
-    found: list[torch.Tensor] = []
-    _map(
-        (args, tuple(kwargs.values())),
-        lambda v: isinstance(v, torch.Tensor) and found.append(v),
-    )
-    return found
-
-
-def _held(args) -> bool:
-    return any(is_plain(t) and storage(t) in tracing().memory for t in _tensors(args, {}))
-
-
-def _argument(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return array_of(value)
-    return jax_dtype(value) if isinstance(value, torch.dtype) else value
-
-
-def _named(kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {key: _map(v, _argument) for key, v in kwargs.items() if key not in _STORAGE}
-
-
-def _meta(value: Any) -> Any:
-    if isinstance(value, Traced):
-        return value.meta
-    if is_plain(value):
-        return torch.empty_strided(
-            value.size(), value.stride(), dtype=value.dtype, device="meta"
-        )
-    return value
-
-
 def _decide(value: Any) -> Any:
     return decided(value) if isinstance(value, Traced) else value
-
-
-def _hint(value: Any) -> Any:
-    return value.hint if isinstance(value, Traced) else value
-
-
-def _has_hint(tensor: torch.Tensor) -> bool:
-    if isinstance(tensor, Traced):
-        # A write without a hint to any view ends the hints of all views.
-        root = tensor.root
-        return tensor.hint is not None and (root is None or root.hint is not None)
-    return tensor.is_meta or storage(tensor) not in tracing().memory
-
-
-@functools.cache
-def _is_view(func) -> bool:
-    infos = [argument.alias_info for argument in func._schema.arguments]
-    return any(i is not None and not i.is_write for i in infos) and not any(
-        i is not None and i.is_write for i in infos
-    )
-
-
-def _is_write(argument) -> bool:
-    return argument.alias_info is not None and argument.alias_info.is_write

@@ -97,7 +97,9 @@ class FamilyProcessor:
 def _build(folder: Path, tokenizer: Any, config: Any) -> Any:
     name = _class_name(folder) or PROCESSOR_MAPPING_NAMES.get(config.model_type)
     if name is None:
-        raise ValueError(f"transformers names no processor for model_type {config.model_type!r}")
+        raise ValueError(
+            f"transformers names no processor for model_type {config.model_type!r}"
+        )
     image_processor = AutoImageProcessor.from_pretrained(
         folder, backend="pil", local_files_only=True, trust_remote_code=False
     )

@@ -109,11 +109,11 @@ def placed(root: torch.Tensor, view: torch.Tensor, memory: Any, value: Any) -> A
     box = _box(root, view)
     if box is None:
         places = _places(root, view)
-        flat = memory.reshape(-1).at[places.reshape(-1)].set(value.reshape(-1))
+        flat = jnp.asarray(memory).reshape(-1).at[places.reshape(-1)].set(value.reshape(-1))
         return flat.reshape(memory.shape)
     index, order = box
     value = value.reshape([size for size in view.shape if size > 1])
-    return memory.at[index].set(value.transpose(np.argsort(order)))
+    return jnp.asarray(memory).at[index].set(value.transpose(np.argsort(order)))
 
 
 def seen_through(root: torch.Tensor, view: torch.Tensor, memory: Any) -> Any:
@@ -242,7 +242,7 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     value, dtype = tensor.numpy(), jax_dtype(tensor.dtype)
     if tensor.dtype == torch.int64:
         info = np.iinfo(np.int32)
-        value = np.clip(value, info.min, info.max)
+        value = np.asarray(np.clip(value, info.min, info.max))
     return value.astype(dtype, copy=False)
 
 

@@ -51,22 +51,6 @@ def attend(query, key, value, *, mask=None, causal=False, scale=None, softcap=No
     return out.reshape(b, h, s, -1).astype(value.dtype)
 
 
-@lowers("_scaled_dot_product_attention_math")
-def _attention_math(
-    query,
-    key,
-    value,
-    attn_mask=None,
-    dropout_p=0.0,
-    is_causal=False,
-    dropout_mask=None,
-    scale=None,
-    enable_gqa=False,
-):
-    out = attend(query, key, value, mask=attn_mask, causal=is_causal, scale=scale)
-    return out, jnp.zeros((0,), query.dtype)
-
-
 @lowers("_scaled_dot_product_flash_attention_for_cpu")
 def _flash_attention(
     query, key, value, dropout_p=0.0, is_causal=False, attn_mask=None, scale=None

@@ -9,7 +9,7 @@ import numpy as np
 from eagle_jax.models.bridge.lowerings.table import lowers
 
 
-@lowers("convolution", "_convolution", "convolution_overrideable")
+@lowers("convolution")
 def _convolution(
     x, weight, bias, stride, padding, dilation, transposed, output_padding, groups, *rest
 ):
@@ -113,23 +113,12 @@ def _avg_pool(x, kernel, stride=(), padding=(0,), ceil_mode=False, include=True,
     return total / _pool(jnp.ones(x.shape, jnp.float32), 0.0, jax.lax.add, *options)
 
 
-@lowers("avg_pool1d")
-def _avg_pool_1d(x, kernel, stride=(), padding=(0,), ceil_mode=False, include=True):
-    total = _pool(x.astype(jnp.float32), 0.0, jax.lax.add, kernel, stride, padding, ceil_mode)
-    return total / kernel[0]
-
-
-@lowers("_adaptive_avg_pool2d", "adaptive_avg_pool2d", "_adaptive_avg_pool3d")
+@lowers("_adaptive_avg_pool2d")
 def _adaptive_avg_pool(x, size):
     for axis, target in zip(range(-len(size), 0), size, strict=True):
         weights = _adaptive_weights(x.shape[axis], target)
         x = jnp.moveaxis(jnp.moveaxis(x, axis, -1) @ weights.T, -1, axis)
     return x
-
-
-@lowers("adaptive_avg_pool1d")
-def _adaptive_avg_pool_1d(x, size):
-    return _adaptive_avg_pool(x, size)
 
 
 def _adaptive_weights(source: int, target: int) -> np.ndarray:
@@ -148,11 +137,6 @@ def _bilinear(x, size, align_corners, scales_h=None, scales_w=None):
 @lowers("upsample_bicubic2d")
 def _bicubic(x, size, align_corners, scales_h=None, scales_w=None):
     return _upsample(x, size, align_corners, (scales_h, scales_w), _cubic_taps)
-
-
-@lowers("upsample_linear1d")
-def _linear_1d(x, size, align_corners, scales=None):
-    return _upsample(x, size, align_corners, (scales,), _linear_taps)
 
 
 def _upsample(x, size, align_corners, scales, taps):
@@ -191,7 +175,7 @@ def _cubic_taps(places: np.ndarray, source: int, a: float = -0.75) -> np.ndarray
     return weights
 
 
-@lowers("upsample_nearest2d", "upsample_nearest1d")
+@lowers("upsample_nearest2d")
 def _nearest(x, size, *scales):
     scales = [scale for scale in scales if not isinstance(scale, list | tuple)]
     for i, (axis, target) in enumerate(zip(range(-len(size), 0), size, strict=True)):

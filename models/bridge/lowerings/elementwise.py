@@ -32,11 +32,10 @@ LOWERINGS |= {
     "log": jnp.log,
     "log1p": jnp.log1p,
     "log2": jnp.log2,
-    "log_sigmoid_forward": lambda x: (jax.nn.log_sigmoid(x), jnp.zeros((0,), x.dtype)),
+    "log_sigmoid_forward": lambda x: (jax.nn.log_sigmoid(x), jnp.zeros_like(x)),
     "logical_and": jnp.logical_and,
     "logical_not": jnp.logical_not,
     "logical_or": jnp.logical_or,
-    "logical_xor": jnp.logical_xor,
     "lt": jnp.less,
     "maximum": jnp.maximum,
     "minimum": jnp.minimum,
@@ -168,17 +167,12 @@ def _polar(length, angle):
     return jax.lax.complex(length * jnp.cos(angle), length * jnp.sin(angle))
 
 
-@lowers("complex")
-def _complex(real, imaginary):
-    return jax.lax.complex(real, imaginary)
-
-
 @lowers("nan_to_num")
 def _nan_to_num(x, nan=None, posinf=None, neginf=None):
     return jnp.nan_to_num(x, nan=nan or 0.0, posinf=posinf, neginf=neginf)
 
 
-@lowers("_to_copy", "to")
+@lowers("_to_copy")
 def _to_copy(x, dtype=None):
     return x if dtype is None else cast(x, dtype)
 
@@ -203,17 +197,6 @@ def _fill(x, value):
 @lowers("zero")
 def _zero(x):
     return jnp.zeros_like(x)
-
-
-@lowers("copy")
-def _copy(x, source, non_blocking=False):
-    return jnp.broadcast_to(cast(source, x.dtype), x.shape)
-
-
-@lowers("logit")
-def _logit(x, eps=None):
-    x = x if eps is None else jnp.clip(x, eps, 1 - eps)
-    return jnp.log(x / (1 - x))
 
 
 @lowers("glu")

@@ -14,7 +14,7 @@ def _index(x, indices):
     return jnp.asarray(x)[_at(indices)]
 
 
-@lowers("index_put", "_unsafe_index_put")
+@lowers("index_put")
 def _index_put(x, indices, values, accumulate=False):
     places = jnp.asarray(x).at[_at(indices)]
     return places.add(values) if accumulate else places.set(values)
@@ -30,16 +30,6 @@ def _index_add(x, dim, index, source, alpha=1):
     return _along(x, dim, index).add(source * alpha)
 
 
-@lowers("index_copy")
-def _index_copy(x, dim, index, source):
-    return _along(x, dim, index).set(source)
-
-
-@lowers("index_fill")
-def _index_fill(x, dim, index, value):
-    return _along(x, dim, index).set(value)
-
-
 def _along(x, dim, index):
     return jnp.asarray(x).at[(*[slice(None)] * (dim % x.ndim), index)]
 
@@ -49,7 +39,7 @@ def _gather(x, dim, index, sparse_grad=False):
     return jnp.asarray(x)[_cells(dim, index)] if x.ndim else x
 
 
-@lowers("scatter", "scatter.src", "scatter.value")
+@lowers("scatter.src", "scatter.value")
 def _scatter(x, dim, index, source):
     if jnp.ndim(source):
         source = source[tuple(slice(size) for size in index.shape)]
@@ -72,11 +62,6 @@ def _cells(dim, index):
 @lowers("embedding")
 def _embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False):
     return jnp.take(weight, jnp.asarray(indices), axis=0, mode="clip")
-
-
-@lowers("take")
-def _take(x, index):
-    return x.reshape(-1)[index]
 
 
 @lowers("masked_scatter")

@@ -13,22 +13,16 @@ def _product(a, b):
     return jnp.matmul(a, b)
 
 
-@lowers("mm", "bmm", "mv", "dot", "matmul")
+@lowers("mm", "bmm", "mv")
 def _mm(a, b, out_dtype=None):
     return _product(a, b)
 
 
-@lowers("addmm", "addmv", "baddbmm", "addbmm")
+@lowers("addmm", "baddbmm")
 def _addmm(x, a, b, beta=1, alpha=1):
     product = _product(a, b)
     product = product if alpha == 1 else product * alpha
     return product if beta == 0 else product + (x if beta == 1 else x * beta)
-
-
-@lowers("linear")
-def _linear(x, weight, bias=None):
-    product = _product(x, weight.T)
-    return product if bias is None else product + bias
 
 
 @lowers("_grouped_mm")

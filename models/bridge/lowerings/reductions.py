@@ -80,25 +80,20 @@ def _all(x, dim=None, keepdim=False):
     return jnp.all(x, _axes(dim), keepdims=keepdim)
 
 
-@lowers("var")
-def _var(x, dim=None, unbiased=True, keepdim=False, correction=None):
-    ddof = int(unbiased) if correction is None else correction
-    return jnp.var(_widened(x), _axes(dim), ddof=ddof, keepdims=keepdim)
-
-
 @lowers("var.correction")
-def _var_correction(x, dim=None, correction=None, keepdim=False):
-    return _var(x, dim, True, keepdim, correction)
+def _var(x, dim=None, correction=None, keepdim=False):
+    ddof = 1 if correction is None else correction
+    return jnp.var(_widened(x), _axes(dim), ddof=ddof, keepdims=keepdim)
 
 
 @lowers("std.correction")
 def _std(x, dim=None, correction=None, keepdim=False):
-    return jnp.sqrt(_var(x, dim, True, keepdim, correction))
+    return jnp.sqrt(_var(x, dim, correction, keepdim))
 
 
 @lowers("var_mean.correction")
 def _var_mean(x, dim=None, correction=None, keepdim=False):
-    return _var(x, dim, True, keepdim, correction), _mean(x, dim, keepdim)
+    return _var(x, dim, correction, keepdim), _mean(x, dim, keepdim)
 
 
 @lowers("linalg_vector_norm")
@@ -145,19 +140,12 @@ def _topk(x, k, dim=-1, largest=True, sorted=True):
 
 
 @lowers("sort")
-def _sort(x, dim=-1, descending=False):
-    return _sort_stable(x, dim=dim, descending=descending)
-
-
-@lowers("sort.stable")
-def _sort_stable(x, stable=True, dim=-1, descending=False):
+def _sort(x, stable=True, dim=-1, descending=False):
+    # PyTorch has dim in the second place of the overload without ``stable``.
+    if not isinstance(stable, bool):
+        stable, dim, descending = True, stable, dim if isinstance(dim, bool) else descending
     places = jnp.argsort(x, axis=dim, stable=True, descending=descending)
     return jnp.take_along_axis(x, places, axis=dim), places
-
-
-@lowers("argsort", "argsort.stable")
-def _argsort(x, stable=True, dim=-1, descending=False):
-    return jnp.argsort(x, axis=dim, stable=True, descending=descending)
 
 
 @lowers("histc")

@@ -7,19 +7,14 @@ import numpy as np
 from eagle_jax.models.bridge.lowerings.table import lowers
 
 
-@lowers("view", "_unsafe_view", "reshape", "_reshape_alias")
+@lowers("view", "_unsafe_view", "_reshape_alias")
 def _view(x, shape, stride=None):
     return jnp.reshape(x, shape)
 
 
-@lowers("clone", "alias", "detach", "lift", "lift_fresh", "contiguous", "positive", "_conj")
+@lowers("clone", "alias", "detach", "lift", "lift_fresh")
 def _same(x):
     return x
-
-
-@lowers("view.dtype")
-def _view_dtype(x, dtype):
-    return x.view(dtype)
 
 
 @lowers("expand")
@@ -34,7 +29,7 @@ def _permute(x, dims):
     return jnp.transpose(x, [dim % max(x.ndim, 1) for dim in dims])
 
 
-@lowers("transpose", "swapaxes")
+@lowers("transpose")
 def _transpose(x, a, b):
     return jnp.swapaxes(x, a, b) if x.ndim else x
 
@@ -63,11 +58,6 @@ def _select(x, dim, index):
 @lowers("slice")
 def _slice(x, dim=0, start=None, end=None, step=1):
     return x[(*[slice(None)] * (dim % x.ndim), slice(start, end, step))]
-
-
-@lowers("narrow")
-def _narrow(x, dim, start, length):
-    return _slice(x, dim, start, start + length)
 
 
 @lowers("split")

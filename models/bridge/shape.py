@@ -1,0 +1,77 @@
+"""The numbers of a model of transformers that the rest of the package asks for."""
+
+import dataclasses
+
+import torch
+
+from eagle_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """The numbers of a model that the rest of the package asks for.
+
+    As ``vision`` it has ``patch``, ``merge`` and ``heads``; as ``decoder`` the rest.
+    """
+
+    vocabulary: int = 0
+    context: int = 0
+    embed: int = 0
+    layers: int = 0
+    heads: int = 1
+    key_value_heads: int = 1
+    head_size: int = 1
+    mlp: int = 0
+    tied_head: bool = False
+    patch: int = 1
+    merge: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class BridgeConfig:
+    """Shape of a bridged model; `vision_flops` is an estimate by the number of its weights."""
+
+    vision: Shape
+    decoder: Shape
+    image_token_id: int
+    vision_weights: int
+
+    def vision_flops(self, grid: tuple[int, int]) -> float:
+        """Operations that make the visual tokens: two for each weight and visual token."""
+        return 2.0 * self.vision_weights * grid[0] * grid[1]
+
+
+def read_shape(model: torch.nn.Module, where: str) -> BridgeConfig:
+    """The shape of a model of transformers.
+
+    Args:
+      model: the modules.
+      where: name of the config.json in messages.
+
+    Raises:
+      InputError: the model has no image token, or its length or vocabulary is unknown.
+    """
+    config = model.config
+    text = config.get_text_config()
+    names = ("image_token_id", "image_token_index")
+    image_token = next((i for n in names if (i := getattr(config, n, None)) is not None), None)
+    if image_token is None:
+        raise InputError(
+            f"{where} names no image_token_id; models that read images without image tokens "
+            "are not supported"
+        )
+    heads = getattr(text, "num_attention_heads", 1)
+    decoder = Shape(
+        vocabulary=text.vocab_size,
+        context=getattr(text, "max_position_embeddings", 2**31 - 1),
+        embed=text.hidden_size,
+        layers=text.num_hidden_layers,
+        heads=heads,
+        key_value_heads=getattr(text, "num_key_value_heads", None) or heads,
+        head_size=getattr(text, "head_dim", None) or text.hidden_size // heads,
+        mlp=getattr(text, "intermediate_size", 0),
+        tied_head=bool(getattr(config, "tie_word_embeddings", False)),
+    )
+    seen = {id(p) for p in (model.get_decoder() or model).parameters()}
+    others = sum(p.numel() for p in model.parameters() if id(p) not in seen)
+    return BridgeConfig(Shape(), decoder, image_token, others)
