@@ -302,11 +302,14 @@ def rank_regions(
     assert chosen.look is not None
     rankings = []
     for case in asked:
-        if not isinstance(case, Case):
+        bridged = isinstance(case, Case) and case.model.backend == "bridge" and name in METHODS
+        if bridged or not isinstance(case, Case):
             others = [key for key, known in METHODS.items() if known.needs == "probabilities"]
+            missing = "and this scorer has none: give a case of eagle_jax.ask"
+            if bridged:
+                missing = "which the bridge does not show: take a model that is ported"
             raise InputError(
-                f"{name} looks into the network, and this scorer has none: give a case of "
-                f"eagle_jax.ask, or use one of {', '.join(others)}"
+                f"{name} looks into the network, {missing}, or use one of {', '.join(others)}"
             )
         rankings.append(_looked(name, case, chosen.look(case, **options)))
         on_progress(rankings[-1].result.forwards)

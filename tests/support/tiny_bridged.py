@@ -1,5 +1,6 @@
 """Tiny random checkpoints of families that nobody ported, and the PyTorch side of tests."""
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from PIL import Image
 from tiny_folder import CLIP_PIXELS, VOCABULARY, draw_weights, save_tokenizer
 
 SIGLIP = {
@@ -159,34 +161,32 @@ class Reference:
         ).eval()
         self.processor = processor
 
-    @torch.no_grad()
-    def score(
-        self,
-        case: Any,
-        visible: np.ndarray,
-        text: str,
-    ) -> np.ndarray:
+    def score(self, case: Any, visible: np.ndarray, text: str) -> np.ndarray:
         """Probabilities of a case's targets for one set, by PyTorch alone, (t,)."""
+        probabilities = self._probabilities(case, visible, text)
+        return probabilities[case.positions, case.token_ids]
+
+    def most_likely(self, case: Any, visible: np.ndarray, text: str) -> np.ndarray:
+        """The most likely token at each position of the answer, (a,)."""
+        return self._probabilities(case, visible, text).argmax(-1)
+
+    @torch.no_grad()
+    def _probabilities(self, case: Any, visible: np.ndarray, text: str) -> np.ndarray:
+        """Those of all tokens at each position of the answer, (a, vocabulary)."""
         image = case.image * np.asarray(visible, np.uint8)[case.labels][..., None]
         out = self.processor._processor(
-            text=[text], images=[image], return_tensors="pt", add_special_tokens=False
+            text=[text], images=[Image.fromarray(image)], return_tensors="pt"
         )
-        prompt = out.pop("input_ids")
         answer = torch.as_tensor(np.asarray(case.answer_ids), dtype=torch.long)[None]
-        inputs = dict(out)
-        inputs["input_ids"] = torch.cat([prompt, answer], 1)
-        for name, fill in (("attention_mask", 1), ("token_type_ids", 0)):
-            if name in inputs:
-                rest = torch.full_like(answer, fill)
-                inputs[name] = torch.cat([inputs[name], rest.to(inputs[name].dtype)], 1)
-        if "mm_token_type_ids" in inputs:
-            rest = torch.zeros_like(answer, dtype=inputs["mm_token_type_ids"].dtype)
-            inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], rest], 1)
-        import inspect
-
+        # Nothing but ids and masks is of the text; a text token has type 0.
         known = inspect.signature(self.model.forward).parameters
-        inputs = {name: value for name, value in inputs.items() if name in known}
-        logits = self.model(**inputs, use_cache=False).logits[0]
-        rows = prompt.shape[1] - 1 + torch.as_tensor(np.asarray(case.positions))
-        chosen = torch.softmax(logits[rows].float(), -1)
-        return chosen[torch.arange(len(rows)), torch.as_tensor(case.token_ids)].numpy()
+        inputs = {name: value for name, value in out.items() if name in known}
+        fills = {"attention_mask": 1, "token_type_ids": 0, "mm_token_type_ids": 0}
+        for name, fill in fills.items():
+            if name in inputs:
+                rest = torch.full_like(answer, fill).to(inputs[name].dtype)
+                inputs[name] = torch.cat([inputs[name], rest], 1)
+        length = inputs["input_ids"].shape[1]
+        inputs["input_ids"] = torch.cat([inputs["input_ids"], answer], 1)
+        logits = self.model(**inputs, use_cache=False).logits[0, length - 1 : -1]
+        return torch.softmax(logits.float(), -1).numpy()
