@@ -32,7 +32,8 @@ def takes_bridge(backend: str | None, config: Mapping[str, Any], where: str) -> 
     if backend is not None and backend not in BACKENDS:
         raise InputError(f"backend is {backend!r}; it must be port or bridge, or left out")
     model_type = config.get("model_type")
-    if backend == "port" or (backend is None and model_type in FAMILIES):
+    ported = isinstance(model_type, str) and model_type in FAMILIES
+    if backend == "port" or (backend is None and ported):
         return False
     if importlib.util.find_spec("torch") is None:
         if backend is None:

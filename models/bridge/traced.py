@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -183,6 +184,7 @@ class Tracing:
     large: list[np.ndarray] = dataclasses.field(default_factory=list)
     guards: list[tuple[Any, str]] = dataclasses.field(default_factory=list)
     memory: dict[int, tuple[torch.Tensor, Traced]] = dataclasses.field(default_factory=dict)
+    _places: dict[Any, int] = dataclasses.field(default_factory=dict)
     known: dict[tuple[int, int], tuple[torch.Tensor, Any]] = dataclasses.field(
         default_factory=dict
     )
@@ -211,8 +213,11 @@ class Tracing:
     def _argument(self, value: np.ndarray) -> Any:
         if value.nbytes <= LARGEST_CONSTANT:
             return value
-        place = len(self.large)
-        self.large.append(value)
+        # Layers often compute the same constant anew.
+        key = value.shape, value.dtype, hashlib.sha256(value.tobytes()).digest()
+        place = self._places.setdefault(key, len(self.large))
+        if place == len(self.large):
+            self.large.append(value)
         return jnp.asarray(value) if self.given is None else self.given[place]
 
 

@@ -4,9 +4,12 @@ import json
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_bridged
+import tiny_llava
+import torch
 from torch_reference import exact_search
 
 import eagle_jax
@@ -15,6 +18,8 @@ from eagle_jax.inputs.prompt import render
 from eagle_jax.models.bridge.processor import FamilyProcessor
 from eagle_jax.scoring import bridged
 from eagle_jax.scoring.batches import score_sets
+from eagle_jax.scoring.set_function import exact_patches
+from eagle_jax.search.lockstep import Lockstep, lockstep_kind
 
 PROMPT = "Is there a cat?"
 # Two rows and three columns of cells.
@@ -147,3 +152,46 @@ def test_folders_that_cannot_run_are_refused_in_one_line(made, tmp_path, monkeyp
     monkeypatch.setattr(bridged.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r'install it with: pip install "eagle-jax\[torch\]"'):
         eagle_jax.load(folder, backend="bridge")
+
+
+def test_images_in_lockstep_score_as_alone(made):
+    _, model, _ = made("smolvlm")
+    cases = [ask(model), ask(model, "Is there a dog?", image=1)]
+    assert len({lockstep_kind(case.scorer) for case in cases}) == 1
+    together = Lockstep([case.scorer for case in cases], 2)({0: SETS, 1: SETS[:3]})
+    for number, case in enumerate(cases):
+        alone = case.scorer(SETS)[: len(together[number])]
+        np.testing.assert_allclose(together[number], alone, rtol=1e-5)
+
+
+def test_gradients_by_pixels_are_pytorchs(made):
+    _, model, reference = made("smolvlm")
+    question = ask(model).question
+    patches = exact_patches(question, jnp.ones((1, 6), bool))
+
+    def total(patches):
+        return eagle_jax.log_score_patches(model.network, question, patches).sum()
+
+    gradient = np.asarray(jax.grad(total)(patches))
+    grid = question.positions.hint.grid
+    pixels = torch.tensor(np.asarray(patches).reshape(grid.shape)).requires_grad_(True)
+    ids = torch.tensor(np.asarray(question.ids), dtype=torch.long)[None]
+    mask = grid.extras["pixel_attention_mask"]
+    logits = reference.model(
+        input_ids=ids, pixel_values=pixels, pixel_attention_mask=mask
+    ).logits
+    rows, wanted = (np.array(a[: question.count]) for a in (question.rows, question.token_ids))
+    logits[0].log_softmax(-1)[rows, wanted].sum().backward()
+    np.testing.assert_allclose(gradient.reshape(grid.shape), pixels.grad, atol=1e-5)
+
+
+def test_a_ported_family_scores_alike_by_both_ways(tmp_path):
+    folder = tiny_llava.make_llava(tmp_path / "llava", 1)
+    scores = {}
+    for backend in bridged.BACKENDS:
+        model = eagle_jax.load(folder, backend=backend)
+        assert model.backend == backend
+        case = ask(model)
+        scores[backend] = np.log(case.scorer(SETS))
+    assert abs(scores["port"] - scores["port"][0]).max() > 0.5, "the image must matter"
+    np.testing.assert_allclose(scores["bridge"], scores["port"], atol=2e-5)
