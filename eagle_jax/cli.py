@@ -22,13 +22,13 @@ def main(arguments: list[str] | None = None) -> int:
 
     Args:
       arguments: arguments without the name of the program; None for those of the process, which
-        then also ends with one line when it is interrupted or terminated.
+        then also ends at once, with one line, when it is interrupted or terminated.
 
     Returns:
       Exit code: 0; 1 if some items of a list failed, or the output could not be written; 2 if
       the input or the device cannot be used, or the input does not fit in the memory of the
-      device; 130 if the command was interrupted, 143 if it was terminated; 141 if the reader of
-      the standard output went away.
+      device; 130 if the command was interrupted, 143 if it was terminated, 129 if its terminal
+      was closed; 141 if the reader of the standard output went away.
     """
     if arguments is None:
         leaving.watch_signals()
@@ -65,9 +65,8 @@ def _run(arguments: list[str]) -> int:
 
 def _exit_code(error: BaseException) -> int:
     """Says what an error means, in one line; a fault of the program is raised again."""
-    # An interrupted import may raise any error.
-    if isinstance(error, KeyboardInterrupt) or leaving.came():
-        return leaving.interrupted(error)
+    if isinstance(error, KeyboardInterrupt):
+        return leaving.interrupted()
     if isinstance(error, InputError):
         leaving.say(reason(error))
     elif isinstance(error, MemoryError):
@@ -78,7 +77,7 @@ def _exit_code(error: BaseException) -> int:
             "smaller model"
         )
     elif isinstance(error, OSError):
-        if (code := leaving.lost_output()) is not None:
+        if (code := leaving.lost_output(error)) is not None:
             return code
         if isinstance(error, BrokenPipeError):
             return 128 + signal.SIGPIPE
@@ -103,13 +102,16 @@ def _parser() -> "argparse.ArgumentParser":
         run,
         serve,
     )
-    from eagle_jax.commands.parsers import Parser
+    from eagle_jax.commands.parsers import Parser, Version
 
     parser = Parser(
         prog="eagle-jax",
         description="Explains on which regions of an image a multimodal language model relies "
         "when it generates an answer.",
         epilog=_EXAMPLE,
+    )
+    parser.add_argument(
+        "--version", action=Version, nargs=0, help="show the version of the program, and exit"
     )
     commands = parser.add_subparsers(required=True, metavar="command")
     for command in (

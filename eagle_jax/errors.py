@@ -15,9 +15,13 @@ _REMEDIES = {
 class InputError(ValueError):
     """An argument, a file or an option that cannot be used.
 
-    The message is one line: what was wrong, where, and what would be accepted.
+    The message is one line: what was wrong, where, and what would be accepted. Characters of it
+    that are not printable, from names and values in files, are escaped.
     The command line prints it and exits with code 2.
     """
+
+    def __init__(self, message: str):
+        super().__init__(printable(message))
 
 
 @contextlib.contextmanager
@@ -53,6 +57,20 @@ def require_choice(argument: str, value: object, choices: Iterable[str]) -> None
     choices = [*choices]
     if value not in choices:
         raise InputError(f"{argument} is {value!r}; it must be one of {', '.join(choices)}")
+
+
+def shown_value(value: object) -> str:
+    """A value as messages show it: its Python form, cut to 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def printable(text: str) -> str:
+    """A text with escapes in place of the characters that are not printable."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def reason(error: BaseException, longest: int | None = None) -> str:

@@ -1,12 +1,12 @@
 """Paths that users give, files written completely or not at all, and the demo's folder."""
 
 import contextlib
+import functools
 import io
 import json
 import os
 import re
 import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from eagle_jax.errors import InputError, one_line
+from eagle_jax.interrupts import rescue
 
 DEMO = Path(__file__).parent / "demo"
 """Folder of the bundled demo: a checkpoint, an image and a list of its mistakes."""
@@ -148,11 +149,13 @@ def new_file(path: str | os.PathLike) -> Iterator[Path]:
         path = local_path(path).resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}-new")
+        remove = functools.partial(new.unlink, missing_ok=True)
         try:
-            yield new
-            new.replace(path)
+            with rescue(remove):
+                yield new
+                new.replace(path)
         finally:
-            new.unlink(missing_ok=True)
+            remove()
 
 
 def write_folder(folder: str | os.PathLike, files: Mapping[str, bytes]) -> None:
@@ -189,20 +192,30 @@ def new_folder(folder: str | os.PathLike) -> Iterator[Path]:
         mark = uuid.uuid4().hex[:8]
         new = folder.with_name(f".{folder.name}-{mark}-new")
         old = folder.with_name(f".{folder.name}-{mark}-old")
+        clean = functools.partial(_one_of, folder, new, old)
         try:
-            new.mkdir()
-            yield new
-            if folder.exists():
-                folder.rename(old)
-            try:
+            with rescue(clean):
+                new.mkdir()
+                yield new
+                if folder.exists():
+                    folder.rename(old)
                 new.rename(folder)
-            except OSError:
-                if old.exists():
-                    old.rename(folder)
-                raise
         finally:
-            shutil.rmtree(new, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+            clean()
+
+
+def _one_of(folder: Path, new: Path, old: Path) -> None:
+    """Leaves the finished folder or the one before it, and nothing beside it."""
+    # Renamed first: half removed, it must not become the finished folder in another thread,
+    # which may also begin it anew.
+    gone = new.with_name(new.name.removesuffix("-new") + "-gone")
+    for _ in range(3):
+        with contextlib.suppress(OSError):
+            new.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def require_writable(folder: Path) -> None:
@@ -217,8 +230,11 @@ def require_writable(folder: Path) -> None:
     while not folder.exists():
         folder = folder.parent
     # Permission bits do not tell (root, read-only and special file systems): trying does.
+    trial = folder / f".{uuid.uuid4().hex[:8]}-new"
     try:
-        tempfile.TemporaryDirectory(prefix=".", dir=folder).cleanup()
+        with rescue(trial.rmdir):
+            trial.mkdir()
+            trial.rmdir()
     except OSError as error:
         raise InputError(f"nothing can be written in {folder}: {error.strerror}") from error
 

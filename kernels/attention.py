@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError
 from eagle_jax.kernels.fused_tpu import fused_attention, suits
 from eagle_jax.kernels.plain import in_windows, plain_attention, rms_norm, rotate
 
@@ -18,6 +20,7 @@ logger = logging.getLogger(__name__)
 _unsplit = contextvars.ContextVar("unsplit", default=False)
 
 
+@checked
 @contextlib.contextmanager
 def unsplit(whole: bool) -> Iterator[None]:
     """Allows fused kernels in what is traced in this context, if all arrays are unsplit.
@@ -36,6 +39,7 @@ def unsplit(whole: bool) -> Iterator[None]:
         _unsplit.reset(token)
 
 
+@checked
 @jax.named_scope("attention")
 def attention(
     query: Float[Array, "b s h d"],
@@ -79,6 +83,11 @@ def attention(
     Returns:
       The attended values, in the dtype of ``query``.
     """
+    if windows is not None and sum(windows) != query.shape[1]:
+        raise InputError(
+            f"windows is {windows!s:.60}, {sum(windows)} in all; the sequence has length "
+            f"{query.shape[1]}"
+        )
     elsewhere = functools.partial(
         _unfused,
         causal=causal,

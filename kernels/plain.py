@@ -6,7 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from eagle_jax.argument_types import checked
 
+
+@checked
 def rms_norm(
     x: Float[Array, "*b e"], scale: Float[Array, " e"], eps: float
 ) -> Float[Array, "*b e"]:
@@ -22,6 +25,7 @@ def rms_norm(
     return wide.astype(x.dtype) * scale.astype(x.dtype)
 
 
+@checked
 def rotate(
     x: Float[Array, "b s h d"],
     rotation: tuple[Float[Array, "s f"], Float[Array, "s f"]],

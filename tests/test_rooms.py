@@ -6,8 +6,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    ["metrics", "errors", "display", "kernels"],
-    ["files"],
+    ["errors", "display", "interrupts"],
+    ["argument_types", "files"],
+    ["metrics", "kernels"],
     ["inputs", "models"],
     ["scoring"],
     ["search", "lists"],

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from eagle_jax.argument_types import checked
 from eagle_jax.baselines.attention import relevance, rollout
 from eagle_jax.baselines.conversations import Conversation, Estimate, answer_all
 from eagle_jax.baselines.igos import igos
@@ -31,6 +32,7 @@ VARIANTS = ("paper", "published")
 MethodFunction = Callable[..., np.ndarray | Heat]
 
 
+@checked
 class Method(NamedTuple):
     """A method that can be chosen by name.
 
@@ -253,6 +255,7 @@ def full_options(method: MethodChoice, options: Mapping[str, Option]) -> dict[st
     return known | dict(options)
 
 
+@checked
 def rank_regions(
     asked: Sequence[Case | Scorer],
     method: MethodChoice,
@@ -304,13 +307,12 @@ def rank_regions(
     for case in asked:
         bridged = isinstance(case, Case) and case.model.backend == "bridge" and name in METHODS
         if bridged or not isinstance(case, Case):
-            others = [key for key, known in METHODS.items() if known.needs == "probabilities"]
-            missing = "and this scorer has none: give a case of eagle_jax.ask"
-            if bridged:
-                missing = "which the bridge does not show: take a model that is ported"
-            raise InputError(
-                f"{name} looks into the network, {missing}, or use one of {', '.join(others)}"
+            take = "and this scorer has none: give a case of eagle_jax.ask"
+            take = "which the bridge does not show: take a ported model" if bridged else take
+            others = ", ".join(
+                k for k, known in METHODS.items() if known.needs == "probabilities"
             )
+            raise InputError(f"{name} looks into the network, {take}, or use one of {others}")
         rankings.append(_looked(name, case, chosen.look(case, **options)))
         on_progress(rankings[-1].result.forwards)
     return rankings
@@ -330,6 +332,7 @@ def _looked(name: str, case: Case, returned: np.ndarray | Heat) -> Ranking:
     values, forwards, backwards = returned if given else (returned, 0, 0)
     values = np.asarray(values)
     if values.shape not in ((n,), shape) or not np.isfinite(values).all():
+        case.scorer(np.ones((1, n), bool))  # whose message counts where the model overflows
         raise InputError(
             f"method {name} returned an array of shape {values.shape}; it must return {n} "
             f"finite scores, one for each region, or a finite map of shape {shape}"

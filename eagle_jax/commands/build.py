@@ -4,6 +4,7 @@ import argparse
 import collections
 import sys
 
+from eagle_jax.commands import leaving
 from eagle_jax.commands.arguments import (
     add_answer_length_argument,
     add_dialogue_arguments,
@@ -76,6 +77,13 @@ def command(options: argparse.Namespace) -> int:
             f"none of the {len(entries)} entries of {options.list} can be used; "
             f"{broken[0].place}: {broken[0].reason}"
         )
+    leaving.expect(
+        lambda: (
+            "interrupted; the items so far are written"
+            if options.out.exists()
+            else leaving.NOTHING
+        )
+    )
     prepare_devices()
     model = load_model(options)
     built = build_list(

@@ -75,8 +75,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     add(
         "--judge-fill",
         choices=FILLS,
-        help="what is shown in place of hidden regions when explanations are judged "
-        "(default: the fill of the explanations)",
+        help="what is shown in place of hidden regions when explanations are judged; needed "
+        "where --fill is the path of an image (default: the fill of the explanations)",
     )
     add_regenerate_argument(parser)
     add_batch_size_argument(parser)

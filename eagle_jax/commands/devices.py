@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from eagle_jax.commands import leaving
-from eagle_jax.errors import InputError, reason
+from eagle_jax.errors import InputError
 
 # Accelerators by the device files that their drivers make, and the extra that uses them.
 _DRIVERS = {
@@ -51,9 +51,11 @@ def require_backend() -> None:
             extra = {"cuda": "cuda", "gpu": "cuda", "tpu": "tpu"}.get(asked or "")
             what = f"JAX_PLATFORMS is {asked!r}" if asked else "JAX finds no device"
             why = str(error).removeprefix(f"Unable to initialize backend {asked!r}: ")
+            # JAX's own advice, which ours repeats.
+            why = " ".join(re.sub(r"\(set JAX_PLATFORMS=.*\)", "", why).split())
             raise InputError(
                 f"{what}, but this backend does not start "
-                f"({reason(type(error)(why), 110)}): unset JAX_PLATFORMS"
+                f"({why[:110].strip() or type(error).__name__}): unset JAX_PLATFORMS"
                 + (f', or install "eagle-jax[{extra}]"' if extra else "")
             ) from error
     if backend == "cpu" and "cpu" not in (asked or "").split(","):
@@ -78,7 +80,7 @@ def say_unused(messages: list[str]) -> None:
         reasons = [match[1] for match in map(failed.search, messages) if match]
         busy = f"its backend says: {' '.join(reasons[0].split())[:150]}" if reasons else ""
         leaving.say(
-            f"computing on the CPU, although there is {name} ({found[0]}): "
+            f"computing on the CPU, although there is {name} ({found}): "
             + (busy or f'is "eagle-jax[{extra}]" installed, and the device free?')
         )
         return

@@ -5,119 +5,115 @@ Imports nothing heavy: an interrupt may come while the other modules are importe
 
 import atexit
 import contextlib
+import errno
+import io
 import os
 import select
 import signal
 import sys
 import threading
 import time
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any
 
-# Seconds that a command has, once it is interrupted, to remove what is half written; within a
-# call that does not return to Python, such as a compilation, it cannot even begin.
-_PATIENCE = 5.0
-# The same after a second interrupt.
-_IMPATIENCE = 0.3
+from eagle_jax.interrupts import ENDING, rescue_all
 
 NOTHING = "interrupted, nothing was written"
 
-# Number of the first signal that asked the command to end.
-_came: int | None = None
-_said = threading.Lock()
-_message = NOTHING
+_SIGNALS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGHUP] if os.name == "posix" else [])
+# Seconds that one thread waits for another to remove what is half written.
+_PATIENCE = 30.0
+
+_message: str | Callable[[], str] = NOTHING
+# Held by the thread that ends the process.
+_leaving = threading.RLock()
+_left = _watched = False
 
 
 def watch_signals() -> None:
-    """Makes Ctrl-C and termination end this process with one line, whatever it is doing.
+    """Makes Ctrl-C, termination and a lost terminal end this process at once, with one line.
 
-    Both raise KeyboardInterrupt in the main thread, for `main` to catch. Python loses such an
-    exception in some places, and does not raise it during long calls into libraries: a thread
-    ends the process if the main thread does not.
+    KeyboardInterrupt is not used: Python loses it in some places, libraries that are being
+    imported or are compiling may crash on it, and it does not come during long calls into
+    libraries. The main thread leaves as soon as it is in Python, another thread otherwise.
     """
+    global _watched
     usual = signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_IGN)
     if not usual or threading.current_thread() is not threading.main_thread():
         return
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _terminate)
+    for number in _SIGNALS:
+        # What the parent process ignores, as nohup does, stays ignored.
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _end)
+    _watched = True
+    ENDING.add(_end)
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(reading,), daemon=True).start()
-    # An interrupt that reaches these was not caught, or cannot be raised.
-    usual_hook, usual_unraisable = sys.excepthook, sys.unraisablehook
-
-    def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        if _came or issubclass(kind, KeyboardInterrupt):
-            leave()
-        usual_hook(kind, error, trace)
-
-    def unraisable(event: Any) -> None:
-        if _came or issubclass(event.exc_type, KeyboardInterrupt):
-            leave()
-        usual_unraisable(event)
-
-    sys.excepthook, sys.unraisablehook = hook, unraisable
     # Registered first, called last: the interpreter itself cannot be interrupted in peace.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         atexit.register(signal.signal, number, signal.SIG_IGN)
 
 
-def keep_termination() -> None:
-    """Undoes that a library has taken SIGTERM for itself."""
-    if signal.getsignal(signal.SIGTERM) is _terminate:
-        signal.signal(signal.SIGTERM, _terminate)
+def keep_signals() -> None:
+    """Undoes that a library has taken a signal for itself."""
+    for number in _SIGNALS:
+        if signal.getsignal(number) is _end:
+            signal.signal(number, _end)
 
 
-def came() -> int | None:
-    """Number of the signal that asked the process to end; None if there was none."""
-    if _came is None and signal.getsignal(signal.SIGTERM) is _terminate:
-        time.sleep(0.02)  # The thread that notes it may not have had its turn.
-    return _came
+def expect(message: str | Callable[[], str]) -> None:
+    """Sets what is said if the process is interrupted from now on.
 
-
-def expect(message: str) -> None:
-    """Sets what is said if the process is interrupted from now on."""
+    Args:
+      message: one line, or a function that gives it.
+    """
     global _message
     _message = message
 
 
 def say(line: str) -> None:
-    """Prints a line to the standard error, if that can be written."""
-    try:
-        print("eagle-jax:", line, file=sys.stderr, flush=True)
-    except OSError:
-        _discard(sys.stderr)
+    """Prints a line to the standard error."""
+    print("eagle-jax:", line, file=sys.stderr, flush=True)
 
 
-def leave() -> NoReturn:
-    """Ends the process at once, with the line and the exit code of an interrupt."""
-    # One of the threads says it, once.
-    if _said.acquire(blocking=False):
-        start = "\n" if os.isatty(2) else ""
-        with contextlib.suppress(OSError):
-            os.write(2, f"{start}eagle-jax: {_message}\n".encode())
-    else:
-        time.sleep(0.1)
-    os._exit(128 + (_came or signal.SIGINT))
+def leave(number: int) -> None:
+    """Ends the process at once, with the line and the exit code of a signal.
+
+    Returns only if this thread is leaving already.
+
+    Args:
+      number: the signal.
+    """
+    global _left
+    code = 128 + number
+    if not _leaving.acquire(blocking=False):
+        time.sleep(_PATIENCE)
+        os._exit(code)
+    if _left:
+        return
+    _left = True
+    rescue_all()
+    start = "\n" if os.isatty(2) else ""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{start}eagle-jax: {_line()}\n".encode())
+    os._exit(code)
 
 
-def interrupted(error: BaseException) -> int:
-    """Says that an interrupt ended the command; returns the exit code."""
-    # Whoever is impatient changes nothing any more.
-    if came() is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    message = str(error) if isinstance(error, KeyboardInterrupt) else ""
-    if _said.acquire(blocking=False):
-        try:
-            say(message or _message)
-        finally:
-            if _came is None:
-                _said.release()
-    return 128 + (_came or signal.SIGINT)
+def interrupted() -> int:
+    """Says that KeyboardInterrupt ended the command; returns the exit code."""
+    if _watched:
+        leave(signal.SIGINT)
+    say(_line())
+    return 128 + signal.SIGINT
 
 
 def open_streams() -> None:
-    """Replaces standard streams that are closed, or cannot show all characters."""
+    """Replaces standard streams that are closed, or cannot show all characters.
+
+    The standard error may also be lost later, with its terminal: the work goes on.
+    """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -125,60 +121,74 @@ def open_streams() -> None:
         elif hasattr(stream, "reconfigure"):
             # A terminal that cannot show a character shows its escape code.
             stream.reconfigure(errors="backslashreplace")
+    if sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = io.TextIOWrapper(
+            _Unheard(sys.stderr.fileno(), "w", closefd=False),
+            encoding=sys.stderr.encoding,
+            errors="backslashreplace",
+            write_through=True,
+        )
+
+
+class _Unheard(io.FileIO):
+    """A file that does not say when it can no longer be written."""
+
+    def write(self, content: Any) -> int:
+        try:
+            return super().write(content)
+        except OSError:
+            return len(content)
 
 
 def finish(code: int) -> int:
     """Hands on what was printed; the exit code is another one if nobody can take it."""
     lost = lost_output()
     expect("interrupted; the work was done")
-    if code == 0 and lost is not None:
-        return lost
-    return 128 + _came if code == 130 and _came else code
+    return lost if code == 0 and lost is not None else code
 
 
-def lost_output() -> int | None:
-    """The exit code where the standard output takes no more, which is said; otherwise None."""
+def lost_output(error: OSError | None = None) -> int | None:
+    """The exit code where the standard output takes no more, which is said; otherwise None.
+
+    Args:
+      error: an error that may come from the standard output.
+    """
     try:
         sys.stdout.flush()
-    except OSError as error:
-        _discard(sys.stdout)
-        if isinstance(error, BrokenPipeError):
-            # As for all programs whose reader goes away, such as head: nothing to say.
-            return 128 + signal.SIGPIPE
-        say(f"cannot write to the standard output: {error.strerror}")
-        return 1
-    return None
+    except OSError as flushed:
+        error = flushed
+        if sys.stdout is sys.__stdout__:
+            # Python would try again at its end, and complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    else:
+        # Without a buffer (PYTHONUNBUFFERED) there is nothing to flush. Errors of other files
+        # name them.
+        streams = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+        if error is None or error.filename is not None or error.errno not in streams:
+            return None
+    if isinstance(error, BrokenPipeError):
+        # As for all programs whose reader goes away, such as head: nothing to say.
+        return 128 + signal.SIGPIPE
+    say(f"cannot write to the standard output: {error.strerror}")
+    return 1
 
 
-def _discard(stream: Any) -> None:
-    # Python would try again at its end, and complain.
-    if stream is sys.__stdout__ or stream is sys.__stderr__:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+def _line() -> str:
+    return _message if isinstance(_message, str) else _message()
 
 
-def _terminate(number: int, frame: Any) -> None:
-    global _came
-    _came = _came or number
-    raise KeyboardInterrupt
+def _end(number: int, frame: Any) -> None:
+    leave(number)
 
 
 def _watch(reading: int) -> None:
-    global _came
-    deadline, count = None, 0
-    while True:
-        wait = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not select.select([reading], [], [], wait)[0]:
-            leave()
+    waited = False
+    while select.select([reading], [], []):
         for number in os.read(reading, 100):
-            if number not in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(number)
+            if number not in _SIGNALS or handler is signal.SIG_IGN:
                 continue
             # A search, and the server of the live page, hear the first interrupt themselves.
-            handler = signal.getsignal(number)
-            heard = handler not in (signal.default_int_handler, _terminate)
-            if handler is signal.SIG_IGN or (heard and count == 0):
-                count += 1
-                continue
-            _came = _came or number
-            count += 1
-            patience = _PATIENCE if deadline is None else _IMPATIENCE
-            deadline = min(deadline or float("inf"), time.monotonic() + patience)
+            if handler is _end or waited:
+                leave(number)
+            waited = True

@@ -5,6 +5,7 @@ import sys
 import textwrap
 from typing import Any, NoReturn
 
+import eagle_jax
 from eagle_jax.errors import InputError
 
 
@@ -15,6 +16,14 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         if "\n" in text:
             return super()._fill_text(text, width, indent)
         return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent)
+
+
+class Version(argparse.Action):
+    """Prints the version of the program, and ends it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        print("eagle-jax", eagle_jax.__version__)
+        parser.exit()
 
 
 class Parser(argparse.ArgumentParser):

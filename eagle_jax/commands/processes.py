@@ -90,6 +90,6 @@ def join_processes(options: argparse.Namespace) -> tuple[int, int]:
         raise InputError(
             f"the processes cannot connect to each other: {reason(error, 200)}"
         ) from error
-    leaving.keep_termination()
+    leaving.keep_signals()
     require_backend()
     return jax.process_index(), jax.process_count()

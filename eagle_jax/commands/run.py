@@ -83,23 +83,19 @@ def command(options: argparse.Namespace) -> int:
 
     settings = settings_of(options)
     entries, process = begin_processes(options)
-    kept = (
+    leaving.expect(
         f"interrupted; finished items are kept in {options.out}, and the same command resumes"
     )
-    leaving.expect(kept)
-    try:
-        summary = run_list(
-            entries,
-            options.out,
-            settings,
-            batch_size=options.batch_size,
-            together=options.together,
-            split_weights=options.split_weights,
-            process=process,
-            progress=sys.stderr.isatty(),
-        )
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(kept) from None
+    summary = run_list(
+        entries,
+        options.out,
+        settings,
+        batch_size=options.batch_size,
+        together=options.together,
+        split_weights=options.split_weights,
+        process=process,
+        progress=sys.stderr.isatty(),
+    )
     part = "" if process[1] == 1 else f" (process {process[0]} of {process[1]})"
     count = summary.finished + len(summary.failures)
     print(f"{'finished':<12}{summary.finished} of {count} items{part}, {summary.before} before")

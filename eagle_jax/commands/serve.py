@@ -50,9 +50,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_search_arguments(parser)
 
 
-def command(options: argparse.Namespace) -> int:
-    """Runs the command; 130 if the server was interrupted."""
+def command(options: argparse.Namespace) -> None:
+    """Runs the command, until it is interrupted."""
     import eagle_jax
+
+    def announce(address: str) -> None:
+        leaving.expect("interrupted; the server has stopped")
+        print(f"open {address} (Ctrl-C stops the server)", flush=True)
 
     prepare_devices()
     eagle_jax.serve(
@@ -66,9 +70,5 @@ def command(options: argparse.Namespace) -> int:
         max_new_tokens=options.max_new_tokens,
         system=options.system,
         thinking=options.thinking,
-        announce=lambda address: print(f"open {address} (Ctrl-C stops the server)", flush=True),
+        announce=announce,
     )
-    if leaving.came() is None:
-        return 0
-    leaving.say("interrupted; the server has stopped")
-    return 130

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from eagle_jax.argument_types import checked
 from eagle_jax.comparison.columns import Column, Cost, columns_of, costs_of
 from eagle_jax.comparison.judging import (
     GRANULARITIES,
@@ -43,6 +44,7 @@ class Comparison(NamedTuple):
     summaries: dict[str, RunSummary]
 
 
+@checked
 def compare_methods(
     entries: Sequence[Item | Broken],
     out: str | os.PathLike,

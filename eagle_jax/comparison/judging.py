@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Int32
 from tqdm import tqdm
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import one_line
 from eagle_jax.files import write_file
 from eagle_jax.inputs.regions import segment
@@ -30,6 +31,7 @@ _GROUPS = 64
 _JUDGED = "judged"
 
 
+@checked
 class Perturbation(NamedTuple):
     """What is inserted and deleted, step by step, to judge an explanation.
 
@@ -105,6 +107,7 @@ def judge_all(
         write_file(_file(out, perturbation, method, name), json.dumps(values) + "\n")
 
 
+@checked
 def judge(
     model: Model,
     attribution: Attribution,
@@ -193,8 +196,12 @@ def judgement(
     path = _file(out, perturbation, method, name)
     if not path.exists():
         return None
-    with one_line(f"{path} is damaged; remove it", OSError, ValueError):
-        return json.loads(path.read_text("utf-8"))
+    with one_line(f"{path} is damaged; remove it", OSError, ValueError, RecursionError):
+        values = json.loads(path.read_text("utf-8"))
+        areas = isinstance(values, dict) and values.keys() == {"insertion", "deletion"}
+        if not areas or not all(type(value) is float for value in values.values()):
+            raise ValueError("it must hold the two areas under curves")
+        return values
 
 
 def _file(out: Path, perturbation: Perturbation, method: str, name: str) -> Path:

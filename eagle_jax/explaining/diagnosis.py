@@ -4,6 +4,7 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 from eagle_jax.explaining.corrections import removal_answers, require_all_regions
 from eagle_jax.explaining.explanation import Approach, check_approach, explain_case
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 FIGURE = "diagnosis.png"
 
 
+@checked
 @dataclasses.dataclass(frozen=True, eq=False)
 class Diagnosis:
     """What made an answer wrong, and which regions to remove to make it right.
@@ -121,6 +123,7 @@ class Diagnosis:
             raise InputError("the model is right about the whole image: nothing to draw")
         return draw_diagnosis(self.attribution, self.answers, self.label, self.after)
 
+    @checked
     def save(self, folder: str | os.PathLike) -> None:
         """Writes attribution, answers and figure into a folder, all or nothing.
 
@@ -151,6 +154,7 @@ class Diagnosis:
         write_folder(folder, files)
 
 
+@checked
 def diagnose(
     model: Model,
     image: ImageSource,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from eagle_jax.argument_types import checked
 from eagle_jax.baselines.methods import (
     MethodChoice,
     Option,
@@ -21,14 +22,15 @@ from eagle_jax.errors import InputError
 from eagle_jax.inputs.fill import Fill
 from eagle_jax.inputs.images import ImageSource
 from eagle_jax.inputs.regions import Regions
+from eagle_jax.interrupts import first_interrupt_waits, never
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.scoring.case import Answer, Case, Target, TargetIds, ask
 from eagle_jax.scoring.model import Model
 from eagle_jax.search import Limits, Objective, Progress, find_orders
-from eagle_jax.search.interrupts import first_interrupt_waits, never
 from eagle_jax.search.methods import DEFAULT_SEARCH, SearchFunction, chosen_search
 
 
+@checked
 def explain(
     asked: Case | Model,
     image: ImageSource | None = None,
@@ -44,6 +46,8 @@ def explain(
     published_rounding: bool | None = None,
     system: str | None = None,
     thinking: str | None = None,
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
     method: MethodChoice = "eagle",
     options: Mapping[str, Option] | None = None,
     search: str | SearchFunction = DEFAULT_SEARCH,
@@ -70,7 +74,7 @@ def explain(
     Args:
       asked: a case from `eagle_jax.ask`, or a model from `eagle_jax.load`. A model also needs
         `image` and `prompt`. A case already holds them, and the arguments from `answer` to
-        `thinking`, which belong to `eagle_jax.ask`.
+        `max_pixels`, which belong to `eagle_jax.ask`.
       image: a path, a PIL image, or an array of uint8 pixels (H, W, 3).
       prompt: the question or instruction.
       answer: the answer to explain, as text or token ids; None lets the model answer.
@@ -90,6 +94,8 @@ def explain(
         only to compare with its figures.
       system: system message in front of the conversation; None for the chat template's own.
       thinking: "off" or "on" passes the chat template's switch for thoughts, if it has one.
+      min_pixels, max_pixels: bounds of the number of pixels that the image is resized to, for
+        models of Qwen; None keeps the model's.
       method: a name of `eagle_jax.methods`, a `Method`, or a function of your own, from a case
         to a score for each region or to a map (H, W), see `eagle_jax.baselines.rank_regions`.
       options: options of a method other than EAGLE by name, such as ``{"samples": 1000}``;
@@ -132,6 +138,8 @@ def explain(
         "published_rounding": published_rounding,
         "system": system,
         "thinking": thinking,
+        "min_pixels": min_pixels,
+        "max_pixels": max_pixels,
     }
     case = _case(asked, image, prompt, question)
     if progress:
@@ -245,21 +253,25 @@ def explain_case(case: Case, approach: Approach, progress: bool = False) -> Attr
       InputError: as `check_approach`, or the budget is too small.
     """
     begin = time.perf_counter()
-    searches = chosen_method(approach.method).searches
-    waits = first_interrupt_waits() if searches else contextlib.nullcontext(never)
+    waits = first_interrupt_waits() if chosen_method(approach.method).searches else None
+    interrupted = never
     with (
-        waits as interrupted,
+        contextlib.ExitStack() as stack,
         tqdm(disable=not progress, unit=" forwards", leave=False) as bar,
     ):
 
         def on_progress(state: Progress) -> None:
+            nonlocal waits, interrupted
+            # Before the first scores there is no partial result to wait for.
+            if waits is not None:
+                interrupted, waits = stack.enter_context(waits), None
             bar.total = state.planned
             if state.area is not None:
                 bar.set_postfix_str(f"insertion - deletion {state.area:.3f}", refresh=False)
             bar.update(state.forwards - bar.n)
 
         (ranking,) = rank_cases(
-            [case], approach, on_progress=on_progress, interrupted=interrupted
+            [case], approach, on_progress=on_progress, interrupted=lambda: interrupted()
         )
     return conclude(case, approach, ranking, time.perf_counter() - begin)
 
@@ -300,6 +312,7 @@ def conclude(case: Case, approach: Approach, ranking: Ranking, seconds: float) -
         options=_recorded_options(approach, ranking),
         heat=ranking.heat,
         cut=case.cut,
+        **case.dialogue._asdict(),
         **estimates,
     )
 

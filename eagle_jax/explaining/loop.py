@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
+from eagle_jax.argument_types import checked
 from eagle_jax.baselines.methods import Ranking
 from eagle_jax.errors import InputError, require_choice
 from eagle_jax.explaining.corrections import removal_answers, require_all_regions
@@ -53,6 +54,7 @@ class RunSummary(NamedTuple):
     seconds: float
 
 
+@checked
 def run_list(
     entries: Sequence[Item | Broken],
     out: str | os.PathLike,
@@ -154,7 +156,7 @@ class _Run:
     def explain_all(self, model: Model, items: Sequence[Item]) -> None:
         groups: dict[object, list[tuple[Item, Case]]] = {}
         for item, divided in read_ahead(items, self.asking.regions):
-            case = self._attempt([item], prepare_case, model, item, divided, self.asking)
+            case = self._attempt(item, prepare_case, model, item, divided, self.asking)
             if case is None:
                 continue
             kind = lockstep_kind(case.scorer)
@@ -165,14 +167,21 @@ class _Run:
             self._explain(group)
 
     def _explain(self, group: Sequence[tuple[Item, Case]]) -> None:
-        items, cases = [item for item, _ in group], [case for _, case in group]
+        cases = [case for _, case in group]
         begin = time.perf_counter()
-        rankings = self._attempt(items, self._rank, cases)
-        if rankings is None:
+        try:
+            rankings = self._rank(cases)
+        except Exception as error:
+            if len(group) == 1:
+                self._record(group[0][0], error)
+                return
+            # The fault of one image is not that of the images searched beside it.
+            for pair in group:
+                self._explain([pair])
             return
         seconds = (time.perf_counter() - begin) / len(group)
-        for item, case, ranking in zip(items, cases, rankings, strict=True):
-            result = self._attempt([item], self._result, item, case, ranking, seconds)
+        for (item, case), ranking in zip(group, rankings, strict=True):
+            result = self._attempt(item, self._result, item, case, ranking, seconds)
             if result is None:
                 continue
             # A disk that is full ends the run: the next result could not be written either.
@@ -226,20 +235,22 @@ class _Run:
         )
 
     def _attempt(
-        self, items: Sequence[Item], function: Callable[..., Outcome], *arguments: Any
+        self, item: Item, function: Callable[..., Outcome], *arguments: Any
     ) -> Outcome | None:
-        """Calls a function; an error is recorded as the failure of items, and gives None."""
+        """Calls a function; an error is recorded as the failure of the item, and gives None."""
         try:
             return function(*arguments)
         except Exception as error:
-            line, fault = describe_error(error)
-            for item in items:
-                failure = Failure(item.name, item.place, line)
-                self.failures.append(failure)
-                write_failure(self.out, failure, fault)
-                self.bar.write(f"{item.place} ({item.name}): {line}", file=sys.stderr)
-            self.bar.update(len(items))
+            self._record(item, error)
             return None
+
+    def _record(self, item: Item, error: Exception) -> None:
+        line, fault = describe_error(error)
+        failure = Failure(item.name, item.place, line)
+        self.failures.append(failure)
+        write_failure(self.out, failure, fault)
+        self.bar.write(f"{item.place} ({item.name}): {line}", file=sys.stderr)
+        self.bar.update()
 
 
 def _approach(settings: Settings) -> Approach:

@@ -4,9 +4,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 
 
+@checked
 def local_mesh(split_weights: int) -> Mesh | None:
     """A mesh of all devices of this process, which shares nothing with other processes.
 
@@ -20,7 +22,7 @@ def local_mesh(split_weights: int) -> Mesh | None:
       InputError: the number of devices is not a multiple of `split_weights`.
     """
     devices = np.array(jax.local_devices())
-    if devices.size % split_weights:
+    if split_weights < 1 or devices.size % split_weights:
         raise InputError(
             f"split_weights is {split_weights}; it must divide the number of devices of this "
             f"process, {devices.size}"

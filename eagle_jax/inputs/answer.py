@@ -8,17 +8,21 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.prompt import Tokenizer, special_ids
+from eagle_jax.inputs.tokenizer import require_tokenizer
 from eagle_jax.metrics.thoughts import answer_begin, is_tag
 
 
+@checked
 class Place(enum.Enum):
     """A place in an answer that its own words do not name."""
 
     FIRST = "the first token of the answer, behind the thought of a model that thinks"
 
 
+@checked
 def encode_answer(
     tokenizer: Tokenizer, answer: str | Sequence[int] | np.ndarray
 ) -> Int[np.ndarray, " a"]:
@@ -36,6 +40,7 @@ def encode_answer(
       InputError: the answer is empty, contains a special token as text, or has an id that
         the tokenizer does not know.
     """
+    require_tokenizer(tokenizer)
     if isinstance(answer, str):
         if not answer.strip():
             raise InputError("the answer is empty; give its text or its token ids")

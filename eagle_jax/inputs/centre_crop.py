@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, ClassVar
 
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, shown_value
 from eagle_jax.inputs.image_settings import (
     FILE,
     Frame,
@@ -41,7 +41,7 @@ class CentreCrop(ImageSettings):
         if isinstance(size, dict):
             if size.keys() != {"shortest_edge"}:
                 raise InputError(
-                    f"{FILE}: size={size!r} must hold shortest_edge and nothing else"
+                    f"{FILE}: size={shown_value(size)} must hold shortest_edge and nothing else"
                 )
             size = size["shortest_edge"]
         return {

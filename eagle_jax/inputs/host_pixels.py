@@ -13,9 +13,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32, UInt8
 
 from eagle_jax.errors import InputError
+from eagle_jax.inputs.chat_templates import lacks_begin
 from eagle_jax.inputs.image_settings import ImageSettings
 from eagle_jax.inputs.patches import ImagePlan, masked_patches, plan_image
-from eagle_jax.inputs.prompt import Dialogue, build_prompt, lacks_begin, render
+from eagle_jax.inputs.prompt import Dialogue, build_prompt, render
 
 _BLACK = np.zeros((1, 1, 3), np.uint8)
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, shown_value
 
 FILE = "preprocessor_config.json"
 
@@ -125,16 +125,18 @@ def _shared_fields(config: dict[str, Any], crops: bool) -> dict[str, Any]:
         "resample": (None, 3),
     }
     for name, values in supported.items():
-        if config.get(name) not in values:
+        # transformers takes 3.0 for another filter than 3.
+        if config.get(name) not in values or type(config.get(name)) is float:
             raise InputError(
-                f"{FILE}: {name}={config[name]!r} is not supported; it must be {values[1]!r}"
+                f"{FILE}: {name}={shown_value(config[name])} is not supported; it must be "
+                f"{values[1]!r}"
             )
     mean, std = (_per_channel(config, f"image_{name}") for name in ("mean", "std"))
     if std is not None and min(std) <= 0:
-        raise InputError(f"{FILE}: image_std={std!r} must be above 0")
+        raise InputError(f"{FILE}: image_std={shown_value(std)} must be above 0")
     factor = config.get("rescale_factor")
     if factor is not None and not _is_number(factor):
-        raise InputError(f"{FILE}: rescale_factor={factor!r} must be a number")
+        raise InputError(f"{FILE}: rescale_factor={shown_value(factor)} must be a number")
     return {
         "patch_size": whole("patch_size", config.get("patch_size")),
         "merge_size": whole("merge_size", config.get("merge_size")),
@@ -151,7 +153,7 @@ def whole(name: str, value: Any) -> int | None:
       InputError: the value is not a positive whole number.
     """
     if value is not None and (type(value) is not int or value < 1):
-        raise InputError(f"{FILE}: {name}={value!r} must be a positive integer")
+        raise InputError(f"{FILE}: {name}={shown_value(value)} must be a positive integer")
     return value
 
 
@@ -164,7 +166,9 @@ def square(config: dict[str, Any], name: str) -> int | None:
     size = config.get(name)
     if isinstance(size, dict):
         if size.keys() != {"height", "width"} or size["height"] != size["width"]:
-            raise InputError(f"{FILE}: {name}={size!r} must hold an equal height and width")
+            raise InputError(
+                f"{FILE}: {name}={shown_value(size)} must hold an equal height and width"
+            )
         size = size["height"]
     return whole(name, size)
 
@@ -207,9 +211,9 @@ def _per_channel(config: dict[str, Any], name: str) -> tuple[float, ...] | None:
         return None
     values = [value] * 3 if _is_number(value) else value
     if not isinstance(values, list | tuple) or len(values) != 3:
-        raise InputError(f"{FILE}: {name}={value!r} must be three numbers")
+        raise InputError(f"{FILE}: {name}={shown_value(value)} must be three numbers")
     if not all(map(_is_number, values)):
-        raise InputError(f"{FILE}: {name}={value!r} must be three numbers")
+        raise InputError(f"{FILE}: {name}={shown_value(value)} must be three numbers")
     return tuple(map(float, values))
 
 

@@ -7,14 +7,16 @@ import os
 import stat
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, one_line, reason
 from eagle_jax.files import local_path, shown_path
 from eagle_jax.inputs.file_types import describe_file, is_heic
@@ -38,6 +40,7 @@ ImageSource = str | os.PathLike | Image.Image | np.ndarray
 """A path of an image file, a data URI, a PIL image or an array of pixels."""
 
 
+@checked
 def read_image(source: ImageSource) -> UInt8[np.ndarray, "H W 3"]:
     """Reads an image as uint8 RGB pixels.
 
@@ -156,7 +159,7 @@ def _with_image(
     # Pillow warns about sizes (checked later) and about harmless flaws in metadata.
     with _without_warnings():
         try:
-            with Image.open(file) as image:
+            with _opened(file) as stream, Image.open(stream) as image:
                 return use(image, None, name)
         except InputError:
             raise
@@ -211,6 +214,11 @@ def _content(file: Path | io.BytesIO) -> bytes:
     with contextlib.suppress(OSError), file.open("rb") as stream:
         return stream.read(_MAX_BYTES)
     return b""
+
+
+def _opened(file: Path | io.BytesIO) -> AbstractContextManager[BinaryIO]:
+    # By its path Pillow would map a plain TIFF file into memory, and then not turn it.
+    return contextlib.nullcontext(file) if isinstance(file, io.BytesIO) else file.open("rb")
 
 
 @contextlib.contextmanager

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int32, UInt8
 
+from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError
 from eagle_jax.inputs.image_settings import Frame, ImageSettings
 from eagle_jax.inputs.resize import resize_last_axis, resize_weights
 
@@ -88,6 +90,7 @@ class ImagePlan:
         return math.prod(self.grid) // self.merge_size**2
 
 
+@checked
 def plan_image(
     image: UInt8[np.ndarray, "H W 3"],
     labels: Int32[np.ndarray, "H W"],
@@ -158,6 +161,7 @@ def _normalisation_table(settings: ImageSettings) -> np.ndarray:
     return (values - mean) / np.asarray(settings.std, np.float32)[:, None]
 
 
+@checked
 def masked_patches(plan: ImagePlan, visible: Bool[Array, "b n"]) -> Float32[Array, "b p c"]:
     """Prepares masked images as the published processor would.
 
@@ -182,6 +186,7 @@ def masked_patches(plan: ImagePlan, visible: Bool[Array, "b n"]) -> Float32[Arra
     return jnp.concatenate(patches, axis=1)
 
 
+@checked
 def soft_patches(plan: ImagePlan, mask: Float[Array, "b n"]) -> Float32[Array, "b p c"]:
     """Prepares images whose regions are blended with the fill; differentiable in the mask.
 
@@ -197,6 +202,8 @@ def soft_patches(plan: ImagePlan, mask: Float[Array, "b n"]) -> Float32[Array, "
     Returns:
       Normalised patches, for `eagle_jax.log_score_patches`.
     """
+    if not mask.shape[1]:
+        raise InputError(f"mask has the shape {mask.shape}; it needs a column for each region")
     patches = [_soft_view(plan, view, mask) for view in plan.views]
     return jnp.concatenate(patches, axis=1)
 

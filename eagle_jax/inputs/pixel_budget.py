@@ -4,12 +4,11 @@ import dataclasses
 import math
 from typing import Any
 
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, shown_value
 from eagle_jax.inputs.image_settings import (
     FILE,
     Frame,
     ImageSettings,
-    require_order,
     whole,
 )
 
@@ -19,15 +18,13 @@ class PixelBudget(ImageSettings):
     """Resizes an image to whole visual tokens and a bounded number of pixels.
 
     Attributes:
-      min_pixels, max_pixels: bounds of the number of pixels.
+      min_pixels, max_pixels: bounds of the number of pixels. As in transformers, the largest
+        number may be below the least number, and counts first.
     """
 
     merge_size: int = 2
     min_pixels: int = 56 * 56
     max_pixels: int = 28 * 28 * 1280
-
-    def __post_init__(self):
-        require_order(("min_pixels", self.min_pixels), ("max_pixels", self.max_pixels))
 
     @classmethod
     def from_hf(
@@ -40,10 +37,11 @@ class PixelBudget(ImageSettings):
     def read_fields(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Reads the bounds: settings of their own, or in `size` under one of two names."""
         size = config.get("size") or {}
-        if not isinstance(size, dict):
+        names = {"shortest_edge", "longest_edge", "min_pixels", "max_pixels"}
+        if not isinstance(size, dict) or not size.keys() <= names:
             raise InputError(
-                f"{FILE}: size={size!r} is not supported; it must hold shortest_edge and "
-                "longest_edge"
+                f"{FILE}: size={shown_value(size)} is not supported; it must hold "
+                "shortest_edge and longest_edge"
             )
         fields = {}
         for name, edge in (("min_pixels", "shortest_edge"), ("max_pixels", "longest_edge")):
@@ -85,8 +83,8 @@ def with_pixel_bounds(
       min_pixels, max_pixels: bounds, as in `PixelBudget`; None keeps the checkpoint's.
 
     Raises:
-      InputError: a bound is not a positive whole number, they are in the wrong order, or the
-        checkpoint has another image processor.
+      InputError: a bound is not a positive whole number, or the checkpoint has another image
+        processor.
     """
     given = {"min_pixels": min_pixels, "max_pixels": max_pixels}
     given = {name: value for name, value in given.items() if value is not None}
@@ -97,12 +95,4 @@ def with_pixel_bounds(
             raise InputError(
                 f"{name} is {value}, but only models of Qwen have such a bound: leave it out"
             )
-    if not given or not isinstance(settings, PixelBudget):
-        return settings
-    low = settings.min_pixels if min_pixels is None else min_pixels
-    high = settings.max_pixels if max_pixels is None else max_pixels
-    if low > high:
-        raise InputError(
-            f"max_pixels is {high}, below min_pixels, which is {low}: give both or others"
-        )
-    return dataclasses.replace(settings, min_pixels=low, max_pixels=high)
+    return dataclasses.replace(settings, **given) if given else settings

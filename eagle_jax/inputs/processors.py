@@ -52,8 +52,9 @@ def read_settings(
         named.
     """
     name = config.get("image_processor_type") or config.get("feature_extractor_type")
+    own = _OF_FAMILIES.get(model_type, PixelBudget)
     if name is None:
-        processor = _OF_FAMILIES.get(model_type, PixelBudget)
+        processor = own
     else:
         base = str(name).removesuffix("Fast").removesuffix("Pil")
         processor = _PROCESSORS.get(base.replace("FeatureExtractor", "ImageProcessor"))
@@ -61,5 +62,10 @@ def read_settings(
         raise InputError(
             f"{FILE}: image_processor_type={str(name)[:60]!r} is not supported; it must be one "
             f"of {', '.join(_NAMED)} or a Fast variant"
+        )
+    if model_type is not None and processor is not own:
+        raise InputError(
+            f"{FILE}: image_processor_type={name!r} is not that of a {model_type} model; take "
+            "the file of the original checkpoint"
         )
     return processor.from_hf(config, patch_size, merge_size)

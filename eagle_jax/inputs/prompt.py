@@ -1,7 +1,5 @@
 """The prompt as token ids, with the visual tokens of the image."""
 
-import importlib.util
-import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,16 +7,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from eagle_jax.errors import InputError, reason, require_choice
+from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError, require_choice, shown_value
+from eagle_jax.inputs.chat_templates import (
+    question_messages,
+    read_chat_template,
+    rendered,
+    token_ids,
+)
+from eagle_jax.inputs.tokenizer import Tokenizer, require_tokenizer
+from eagle_jax.inputs.tokenizer_files import read_tokenizer
 from eagle_jax.metrics.thoughts import ends_in_thought
-
-Tokenizer = Any  # transformers' PreTrainedTokenizerFast, imported when one is loaded
 
 THINKING = ("on", "off")
 """Values of `Dialogue.thinking`."""
 
-# Variables by which chat templates switch thoughts on and off.
-_SWITCHES = ("enable_thinking", "thinking")
 _PROBE = "system message 7f3a"
 # Marks of an image in data formats of other models. A tag of HTML is such a mark only at the
 # begin or end of a prompt.
@@ -31,6 +34,7 @@ _IMAGE_MARK = re.compile(
 )
 
 
+@checked
 class Dialogue(NamedTuple):
     """What stands around a question, besides the image.
 
@@ -61,30 +65,20 @@ def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
       InputError: the tokenizer, its chat template or the image token is missing, or a setting
         of the tokenizer is invalid.
     """
-    from transformers import AutoTokenizer
     from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
     folder = Path(folder)
-    names = ("tokenizer.json", "vocab.json", "tokenizer.model")
-    if not any((folder / name).is_file() for name in names):
-        raise InputError(f"{folder} has no tokenizer; it needs one of {', '.join(names)}")
-    _require_sentencepiece(folder)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # tokenizers raises bare Exception on a damaged file
-        raise InputError(
-            f"the tokenizer in {folder} cannot be read: {reason(error, 200)}"
-        ) from error
+    tokenizer = read_tokenizer(folder)
     length = tokenizer.model_max_length
     if isinstance(length, bool) or not isinstance(length, int | float):
         raise InputError(
-            f"{folder / 'tokenizer_config.json'}: model_max_length is {length!r}; it must be "
-            "a number"
+            f"{folder / 'tokenizer_config.json'}: model_max_length is "
+            f"{shown_value(length)}; it must be a number"
         )
     # `require_context` checks the length against the model's own limit, while transformers
     # would warn about texts that are short enough.
     tokenizer.model_max_length = VERY_LARGE_INTEGER
-    tokenizer.chat_template = _chat_template(folder, tokenizer, image_token_id)
+    tokenizer.chat_template = read_chat_template(folder, tokenizer, image_token_id)
     if tokenizer.eos_token_id is None:
         raise InputError(f"the tokenizer in {folder} has no eos_token to end an answer with")
     if not 0 <= image_token_id < len(tokenizer):
@@ -95,6 +89,7 @@ def load_tokenizer(folder: str | Path, image_token_id: int) -> Tokenizer:
     return tokenizer
 
 
+@checked
 def build_prompt(
     tokenizer: Tokenizer,
     text: str,
@@ -123,20 +118,23 @@ def build_prompt(
       InputError: the prompt is blank, contains a special token or another model's mark of an
         image, or the chat template has no place for one image or for the system message.
     """
+    require_tokenizer(tokenizer, image_tokens=image_tokens, image_token_id=image_token_id)
     if not text.strip():
         raise InputError("the prompt is empty; ask something about the image")
     _check_dialogue(tokenizer, dialogue)
-    ids = _token_ids(tokenizer, render(tokenizer, text, dialogue))
+    ids = token_ids(tokenizer, render(tokenizer, text, dialogue))
     specials = special_ids(tokenizer) | {image_token_id}
     structure = [i for i in ids if i in specials]
     probe = dialogue if dialogue.system is None else dialogue._replace(system=_PROBE)
-    bare = _token_ids(tokenizer, render(tokenizer, "x", probe))
+    bare = token_ids(tokenizer, render(tokenizer, "x", probe))
     expected = [i for i in bare if i in specials]
     if structure != expected:
         added = [i for i in structure if structure.count(i) > expected.count(i)]
         name = tokenizer.convert_ids_to_tokens((added or structure)[0])
-        where = "prompt or the system message" if dialogue.system else "prompt"
-        raise InputError(f"the {where} contains the special token {name}; remove it")
+        where = (
+            "prompt or the system message contains" if dialogue.system else "prompt contains"
+        )
+        raise InputError(f"the {where} the special token {name}; remove it")
     for name, said in (("prompt", text), ("system message", dialogue.system or "")):
         if mark := _IMAGE_MARK.search(said):
             raise InputError(
@@ -220,8 +218,6 @@ def _check_dialogue(tokenizer: Tokenizer, dialogue: Dialogue) -> None:
         require_choice("thinking", dialogue.thinking, THINKING)
     if dialogue.system is None:
         return
-    if not isinstance(dialogue.system, str):
-        raise InputError(f"system is {dialogue.system!r}; it must be a text")
     try:
         shown = _PROBE in render(tokenizer, "x", dialogue._replace(system=_PROBE))
     except InputError:
@@ -236,115 +232,16 @@ def _check_dialogue(tokenizer: Tokenizer, dialogue: Dialogue) -> None:
 
 def render(tokenizer: Tokenizer, text: str, dialogue: Dialogue = DEFAULT_DIALOGUE) -> str:
     """A conversation with one image as the chat template writes it, up to the answer."""
-    messages = _messages(text)
+    messages = question_messages(text)
     if dialogue.system is None:
-        return _rendered(tokenizer, messages, dialogue.thinking)
+        return rendered(tokenizer, messages, dialogue.thinking)
     # Most templates write a plain text; some read parts, as of the user's message.
     system: dict[str, Any] = {"role": "system", "content": dialogue.system}
     parts = system | {"content": [{"type": "text", "text": dialogue.system}]}
     probe = system | {"content": _PROBE}
     try:
-        plain = _PROBE in _rendered(tokenizer, [probe, *messages], dialogue.thinking)
+        plain = _PROBE in rendered(tokenizer, [probe, *messages], dialogue.thinking)
     except InputError:
         plain = False
-    return _rendered(tokenizer, [system if plain else parts, *messages], dialogue.thinking)
-
-
-def _messages(text: str) -> list[dict[str, Any]]:
-    content = [{"type": "image"}, {"type": "text", "text": text}]
-    return [{"role": "user", "content": content}]
-
-
-def _rendered(
-    tokenizer: Tokenizer,
-    messages: list[dict],
-    thinking: str | None,
-    template: str | None = None,
-) -> str:
-    switches = {} if thinking is None else dict.fromkeys(_SWITCHES, thinking == "on")
-    try:
-        return tokenizer.apply_chat_template(
-            messages,
-            chat_template=template,
-            add_generation_prompt=True,
-            tokenize=False,
-            **switches,
-        )
-    except Exception as error:  # a template is code and may raise any error
-        raise InputError(
-            "the tokenizer's chat template cannot show an image with a text: "
-            f"{reason(error, 120)}; take chat_template.jinja from the original checkpoint"
-        ) from error
-
-
-def lacks_begin(tokenizer: Tokenizer, rendered: str) -> bool:
-    """Whether a rendered conversation lacks the token that begins a sequence."""
-    return bool(first := tokenizer.bos_token) and not rendered.startswith(first)
-
-
-def _token_ids(tokenizer: Tokenizer, rendered: str) -> list[int]:
-    return tokenizer(rendered, add_special_tokens=lacks_begin(tokenizer, rendered)).input_ids
-
-
-def _chat_template(folder: Path, tokenizer: Tokenizer, image_token_id: int) -> str:
-    """The first template that shows one image; the processor's come first, as in transformers.
-
-    Fine-tuned folders often have a template for text alone with the tokenizer.
-    """
-    places = (
-        (folder / "processor_config.json", _stored(folder / "processor_config.json")),
-        (folder / "chat_template.json", _stored(folder / "chat_template.json")),
-        (folder / "tokenizer_config.json", tokenizer.chat_template),
-    )
-    given = [(path, _default(value)) for path, value in places if value is not None]
-    templates = [template for _, template in given if template is not None]
-    for template in templates[1:] and templates:
-        try:
-            rendered = _rendered(tokenizer, _messages("x"), None, template)
-            if _token_ids(tokenizer, rendered).count(image_token_id) == 1:
-                return template
-        except InputError:
-            continue
-    if templates:
-        return templates[0]
-    if given:
-        path, value = given[0][0], dict(places)[given[0][0]]
-        names = ", ".join(map(str, value)) if isinstance(value, dict) else ""
-        raise InputError(
-            f"{path} has no chat template named default ({names[:80]}); save the one to use as "
-            "chat_template.jinja"
-        )
-    if (folder / "chat_template.json").is_file():
-        raise InputError(
-            f"{folder / 'chat_template.json'} holds no chat_template; fetch it again"
-        )
-    raise InputError(
-        f"{folder} has no chat template; it needs chat_template.jinja, or chat_template in "
-        "tokenizer_config.json"
-    )
-
-
-def _stored(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")).get("chat_template")
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return None
-
-
-def _default(value: Any) -> str | None:
-    """A template, or the one named default in a list or dictionary of named templates."""
-    if isinstance(value, list):
-        entries = [entry for entry in value if isinstance(entry, dict)]
-        value = {entry.get("name"): entry.get("template") for entry in entries}
-    if isinstance(value, dict):
-        value = value.get("default")
-    return value if isinstance(value, str) else None
-
-
-def _require_sentencepiece(folder: Path) -> None:
-    fast = any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json"))
-    if not fast and importlib.util.find_spec("sentencepiece") is None:
-        raise InputError(
-            f"{folder} has its tokenizer as tokenizer.model alone, which needs sentencepiece: "
-            "pip install sentencepiece, or add the checkpoint's tokenizer.json"
-        )
+    message = system if plain else parts
+    return rendered(tokenizer, [message, *messages], dialogue.thinking)

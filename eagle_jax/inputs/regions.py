@@ -5,6 +5,7 @@ import math
 import numpy as np
 from jaxtyping import Int32, UInt8
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 
 Regions = int | str | np.ndarray
@@ -19,6 +20,7 @@ _FORMS = (
 )
 
 
+@checked
 def segment(image: UInt8[np.ndarray, "H W 3"], regions: Regions) -> Int32[np.ndarray, "H W"]:
     """Divides an image into regions. The result is deterministic.
 

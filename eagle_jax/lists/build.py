@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int32
 from tqdm import tqdm
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, reason
 from eagle_jax.files import require_new_file
 from eagle_jax.inputs.answer import (
@@ -20,6 +21,7 @@ from eagle_jax.inputs.answer import (
     require_max_new_tokens,
 )
 from eagle_jax.inputs.prompt import Dialogue, Tokenizer, opens_thought
+from eagle_jax.interrupts import rescue
 from eagle_jax.lists.items import Broken, Item
 from eagle_jax.lists.lines import write_list
 from eagle_jax.lists.words import find_object, said_yes_or_no
@@ -57,6 +59,7 @@ class Built(NamedTuple):
     interrupted: bool = False
 
 
+@checked
 def build_list(
     model: Model,
     entries: Sequence[Item | Broken],
@@ -126,8 +129,12 @@ def build_list(
         thinking=opens_thought(model.tokenizer, dialogue),
     )
 
+    write = functools.partial(_write, out, built.items)
     try:
-        with tqdm(total=len(entries), desc="answers", unit="item", disable=not progress) as bar:
+        with (
+            rescue(write),
+            tqdm(total=len(entries), desc="answers", unit="item", disable=not progress) as bar,
+        ):
             for entry in entries:
                 if count is not None and len(built.items) >= count:
                     break
@@ -143,9 +150,13 @@ def build_list(
     except KeyboardInterrupt:
         built = built._replace(interrupted=True)
     finally:
-        if built.items:
-            write_list(out, built.items)
+        write()
     return built
+
+
+def _write(out: str | os.PathLike, items: Sequence[Item]) -> None:
+    if items:
+        write_list(out, items)
 
 
 def _outcome(entry: Item | Broken, answer: Callable, find: Callable) -> Item | LeftOut | Broken:

@@ -61,7 +61,7 @@ def rename(entries: Sequence[Placed], columns: Mapping[str, str], path: Path) ->
     for column in columns.values():
         if objects and column not in present:
             names = ", ".join(map(str, present))
-            raise InputError(f"{path} has no column {column!r}; it has {names:.120}")
+            raise InputError(f"{path} has no column {column[:60]!r}; it has {names:.120}")
     return [
         (place, _renamed(entry, columns) if isinstance(entry, dict) else entry)
         for place, entry in entries

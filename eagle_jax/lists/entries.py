@@ -67,6 +67,21 @@ def token_ids(entry: Entry, name: str) -> tuple[int, ...]:
     return tuple(value)
 
 
+def ids_or_words(entry: Entry, name: str) -> tuple[int | str, ...]:
+    """A field of one or more token ids or words; a single word may stand without its list."""
+    value = required(entry, name)
+    value = [value] if isinstance(value, str) else value
+    if not isinstance(value, list) or not value:
+        raise InputError(f"{name!r} must be token ids or words, not {shown(value)}")
+    # Each value is checked like a field.
+    return tuple(
+        text({name: word}, name)
+        if isinstance(word, str)
+        else token_ids({name: [word]}, name)[0]
+        for word in value
+    )
+
+
 def positions(entry: Entry, name: str, length: int | None) -> tuple[int, ...]:
     """A field of positions in an answer of `length` tokens; None for an unknown length."""
     values = token_ids(entry, name)

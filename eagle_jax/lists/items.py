@@ -7,7 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
+from eagle_jax.argument_types import checked
 
+
+@checked
 @dataclasses.dataclass(frozen=True)
 class Item:
     """One question about one image, and what is known about its right explanation.
@@ -50,6 +53,7 @@ class Item:
     runs: tuple[int, ...] = ()
     size: tuple[int, int] | None = None
 
+    @checked
     def object_mask(self, height: int, width: int) -> Bool[np.ndarray, "H W"] | None:
         """The object mask, from `mask`, `runs` or `polygons`; None without them.
 
@@ -71,6 +75,7 @@ class Item:
         return None
 
 
+@checked
 class Broken(NamedTuple):
     """An entry of a list that cannot be used.
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 from eagle_jax.files import local_path, write_file
 from eagle_jax.lists import entries
@@ -54,8 +55,8 @@ def read_entry(entry: Entry, place: str, root: Path) -> Draft:
     for name in entry:
         if name not in FIELDS:
             raise InputError(
-                f"unknown field {name!r}; known fields: {', '.join(FIELDS)}; --columns gives "
-                "fields other names"
+                f"unknown field {name[:60]!r}; known fields: {', '.join(FIELDS)}; "
+                "--columns gives fields other names"
             )
     given = {name: value for name, value in entry.items() if value is not None}
     image = entries.image(given, "image", root)
@@ -63,7 +64,7 @@ def read_entry(entry: Entry, place: str, root: Path) -> Draft:
     answer = _text_or(given, "answer", entries.token_ids)
     length = len(answer) if isinstance(answer, tuple) else None
     target = _text_or(given, "target", functools.partial(entries.positions, length=length))
-    target_ids = _target_ids(given)
+    target_ids = entries.ids_or_words(given, "target_ids") if "target_ids" in given else None
     if target_ids and isinstance(target, tuple) and len(target) != len(target_ids):
         raise InputError(
             f"'target_ids' has {len(target_ids)} entries for {len(target)} target positions"
@@ -92,6 +93,7 @@ def read_entry(entry: Entry, place: str, root: Path) -> Draft:
     return Draft(item, given["image"], named)
 
 
+@checked
 def write_list(path: str | os.PathLike, items: Iterable[Item]) -> None:
     """Writes a list of JSON lines, replacing an existing file.
 
@@ -132,19 +134,3 @@ def _text_or(entry: Entry, name: str, read: Callable[[Entry, str], Any]) -> Any:
             f"{name!r} must be text or a list of whole numbers, not {shown(entry[name])}"
         )
     return read(entry, name)
-
-
-def _target_ids(entry: Entry) -> tuple[int | str, ...] | None:
-    if "target_ids" not in entry:
-        return None
-    value = entry["target_ids"]
-    value = [value] if isinstance(value, str) else value
-    if not isinstance(value, list) or not value:
-        raise InputError(f"'target_ids' must be token ids or words, not {shown(value)}")
-    # Each value is checked like a field.
-    return tuple(
-        entries.text({"target_ids": word}, "target_ids")
-        if isinstance(word, str)
-        else entries.token_ids({"target_ids": [word]}, "target_ids")[0]
-        for word in value
-    )

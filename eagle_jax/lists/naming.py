@@ -77,7 +77,9 @@ def name_items(drafts: Sequence[Draft | Broken]) -> list[Item | Broken]:
         place, name = draft.item.place, draft.item.name
         key = _key(name)
         if draft.named and given[key] > 1:
-            problem = f"the name {name!r} is given to {given[key]} entries; give each its own"
+            problem = (
+                f"the name {name[:60]!r} is given to {given[key]} entries; give each its own"
+            )
             named[place] = Broken(place, problem)
             continue
         if not draft.named and (len(proposed[key]) > 1 or key in given):
@@ -88,7 +90,8 @@ def name_items(drafts: Sequence[Draft | Broken]) -> list[Item | Broken]:
             named[place] = Broken(place, problem)
             continue
         places[key] = place
-        named[place] = dataclasses.replace(draft.item, name=name)
+        same = name == draft.item.name
+        named[place] = draft.item if same else dataclasses.replace(draft.item, name=name)
     return [named[draft.item.place] if isinstance(draft, Draft) else draft for draft in drafts]
 
 

@@ -147,5 +147,5 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(entry) < len(pairs):
         names = [name for name, _ in pairs]
         repeated = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"the field {repeated!r} appears twice")
+        raise InputError(f"the field {repeated[:60]!r} appears twice")
     return entry

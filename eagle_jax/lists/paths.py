@@ -25,7 +25,7 @@ def image_path(text: str, root: Path) -> Path:
       InputError: the text is not the name of a file.
     """
     # Not Path.is_file: it raises for names that no file can have.
-    if text[0] != "~" and os.path.isfile(plain := root / text):
+    if text[:1] != "~" and os.path.isfile(plain := root / text):
         return plain
     if len(text) > _LONGEST and text[:5].lower() != "data:":
         raise InputError(
@@ -43,4 +43,4 @@ def image_path(text: str, root: Path) -> Path:
         slashed = local_path(text.replace("\\", "/"), root)
         if os.path.isfile(slashed):
             return slashed
-    raise InputError(f"{str(path)[-200:]}: no such image file")
+    raise InputError(f"{str(path)[-160:]}: no such image file")

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
-from eagle_jax.inputs.prompt import Tokenizer
+from eagle_jax.argument_types import checked
+from eagle_jax.inputs.tokenizer import Tokenizer, require_tokenizer
 
 CAPTION = (
     "Describe the image in one factual English sentence of no more than 20 words. "
@@ -24,6 +25,7 @@ _YES_NO = (
 )
 
 
+@checked
 def yes_no_prompt(question: str) -> str:
     """The published prompt of a RePOPE question.
 
@@ -33,6 +35,7 @@ def yes_no_prompt(question: str) -> str:
     return _YES_NO.format(question)
 
 
+@checked
 def prompt_difference(
     recorded_ids: Sequence[int] | Int[np.ndarray, " s"],
     built_ids: Sequence[int] | Int[np.ndarray, " s"],
@@ -48,6 +51,7 @@ def prompt_difference(
     Returns:
       One line with the first position that differs and both tokens; None for equal prompts.
     """
+    require_tokenizer(tokenizer)
     recorded, built = [int(i) for i in recorded_ids], [int(i) for i in built_ids]
     if recorded == built:
         return None

@@ -103,7 +103,7 @@ def read_conversation(entry: Entry, place: str, root: Path) -> Draft:
         )
     if not texts or texts[0][0] not in _USERS:
         raise InputError("the conversation must begin with a question of a human or user")
-    prompt = entries.text({"question": _without_mark(texts[0][1])}, "question")
+    prompt = _without_mark(texts[0][1])
     reply = texts[1][1].strip().rstrip(".").capitalize() if len(texts) > 1 else ""
     name = plain_name(image.stem)
     item = Item(name, place, image, prompt, label=reply if reply in LABELS else None)
@@ -131,7 +131,8 @@ def _words(turn: dict[str, Any]) -> str:
     value = turn.get("value", turn.get("content"))
     if isinstance(value, list):
         parts = [part for part in value if isinstance(part, dict)]
-        value = "".join(str(part["text"]) for part in parts if "text" in part)
+        texts = [part["text"] for part in parts if part.get("text") is not None]
+        value = "".join(texts) if all(isinstance(text, str) for text in texts) else texts
     return entries.text({"turn": value}, "turn")
 
 
@@ -140,4 +141,5 @@ def _without_mark(text: str) -> str:
     text = text.strip()
     if text.count(_IMAGE) > 1:
         raise InputError(f"the question has {text.count(_IMAGE)} images; an item has one")
-    return text.removeprefix(_IMAGE).removesuffix(_IMAGE).strip() if _IMAGE in text else text
+    text = text.removeprefix(_IMAGE).removesuffix(_IMAGE).strip()
+    return entries.text({"question": text}, "question")

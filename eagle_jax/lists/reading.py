@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, reason, require_choice
 from eagle_jax.files import local_path
 from eagle_jax.lists import coco, lines, published, questions
@@ -66,6 +67,7 @@ FORMATS = tuple(_FORMATS)
 """Names of the formats that `read_list` can read."""
 
 
+@checked
 def read_list(
     path: str | os.PathLike,
     images: str | os.PathLike | None = None,

@@ -65,7 +65,9 @@ def read_rows(content: bytes, delimiter: str) -> Iterator[Placed]:
         if not header:
             header = [name.strip() for name in row]
             if repeated := [name for name in header if name and header.count(name) > 1]:
-                raise InputError(f"the column {repeated[0]!r} appears twice in the first line")
+                raise InputError(
+                    f"the column {repeated[0][:60]!r} appears twice in the first line"
+                )
         elif len(row) != len(header):
             problem = f"the row has {len(row)} columns, but the first line has {len(header)}"
             yield f"line {begin}", InputError(problem)

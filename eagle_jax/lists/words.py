@@ -7,7 +7,7 @@ from jaxtyping import Int
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.answer import decode_answer, find_target, token_texts
-from eagle_jax.inputs.prompt import Tokenizer
+from eagle_jax.inputs.tokenizer import Tokenizer
 from eagle_jax.metrics.hallucination import OPPOSITE
 from eagle_jax.metrics.thoughts import answer_part
 

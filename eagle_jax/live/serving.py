@@ -1,11 +1,13 @@
 """Starts and stops the server of the live page."""
 
 import contextlib
+import logging
 import secrets
 import socket
 from collections.abc import Callable
 from typing import Any
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, reason, require_choice
 from eagle_jax.explaining.explanation import Approach, check_approach
 from eagle_jax.inputs.fill import DEFAULT_FILL, FILLS
@@ -18,6 +20,7 @@ from eagle_jax.search import Limits
 from eagle_jax.search.methods import DEFAULT_SEARCH
 
 
+@checked
 def serve(
     model: Model | Callable[[], Model],
     *,
@@ -74,6 +77,8 @@ def serve(
         name = f"[{host}]" if ":" in host else host
         token = None if name in LOCAL else secrets.token_urlsafe(16)
         model = model if isinstance(model, Model) else model()
+        if not isinstance(model, Model):
+            raise InputError(f"model returned {type(model).__name__}; it must return a Model")
         asking = AskSettings(regions, fill, max_new_tokens, system=system, thinking=thinking)
         session = Session(model, approach, asking)
         # A browser that comes at once waits a moment instead of being refused.
@@ -81,10 +86,16 @@ def serve(
         address = f"http://{name}:{listening.getsockname()[1]}/"
         announce(address + (f"?token={token}" if token else ""))
         content = application(session, token, lambda: server.should_exit)
-        server = uvicorn.Server(uvicorn.Config(content, log_level="warning"))
-        # An interrupt is the normal end of the server.
-        with contextlib.suppress(KeyboardInterrupt):
-            server.run(sockets=[listening])
+        config = uvicorn.Config(content, log_level="warning", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        # An interrupt is the normal end of the server; nobody waits for what it cuts short.
+        log = logging.getLogger("uvicorn.error")
+        log.addFilter(quiet := lambda record: not server.should_exit)
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                server.run(sockets=[listening])
+        finally:
+            log.removeFilter(quiet)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -92,7 +103,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, TypeError, ValueError) as error:
         listening.close()
         raise InputError(
             f"cannot listen on {host}:{port}: {reason(error)}; choose another --port"

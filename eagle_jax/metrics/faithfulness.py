@@ -10,6 +10,9 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
+from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError, one_line
+
 # Published threshold on p(full image) - p(blank image) of a sensitive token.
 SENSITIVITY = 0.2
 # Smaller probabilities count as this; their logarithms would dominate every mean.
@@ -18,6 +21,7 @@ FLOOR = 1e-6
 LEAST_RANGE = 0.05
 
 
+@checked
 def insertion_auc(
     area: Float[np.ndarray | jax.Array, "*#b points"],
     curve: Float[np.ndarray | jax.Array, "*#b points"],
@@ -38,6 +42,7 @@ def insertion_auc(
     return (width * (curve[..., 1:] + curve[..., :-1]) / 2).sum(-1)
 
 
+@checked
 def deletion_auc(
     area: Float[np.ndarray | jax.Array, "*#b points"],
     curve: Float[np.ndarray | jax.Array, "*#b points"],
@@ -60,6 +65,7 @@ def deletion_auc(
     return (width * (curve[..., 1:] + curve[..., :-1]) / 2).sum(-1)
 
 
+@checked
 def highest_confidence(
     insertion: Float[np.ndarray | jax.Array, "*b points"],
 ) -> Float[np.ndarray | jax.Array | np.floating, "*b"]:
@@ -73,9 +79,12 @@ def highest_confidence(
     Returns:
       A number in [0, 1] for each curve.
     """
+    if not insertion.shape[-1]:
+        raise InputError("insertion is empty; a curve has at least one point")
     return insertion.max(-1)
 
 
+@checked
 def sensitive_tokens(
     full: Float[np.ndarray | jax.Array, "*b t"],
     blank: Float[np.ndarray | jax.Array, "*b t"],
@@ -94,6 +103,7 @@ def sensitive_tokens(
     return full - blank > threshold
 
 
+@checked
 def mean_over_tokens(
     curves: Float[np.ndarray | jax.Array, "*b points t"],
     tokens: Bool[np.ndarray | jax.Array, "*b t"],
@@ -115,6 +125,7 @@ def mean_over_tokens(
     return xp.where(count > 0, total / xp.maximum(count, 1), xp.nan).astype(curves.dtype)
 
 
+@checked
 def log_probability(
     curves: Float[np.ndarray | jax.Array, "*b"], floor: float = FLOOR
 ) -> Float[np.ndarray | jax.Array, "*b"]:
@@ -134,6 +145,7 @@ def log_probability(
     return xp.log(xp.maximum(curves, xp.asarray(floor, dtype=curves.dtype)))
 
 
+@checked
 def normalised_auc(
     auc: Float[np.ndarray | jax.Array, "*#b"],
     full: Float[np.ndarray | jax.Array, "*#b"],
@@ -156,6 +168,8 @@ def normalised_auc(
     Returns:
       (auc - blank) / (full - blank), or NaN.
     """
+    with one_line("auc, full and blank differ in shape", ValueError):
+        np.broadcast_shapes(auc.shape, full.shape, blank.shape)
     xp = auc.__array_namespace__()
     span = full - blank
     wide = xp.abs(span) > least

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
+from eagle_jax.argument_types import checked
 from eagle_jax.metrics.thoughts import answer_part
 
 Label = Literal["Yes", "No"]
@@ -27,6 +28,7 @@ _ROUNDING = 1e-6
 _FIRST_WORD = re.compile(r"[\W_]*(yes|no)(?!['\u2019-]?[^\W_])", re.IGNORECASE)
 
 
+@checked
 def yes_or_no(text: str) -> Label | None:
     """The label that an answer begins with, in any case.
 
@@ -46,6 +48,7 @@ def yes_or_no(text: str) -> Label | None:
     return "Yes" if match[1].lower() == "yes" else "No"
 
 
+@checked
 def published_yes_or_no(text: str) -> Label | None:
     """The label of an answer by the published rule: its first letters, with their case.
 
@@ -65,6 +68,7 @@ def published_yes_or_no(text: str) -> Label | None:
     return "No" if text.startswith("No") else None
 
 
+@checked
 def right_answers(
     answers: Sequence[str | None], label: Label, published: bool = False
 ) -> Bool[np.ndarray, "_"]:
@@ -82,6 +86,7 @@ def right_answers(
     return np.array([text is not None and label_of(text) == label for text in answers], bool)
 
 
+@checked
 def minimal_correction(
     area: Float[np.ndarray, "points"], right: Bool[np.ndarray, "points"], blank: bool = True
 ) -> float:
@@ -106,6 +111,7 @@ def minimal_correction(
     return float("nan") if kept is None else 1.0 - float(area[kept + (not blank)])
 
 
+@checked
 def kept_regions(right: Bool[np.ndarray, "points"]) -> int | None:
     """Largest number of leading regions with which the answer is right; None if it never is.
 
@@ -116,6 +122,7 @@ def kept_regions(right: Bool[np.ndarray, "points"]) -> int | None:
     return int(corrected[-1]) if corrected.size else None
 
 
+@checked
 def average_minimal_correction(corrections: Float[np.ndarray, "items"]) -> float:
     """AMCR: mean minimal correction, where an item that is never corrected counts as 1.
 
@@ -133,6 +140,7 @@ def average_minimal_correction(corrections: Float[np.ndarray, "items"]) -> float
     return float(np.where(np.isnan(corrections), 1.0, corrections).mean())
 
 
+@checked
 def correction_success_rate(
     corrections: Float[np.ndarray, "items"], budget: float = BUDGET, published: bool = False
 ) -> float:

@@ -9,7 +9,13 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Float16, Float64, Int32
 
+from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError
 
+_LONGEST = 2**20  # pixels along a side of an image
+
+
+@checked
 def box_mask(
     boxes: Sequence[tuple[int, int, int, int]], height: int, width: int
 ) -> Bool[np.ndarray, "H W"]:
@@ -20,12 +26,15 @@ def box_mask(
       height: height of the image, in pixels.
       width: width of the image, in pixels.
     """
+    if not (0 < height < _LONGEST and 0 < width < _LONGEST):
+        raise InputError(f"the size is {width} x {height} pixels; an image has some pixels")
     mask = np.zeros((height, width), bool)
     for x0, y0, x1, y1 in boxes:
         mask[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = True
     return mask
 
 
+@checked
 def region_point(region: Bool[np.ndarray, "H W"]) -> tuple[int, int]:
     """The pixel that a region points at: the pixel deepest inside the region.
 
@@ -52,6 +61,7 @@ def region_point(region: Bool[np.ndarray, "H W"]) -> tuple[int, int]:
     return int(rows[best]), int(columns[best])
 
 
+@checked
 def region_means(
     labels: Int32[np.ndarray, "H W"], heat: Float[np.ndarray, "H W"]
 ) -> Float64[np.ndarray, "n"]:
@@ -65,6 +75,7 @@ def region_means(
     return np.bincount(labels.ravel(), weights=heat.ravel().astype(np.float64)) / pixels
 
 
+@checked
 def pointing_game(
     labels: Int32[np.ndarray, "H W"],
     order: Int32[np.ndarray, "k"],
@@ -83,6 +94,7 @@ def pointing_game(
     return bool(mask[region_point(labels == order[0])])
 
 
+@checked
 def published_pointing_game(
     saliency: Float[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]
 ) -> bool:
@@ -103,6 +115,7 @@ def published_pointing_game(
     return bool((saliency[mask] == saliency.max()).any())
 
 
+@checked
 def published_map(
     labels: Int32[np.ndarray, "H W"],
     order: Int32[np.ndarray, "k"],
@@ -133,6 +146,7 @@ def published_map(
         return (shifted / shifted.max())[labels]
 
 
+@checked
 def expected_hit(saliency: Float[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) -> float:
     """Probability that a random pixel among those with the largest value lies in the object.
 
@@ -143,6 +157,7 @@ def expected_hit(saliency: Float[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W
     return float(mask[saliency == saliency.max()].mean())
 
 
+@checked
 def relevance_mass(saliency: Float[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) -> float:
     """Fraction of the map's sum that lies in the object.
 
@@ -153,6 +168,7 @@ def relevance_mass(saliency: Float[np.ndarray, "H W"], mask: Bool[np.ndarray, "H
     return float(saliency[mask].sum(dtype=np.float64) / saliency.sum(dtype=np.float64))
 
 
+@checked
 def best_iou(
     labels: Int32[np.ndarray, "H W"],
     order: Int32[np.ndarray, "k"],
@@ -174,6 +190,7 @@ def best_iou(
     return float(iou[best]), best + 1
 
 
+@checked
 def average_precision(
     labels: Int32[np.ndarray, "H W"],
     order: Int32[np.ndarray, "k"],

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, Int32
 
+from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError
 from eagle_jax.metrics.faithfulness import insertion_auc
 from eagle_jax.metrics.statistics import auroc
 from eagle_jax.metrics.word_classes import PERCEPTION, PRIOR, WordClass, words
@@ -30,6 +32,7 @@ class WordReliance(NamedTuple):
     scaled: float
 
 
+@checked
 def token_reliance(
     area: Float[np.ndarray, "k"], insertion: Float[np.ndarray, "k t"]
 ) -> Float32[np.ndarray, "t"]:
@@ -54,6 +57,7 @@ def token_reliance(
     return np.maximum(auc - insertion.min(axis=0), 0).astype(np.float32)
 
 
+@checked
 def sentence_range(reliance: Float[np.ndarray, "t"]) -> tuple[float, float]:
     """The values of reliance that an answer's scale draws as 0 and 1.
 
@@ -63,10 +67,13 @@ def sentence_range(reliance: Float[np.ndarray, "t"]) -> tuple[float, float]:
     Returns:
       The smallest and the largest value; 0 and 1 if all values are equal.
     """
+    if not reliance.size:
+        raise InputError("reliance is empty; an answer has at least one token")
     low, high = float(reliance.min()), float(reliance.max())
     return (low, high) if high > low else (0.0, 1.0)
 
 
+@checked
 def sentence_scale(reliance: Float[np.ndarray, "t"]) -> Float32[np.ndarray, "t"]:
     """Stretches the reliance of one answer to [0, 1] for display.
 
@@ -83,6 +90,7 @@ def sentence_scale(reliance: Float[np.ndarray, "t"]) -> Float32[np.ndarray, "t"]
     return ((reliance - low) / (high - low)).astype(np.float32)
 
 
+@checked
 def word_reliance(
     answer_tokens: tuple[str, ...],
     positions: Int32[np.ndarray, "t"],
@@ -119,6 +127,7 @@ def word_reliance(
     return records
 
 
+@checked
 def perception_auroc(answer_words: Sequence[WordReliance]) -> float:
     """How well reliance separates words about the image from function words.
 

@@ -10,6 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError
+
 LEVEL = 0.95
 RESAMPLES = 5000
 # Number of values drawn at once, which bounds the memory.
@@ -52,6 +55,7 @@ class Paired(NamedTuple):
     lower: int
 
 
+@checked
 def bootstrap_interval(
     values: Float[np.ndarray, "items"],
     level: float = LEVEL,
@@ -66,6 +70,12 @@ def bootstrap_interval(
       resamples: number of resampled means.
       seed: seed of the resampling; equal seeds give equal intervals.
     """
+    if not 0 <= level <= 1:
+        raise InputError(f"level is {level}; it must be a fraction from 0 to 1")
+    if not 1 <= resamples < 2**31:
+        raise InputError(f"resamples is {resamples}; it must be from 1 to {2**31 - 1}")
+    if seed < 0:
+        raise InputError(f"seed is {seed}; it must be at least 0")
     values = values[~np.isnan(values)].astype(np.float64)
     if not values.size:
         return Interval(np.nan, np.nan, np.nan, 0)
@@ -77,6 +87,7 @@ def bootstrap_interval(
     return Interval(mean, float(low), float(high), values.size)
 
 
+@checked
 def paired_difference(
     first: Float[np.ndarray, "items"],
     second: Float[np.ndarray, "items"],
@@ -92,6 +103,7 @@ def paired_difference(
     return Paired(*interval, int((difference > 0).sum()), int((difference < 0).sum()))
 
 
+@checked
 def auroc(positive: Float[np.ndarray, "items"], negative: Float[np.ndarray, "others"]) -> float:
     """AUROC: probability that a random positive value is higher than a random negative value.
 

@@ -9,6 +9,9 @@ cover nearly all of them; colours and numbers are short lists too. Every other w
 import re
 from typing import Literal, NamedTuple, get_args
 
+from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError
+
 WordClass = Literal[
     "content",
     "colour",
@@ -91,6 +94,7 @@ class Word(NamedTuple):
     tokens: tuple[int, ...]
 
 
+@checked
 def words(tokens: tuple[str, ...]) -> list[Word]:
     """Cuts an answer into words and classifies each word.
 
@@ -119,12 +123,15 @@ def words(tokens: tuple[str, ...]) -> list[Word]:
     return answer_words
 
 
+@checked
 def word_class(word: str) -> WordClass:
     """The class of a word, a mark or an end-of-answer token.
 
     Args:
       word: text of a `Word`, in any case.
     """
+    if not word:
+        raise InputError("word is empty")
     plain = word.lower().replace("\u2019", "'")
     if len(word) > 1 and not word[0].isalnum():
         return "end"

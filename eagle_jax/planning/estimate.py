@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 from eagle_jax.planning.compilation import REAL, Compiled, compiler_missing
 from eagle_jax.planning.flops import search_batches
@@ -128,6 +129,7 @@ class Plan(NamedTuple):
         return "\n".join(f"{name:<12}{text}".rstrip() for name, text in rows)
 
 
+@checked
 def plan(
     model: str | Path = "demo",
     *,

@@ -7,12 +7,14 @@ README, `chips` the tokens below it. All figures share the colours and sizes of 
 
 from typing import TYPE_CHECKING
 
+from eagle_jax.argument_types import checked
 from eagle_jax.results.attribution import Attribution
 
 if TYPE_CHECKING:
     import matplotlib.figure
 
 
+@checked
 def plot(attribution: Attribution) -> "matplotlib.figure.Figure":
     """Draws an explanation: regions, saliency, curves and tokens.
 

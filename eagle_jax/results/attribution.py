@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, UInt8
 
+from eagle_jax.argument_types import checked
 from eagle_jax.display import drawer
 from eagle_jax.errors import InputError
 from eagle_jax.files import encoded, write_folder
@@ -16,6 +17,7 @@ from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
 from eagle_jax.metrics.reliance import token_reliance
 from eagle_jax.results import storage
 from eagle_jax.results.saliency import ranked_saliency, stretched
+from eagle_jax.results.summary import summary_of
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -35,6 +37,7 @@ class WholeCurves(NamedTuple):
     deletion: Float32[np.ndarray, "m t"]
 
 
+@checked
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Attribution:
     """Which regions of an image carry an answer, and how far.
@@ -71,6 +74,8 @@ class Attribution:
       interaction: what a pair of regions adds together, less what each of them adds alone.
       fill: what is shown in place of hidden regions: "black", "mean", "blur" or an image.
       cut: where the answer that the model generated was cut; empty for a whole answer.
+      system: system message in front of the conversation; None for the chat template's own.
+      thinking: "off" or "on" where the chat template's switch for thoughts was set.
 
     References:
       EAGLE, arXiv 2509.22496, section 3.
@@ -106,6 +111,8 @@ class Attribution:
     fill: str | UInt8[np.ndarray, "H W 3"] = "black"
     # No part of the explanation: a given answer equals a generated one.
     cut: str = dataclasses.field(default="", compare=False)
+    system: str | None = None
+    thinking: str | None = None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Attribution):
@@ -191,29 +198,7 @@ class Attribution:
 
     def summary(self) -> str:
         """A few lines for people: answer, leading regions, AUCs and cost."""
-        covered = np.diff(self.area)
-        regions = [
-            f"{rank + 1}. region {self.order[rank]}, {covered[rank]:.1%} of the image"
-            for rank in range(min(3, self.order.size))
-        ]
-        if self.order.size < self.regions:
-            reasons = {"interrupt": " by an interrupt", "budget": " by its budget"}
-            why = reasons.get(str(self.options.get("ended")), "")
-            regions.append(f"cut short{why} after {self.order.size} of {self.regions} regions")
-        lines = {"answer": " ".join(self.answer.split())}
-        if self.cut:
-            lines["cut"] = self.cut
-        if self.partial or self.counterfactual.any():
-            lines["target"] = self._targets()
-        lines["regions"] = ("\n" + " " * 12).join(regions)
-        lines["insertion"] = f"AUC {self.insertion_auc:.3f} (higher is better)"
-        lines["deletion"] = f"AUC {self.deletion_auc:.3f} (lower is better)"
-        if "search" in self.options:
-            lines["search"] = self._searched()
-        if self.fill_name != "black":
-            lines["fill"] = self.fill_name
-        lines["cost"] = f"{self.forwards:,} forwards in {self.seconds:.1f} s"
-        return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
+        return summary_of(self)
 
     @property
     def partial(self) -> bool:
@@ -243,6 +228,7 @@ class Attribution:
         """
         return drawer("plot")(self)
 
+    @checked
     def report(self, path: str | os.PathLike) -> None:
         """Writes the page that people share, as `eagle_jax.report` does.
 
@@ -275,6 +261,7 @@ class Attribution:
             )
         return self.image
 
+    @checked
     def with_image(self, source: ImageSource) -> "Attribution":
         """The attribution with its image, for an attribution that was saved without it.
 
@@ -293,6 +280,7 @@ class Attribution:
             )
         return dataclasses.replace(self, image=image)
 
+    @checked
     def save(self, folder: str | os.PathLike, figure: bool = False, image: bool = True) -> None:
         """Writes attribution.json, arrays.npz and image.png to a folder, all or nothing.
 
@@ -314,6 +302,7 @@ class Attribution:
         write_folder(folder, files)
 
     @classmethod
+    @checked
     def load(cls, folder: str | os.PathLike) -> "Attribution":
         """Reads what `save` wrote, checked against the digests recorded there.
 
@@ -329,21 +318,6 @@ class Attribution:
         insertion = self.whole.insertion.mean(axis=1, dtype=np.float64)
         deletion = self.whole.deletion.mean(axis=1, dtype=np.float64)
         return self.insight_weight * insertion + self.necessity_weight * (1 - deletion)
-
-    def _targets(self) -> str:
-        targets = zip(self.tokens, self.positions, self.counterfactual, strict=True)
-        return ", ".join(
-            repr(token) + (f" in place of {self.answer_tokens[position]!r}" if changed else "")
-            for token, position, changed in targets
-        )
-
-    def _searched(self) -> str:
-        chosen = self.options.get("chosen_by")
-        text = f"{self.search}, chosen by {chosen}" if chosen else self.search
-        if self.search == "exact":
-            return text
-        fraction = self.forwards / (self.regions * (self.regions + 1))
-        return f"{text}: {fraction:.0%} of the forwards of the exact search"
 
 
 def _auc(metric, area: np.ndarray, curves: np.ndarray) -> float:

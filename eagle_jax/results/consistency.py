@@ -25,8 +25,8 @@ _ARRAYS = {
     "pairs": (np.int32, "m 2"),
     "interaction": (np.float32, "m"),
 }
-# Probabilities read back from log-probabilities may exceed 1 by a rounding error.
-_ROUNDING = 1e-5
+ROUNDING = 1e-5
+"""Probabilities read back from log-probabilities may exceed 1 by a rounding error."""
 
 
 def check_fields(fields: Mapping[str, Any]) -> None:
@@ -88,7 +88,7 @@ def _check_numbers(fields: Mapping[str, Any]) -> None:
         _require(array is None or np.isfinite(array).all(), f"{name} must be finite")
     for name in ("insertion", "deletion"):
         # Written so that NaN fails.
-        inside = ((fields[name] >= 0) & (fields[name] <= 1 + _ROUNDING)).all()
+        inside = ((fields[name] >= 0) & (fields[name] <= 1 + ROUNDING)).all()
         _require(inside, f"{name} must hold probabilities in [0, 1]")
     for name in ("insight_weight", "necessity_weight", "seconds"):
         _require(math.isfinite(fields[name]), f"{name} must be a finite number")

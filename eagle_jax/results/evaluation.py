@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, reason
 from eagle_jax.files import json_lines, local_path, write_file
 from eagle_jax.metrics.reliance import perception_auroc
@@ -132,6 +133,7 @@ class RunDifference:
         )
 
 
+@checked
 def evaluate(
     out: str | os.PathLike, *, published_measures: bool = False, progress: bool = False
 ) -> Evaluation:

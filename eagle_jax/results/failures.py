@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from eagle_jax.errors import InputError, reason
+from eagle_jax.errors import InputError, printable, reason
 from eagle_jax.files import write_file
 
 FAILURES = "failures"
@@ -67,10 +67,12 @@ def read_failures(out: Path) -> Iterator[tuple[str, str]]:
     """
     for path in sorted((out / FAILURES).glob("*.json")):
         try:
-            why = str(json.loads(path.read_text(encoding="utf-8"))["reason"])
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            why = f"{path} is damaged: {reason(error)}"
-        yield path.stem, " ".join(why.split())
+            why = json.loads(path.read_text(encoding="utf-8"))["reason"]
+            if not isinstance(why, str):
+                raise ValueError("the reason is not text")
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+            why = f"{path} is damaged: {reason(error, 120)}"
+        yield path.stem, printable(" ".join(why.split()))
 
 
 def remove_failure(out: Path, name: str) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from eagle_jax.errors import InputError, one_line
+from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError, one_line, reason, shown_value
 from eagle_jax.files import require_writable, write_file
 from eagle_jax.inputs.fill import DEFAULT_FILL
 from eagle_jax.inputs.regions import DEFAULT_REGIONS
@@ -30,6 +31,7 @@ REGENERATE = ("scan", "bisect", "no")
 _PATIENCE = 300.0
 
 
+@checked
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """What every item of a run is explained with.
@@ -150,11 +152,13 @@ def _locked(path: Path, shared: bool = False) -> Iterator[None]:
         yield  # Not a Unix system.
         return
     with one_line(f"cannot write {path}", OSError):
-        file = path.open("a", encoding="utf-8")
+        # For reading, too: network file systems ask that of a shared lock.
+        file = path.open("a+", encoding="utf-8")
     with file:
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
+        # The second is what a network file system may say of a lock of another host.
+        except (BlockingIOError, PermissionError):
             raise InputError(
                 f"another run is at work in {path.parent}: wait until it ends, or choose "
                 "another folder"
@@ -200,11 +204,13 @@ def read_manifest(out: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text("utf-8"))
         if record["schema"] != _SCHEMA or not isinstance(record["settings"], dict):
-            raise ValueError(f"schema {record['schema']!r}")
+            raise ValueError(f"schema {shown_value(record['schema'])}")
     except FileNotFoundError:
         raise InputError(f"{out} holds no run: it has no {MANIFEST}") from None
-    except (OSError, ValueError, TypeError, LookupError) as error:
-        raise InputError(f"{path} is damaged or from another eagle-jax: {error}") from error
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+        raise InputError(
+            f"{path} is damaged or from another eagle-jax: {reason(error, 100)}"
+        ) from error
     return record
 
 
@@ -226,7 +232,7 @@ def _require_same(path: Path, wanted: dict[str, Any]) -> None:
     # Runs begun before a setting existed had its default.
     before = dataclasses.asdict(Settings()) | read_manifest(path.parent)["settings"]
     others = [
-        f"{name} {before.get(name)!r}, now {wanted.get(name)!r}"
+        f"{name} {shown_value(before.get(name))}, now {shown_value(wanted.get(name))}"
         for name in sorted(before.keys() | wanted.keys())
         if before.get(name) != wanted.get(name)
     ]

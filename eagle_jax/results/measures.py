@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from eagle_jax.argument_types import checked
 from eagle_jax.metrics import faithfulness, hallucination, localisation
 from eagle_jax.metrics.reliance import WordReliance, word_reliance
 from eagle_jax.results.attribution import Attribution
@@ -91,6 +92,7 @@ class ItemMeasures(NamedTuple):
     curves: Float64[np.ndarray, "2 points"]
 
 
+@checked
 def measure(result: ItemResult, published_measures: bool = False) -> ItemMeasures:
     """Computes every measure that applies to a result.
 

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from eagle_jax.errors import InputError
+from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError, one_line
 from eagle_jax.files import local_path, new_file
 from eagle_jax.results.attribution import Attribution
 
 _SPECIAL_TOKEN = re.compile(r"\s*(<\|.*\|>|</?s>|<pad>|<eos>|<bos>|<end_of_turn>)\s*")
 
 
+@checked
 def to_eagle(
     attribution: Attribution,
     folder: str | os.PathLike,
@@ -52,7 +54,8 @@ def to_eagle(
     ):
         _write_masks(masks, attribution.labels, attribution.order)
         fields = _eagle_record(attribution) | dict(extra or {})
-        text = json.dumps(fields, indent=4, separators=(",", ":"), ensure_ascii=False)
+        with one_line("extra cannot be written as JSON", TypeError, ValueError):
+            text = json.dumps(fields, indent=4, separators=(",", ":"), ensure_ascii=False)
         record.write_text(text, encoding="utf-8", errors="surrogatepass")
 
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 from eagle_jax.results.published import special_as_empty, to_eagle
 from eagle_jax.results.run_folder import ItemResult, read_results
 
 
+@checked
 def export_run(out: Path, folder: Path) -> int:
     """Writes every result of a run as `to_eagle` does, with the fields of its list.
 

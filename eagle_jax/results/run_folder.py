@@ -9,32 +9,32 @@ DIR/failures/NAME.json       why an item has no result; see `eagle_jax.results.f
 """
 
 import dataclasses
-import io
 import json
-import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
 
-from eagle_jax.errors import InputError
+from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError, reason
 from eagle_jax.files import encoded, json_lines, write_folder
+from eagle_jax.lists import entries
 from eagle_jax.lists.items import Item
 from eagle_jax.lists.masks import read_mask
 from eagle_jax.results.attribution import Attribution
+from eagle_jax.results.consistency import ROUNDING
 from eagle_jax.results.manifest import MANIFEST
-from eagle_jax.results.storage import RECORD, encode, png
+from eagle_jax.results.storage import DAMAGE, RECORD, encode, open_arrays, png
 from eagle_jax.search.sets import Curves
 
 ITEMS = "items"
 ITEM, MASK, CONTROLS = "item.json", "mask.png", "controls.npz"
 _PATHS = ("image", "mask")
-_LISTS = ("answer", "target", "target_ids", "prompt_ids", "runs", "size")
 
 
+@checked
 class ItemResult(NamedTuple):
     """A finished item.
 
@@ -138,15 +138,17 @@ def _read_record(path: Path) -> tuple[Item, list[str | None] | None, list[str] |
     try:
         record = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
         answers, controls = record.pop("answers", None), record.pop("controls", None)
-        for texts in (answers, controls):
-            if not all(isinstance(text, str | None) for text in texts or []):
-                raise ValueError("answers and controls must be texts")
+        for texts, kind in ((answers, str | None), (controls, str)):
+            texts = [] if texts is None else texts
+            if not isinstance(texts, list) or not all(isinstance(x, kind) for x in texts):
+                raise ValueError("answers and controls must be lists of texts")
         item = _from_json(record)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is missing or damaged: {error}") from error
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path} is missing or damaged: {reason(error, 120)}") from error
     return item, answers, controls
 
 
+@checked
 def read_results(out: Path) -> Iterator[ItemResult]:
     """All results of a run, sorted by name.
 
@@ -195,19 +197,22 @@ def _encode_controls(controls: dict[str, Curves]) -> bytes:
 
 def _read_controls(path: Path, names: list[str], attribution: Attribution) -> dict[str, Curves]:
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+        with open_arrays(path.read_bytes()) as arrays:
             controls = {
                 name: Curves(*(arrays[f"{name}/{field}"] for field in Curves._fields))
                 for name in names
             }
         for name, curves in controls.items():
-            if not np.array_equal(np.sort(curves.order), np.arange(attribution.order.size)):
+            regions = np.arange(attribution.order.size)
+            whole = curves.order.dtype == np.int32
+            if not whole or not np.array_equal(np.sort(curves.order), regions):
                 raise ValueError(f"the order of {name!r} must name each region once")
             for curve in (curves.insertion, curves.deletion):
-                if curve.shape != attribution.insertion.shape or not np.isfinite(curve).all():
-                    raise ValueError(f"{name!r} needs one finite value per point and token")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} is missing or damaged: {error}") from error
+                fits = curve.dtype == np.float32 and curve.shape == attribution.insertion.shape
+                if not fits or not ((curve >= 0) & (curve <= 1 + ROUNDING)).all():
+                    raise ValueError(f"{name!r} needs one probability per point and token")
+    except DAMAGE as error:
+        raise InputError(f"{path} is missing or damaged: {reason(error, 120)}") from error
     return controls
 
 
@@ -221,19 +226,24 @@ def _to_json(item: Item) -> dict[str, Any]:
 
 
 def _from_json(record: dict[str, Any]) -> Item:
-    for name in _PATHS:
-        if name in record:
-            record[name] = Path(record[name])
-    for name in _LISTS:
-        if isinstance(record.get(name), list):
-            record[name] = tuple(record[name])
-    for name in ("boxes", "polygons"):
-        if name in record:
-            record[name] = tuple(tuple(numbers) for numbers in record[name])
-    item = Item(**record)
-    texts = (item.name, item.place, item.prompt, item.label or "", item.category or "")
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError("name, place, prompt, label and category must be texts")
-    if not all(len(box) == 4 and {*map(type, box)} == {int} for box in item.boxes):
-        raise ValueError("each box must be four whole numbers")
-    return item
+    fields = {name: read(record, name) for name, read in _READERS.items() if name in record}
+    return Item(**(record | fields))
+
+
+def _text_or_ids(record: dict[str, Any], name: str) -> str | tuple[int, ...]:
+    read = entries.text if isinstance(record[name], str) else entries.token_ids
+    return read(record, name)
+
+
+# How the fields of a question are checked, as in lists.
+_READERS: dict[str, Callable[[dict[str, Any], str], Any]] = {
+    **dict.fromkeys(("name", "place", "prompt", "category"), entries.text),
+    **dict.fromkeys(("image", "mask"), lambda record, name: Path(entries.text(record, name))),
+    **dict.fromkeys(("answer", "target"), _text_or_ids),
+    **dict.fromkeys(("prompt_ids", "runs"), entries.token_ids),
+    "target_ids": entries.ids_or_words,
+    "label": entries.yes_or_no,
+    "boxes": entries.boxes,
+    "polygons": entries.polygons,
+    "size": entries.size,
+}

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from eagle_jax.errors import InputError, one_line
+from eagle_jax.errors import InputError, one_line, shown_value
 from eagle_jax.files import encoded, json_lines, local_path, require_writable
 from eagle_jax.results.consistency import check_fields
 
@@ -42,11 +42,12 @@ _SCALARS = {
     "backwards": int,
     "cut": str,
 }
+# Texts that may be absent, which JSON writes as null.
+_GIVEN = ("system", "thinking")
 _TEXTS = ("answer_tokens", "tokens")
 _NAMES = ("labels", "order", "insertion", "deletion", "answer_ids", "positions", "token_ids")
 _OPTIONAL = ("heat", "importance", "uncertainty", "pairs", "interaction")
-# What the JSON, zip, npy and PNG readers raise on broken files.
-_DAMAGE = (
+DAMAGE = (
     OSError,
     ValueError,
     LookupError,
@@ -58,6 +59,7 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
+"""What the JSON, zip, npy and PNG readers raise on broken files."""
 
 
 def require_free(folder: str | os.PathLike, beside: Iterable[str] = ()) -> None:
@@ -105,7 +107,7 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
     Raises:
       InputError: a file is missing, damaged or edited, or from a newer eagle-jax.
     """
-    with one_line(f"cannot read the attribution in {folder}", *_DAMAGE):
+    with one_line(f"cannot read the attribution in {folder}", *DAMAGE):
         folder = local_path(folder)
         record = _read_record(folder)
         content = {}
@@ -114,6 +116,7 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
             if _digest(content[name]) != record["sha256"].get(name):
                 raise ValueError(f"{name} is damaged or belongs to another attribution")
         fields = {name: _typed(record, name, kind) for name, kind in _SCALARS.items()}
+        fields |= {name: _typed(record, name, str, type(None)) for name in _GIVEN}
         for name in _TEXTS:
             fields[name] = tuple(_typed(record, name, list))
             if not all(isinstance(text, str) for text in fields[name]):
@@ -152,6 +155,7 @@ def encode(fields: Mapping[str, Any], image: bool = True) -> dict[str, bytes]:
         files[FILL], fill = png(fill), FILL
     record: dict[str, Any] = {"schema": SCHEMA, "fill": fill}
     record |= {name: kind(fields[name]) for name, kind in _SCALARS.items()}
+    record |= {name: fields[name] for name in _GIVEN}
     record |= {name: list(fields[name]) for name in _TEXTS}
     record["versions"] = library_versions()
     record["sha256"] = {name: _digest(content) for name, content in files.items()}
@@ -171,24 +175,43 @@ def _read_record(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{RECORD} is not the record of an attribution")
     schema = record.get("schema")
     if type(schema) is not int or not 1 <= schema <= SCHEMA:
-        raise ValueError(f"{RECORD} has schema {schema!r}, this eagle-jax reads 1 to {SCHEMA}")
+        raise ValueError(
+            f"{RECORD} has schema {shown_value(schema)}, this eagle-jax reads 1 to {SCHEMA}"
+        )
     if record["sha256"].get(RECORD) != _seal(record):
         raise ValueError(f"{RECORD} was damaged or edited after it was saved")
     if schema == 1:
         # There was one method, and its search had a field of its own.
         search = _typed(record, "search", str)
         record |= {"method": "eagle", "options": {"search": search}}
-    # The first records lack the number of gradients, and all before schema 3 the fill.
-    return {"backwards": 0, "fill": "black", "cut": ""} | record
+    # What the first records lack.
+    absent = {"backwards": 0, "fill": "black", "cut": "", "system": None, "thinking": None}
+    return absent | record
 
 
 def _read_arrays(content: bytes) -> dict[str, np.ndarray | None]:
-    with np.load(io.BytesIO(content), allow_pickle=False) as held:
+    with open_arrays(content) as held:
         # Schemas 1 and 2 call the positions "target".
         arrays = {"positions" if name == "target" else name: held[name] for name in held.files}
     if not set(_NAMES) <= arrays.keys() <= {*_NAMES, *_OPTIONAL}:
         raise ValueError(f"{ARRAYS} must hold {', '.join(_NAMES)}")
     return {name: arrays.get(name) for name in _OPTIONAL} | arrays
+
+
+def open_arrays(content: bytes) -> Any:
+    """The arrays of an npz file by name, as from `numpy.load`.
+
+    Args:
+      content: content of the file.
+
+    Raises:
+      ValueError: it is no such file.
+      Exception: one of `DAMAGE`, then or when an array is read.
+    """
+    # NumPy would take anything else for a pickle.
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        raise ValueError("the file of arrays is truncated, or holds something else")
+    return np.load(io.BytesIO(content), allow_pickle=False)
 
 
 def _read_image(name: str, content: bytes, shape: tuple[int, ...]) -> np.ndarray:
@@ -205,10 +228,12 @@ def png(image: np.ndarray) -> bytes:
     return encoded(Image.fromarray(image).save, format="png")
 
 
-def _typed(record: dict[str, Any], name: str, kind: type) -> Any:
+def _typed(record: dict[str, Any], name: str, *types: type) -> Any:
     value = record.get(name)
-    if type(value) is not kind:
-        raise ValueError(f"{name!r} in {RECORD} must be of type {kind.__name__}, got {value!r}")
+    if type(value) not in types:
+        names = " or ".join(kind.__name__ for kind in types)
+        got = shown_value(value)
+        raise ValueError(f"{name!r} in {RECORD} must be of type {names}, got {got}")
     return value
 
 

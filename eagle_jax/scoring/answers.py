@@ -13,6 +13,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Bool, Int, Int32
 from tqdm import tqdm
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.answer import decode_answer, require_max_new_tokens
 from eagle_jax.inputs.fill import DEFAULT_FILL, Fill, fill_pixels, read_fill
@@ -38,6 +39,7 @@ from eagle_jax.scoring.scorer import (
 DEFAULT_MAX_NEW_TOKENS = 128
 
 
+@checked
 def generate(
     model: Model,
     image: ImageSource,

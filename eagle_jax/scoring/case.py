@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int32, UInt8
 
+from eagle_jax.argument_types import checked
 from eagle_jax.inputs.answer import (
     Place,
     answer_position,
@@ -20,6 +21,7 @@ from eagle_jax.inputs.answer import (
 from eagle_jax.inputs.fill import DEFAULT_FILL, Fill, fill_pixels, read_fill
 from eagle_jax.inputs.host_pixels import plan_pixels
 from eagle_jax.inputs.images import ImageSource, read_image
+from eagle_jax.inputs.pixel_budget import with_pixel_bounds
 from eagle_jax.inputs.prompt import Dialogue, opens_thought
 from eagle_jax.inputs.regions import DEFAULT_REGIONS, Regions, segment
 from eagle_jax.scoring.answers import DEFAULT_MAX_NEW_TOKENS, whole_answer
@@ -32,6 +34,7 @@ Target = str | Sequence[int] | np.ndarray | Place
 TargetIds = str | Sequence[int | str] | np.ndarray
 
 
+@checked
 @dataclasses.dataclass(frozen=True, eq=False)
 class Case:
     """An image, a prompt and an answer, ready to be explained.
@@ -129,6 +132,7 @@ class AskSettings(NamedTuple):
     thinking: str | None = None
 
 
+@checked
 def ask(
     model: Model,
     image: ImageSource,
@@ -144,6 +148,8 @@ def ask(
     published_rounding: bool = False,
     system: str | None = None,
     thinking: str | None = None,
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
 ) -> Case:
     """Asks a model about an image: all that precedes the search of an explanation.
 
@@ -168,6 +174,8 @@ def ask(
       system: system message in front of the conversation; None for the chat template's own.
       thinking: "off" or "on" passes the chat template's switch for thoughts, if it has one;
         None leaves the template as it is.
+      min_pixels, max_pixels: bounds of the number of pixels that the image is resized to, for
+        models of Qwen; None keeps the model's, see `eagle_jax.load`.
 
     Returns:
       The case. Its answer is the model's own where none was given.
@@ -179,6 +187,9 @@ def ask(
       EAGLE, arXiv 2509.22496, section 3.1.
     """
     require_max_new_tokens(max_new_tokens)
+    settings = with_pixel_bounds(model.image_settings, min_pixels, max_pixels)
+    if settings is not model.image_settings:
+        model = dataclasses.replace(model, image_settings=settings)
     tokenizer, network = model.tokenizer, model.network
     pixels = read_image(image)
     labels = segment(pixels, regions)

@@ -8,6 +8,7 @@ from typing import cast
 import jax
 from flax import nnx
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 from eagle_jax.files import local_path, new_folder, require_writable
 from eagle_jax.models.checkpoints.converted import MARKER, finish, verify_weights, write_weights
@@ -19,6 +20,7 @@ _SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 _INDEX = "model.safetensors.index.json"
 
 
+@checked
 def convert(
     source: str | Path,
     destination: str | Path,

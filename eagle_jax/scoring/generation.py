@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, shown_value
 from eagle_jax.models.checkpoints.tensor_files import read_json
 from eagle_jax.models.layers.logit_rules import Biases, LogitRules
 
@@ -153,7 +153,9 @@ def read_generation(
         ids = tokenizer.eos_token_id if ids is None else ids
     ids = ids if isinstance(ids, list) else [ids]
     if not ids or not all(type(token_id) is int and token_id >= 0 for token_id in ids):
-        raise InputError(f"{folder}: eos_token_id is {ids}; it must hold token ids")
+        raise InputError(
+            f"{folder}: eos_token_id is {shown_value(ids)}; it must hold token ids"
+        )
     held = [(n, fields[n]) for n in (*_NAMES, *_UNSUPPORTED) if fields.get(n) is not None]
     return GenerationSettings(str(path), tuple(held), unsaid), tuple(ids)
 

@@ -11,7 +11,8 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Int32
 
-from eagle_jax.errors import InputError
+from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError, shown_value
 from eagle_jax.files import DEMO
 from eagle_jax.inputs.host_pixels import HostPlan, host_prompt
 from eagle_jax.inputs.image_settings import FILE, ImageSettings
@@ -82,6 +83,7 @@ class Model:
         return getattr(self.network, "backend", "port")
 
 
+@checked
 def load(
     source: str | Path = "demo",
     *,
@@ -235,7 +237,7 @@ def abstract_network(
         raise InputError(f"{where} {other}")
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise InputError(
-            f"{where} says model_type {model_type!r}; "
+            f"{where} says model_type {shown_value(model_type)}; "
             f"supported are {', '.join(sorted(FAMILIES))}"
         )
     family = FAMILIES[model_type]

@@ -94,8 +94,8 @@ class MaskedImageScorer:
           Float32 probabilities.
 
         Raises:
-          InputError: the number of columns is not the number of regions, or ``visible`` is
-            not boolean.
+          InputError: the number of columns is not the number of regions, ``visible`` is not
+            boolean, or a probability is not finite.
         """
         visible = np.asarray(visible)
         if visible.ndim != 2 or visible.shape[1] != self.regions or visible.dtype != bool:
@@ -116,7 +116,21 @@ class MaskedImageScorer:
                 mesh=mesh_of(self.network),
             )
             chunks.append(known(self.network, scores)[: len(sets), : len(self.tokens)])
-        return np.concatenate(chunks)
+        return finite(np.concatenate(chunks))
+
+
+def finite(scores: Float32[np.ndarray, "b t"]) -> Float32[np.ndarray, "b t"]:
+    """The scores, if all of them are finite.
+
+    Raises:
+      InputError: a score is NaN or infinite, as by an overflow inside the model.
+    """
+    if np.isfinite(scores).all():
+        return scores
+    raise InputError(
+        "the model's probabilities for this image are not finite (NaN), so nothing can be "
+        "explained; load the model in float32 or bfloat16, or take another checkpoint"
+    )
 
 
 def known(network: Network, scores: jax.Array) -> Float32[np.ndarray, "_ t"]:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Float32
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.host_pixels import masked_pixels
 from eagle_jax.models.families.network import Network
@@ -21,6 +22,7 @@ from eagle_jax.scoring.question import Question
 Values = Callable[[Network, Question, Array], Array]
 
 
+@checked
 def score(
     network: Network, question: Question, visible: Bool[Array, "b n"]
 ) -> Float32[Array, "b t"]:
@@ -47,6 +49,7 @@ def score(
     return _exact(network, question, visible, probabilities)
 
 
+@checked
 def log_score(
     network: Network, question: Question, visible: Bool[Array, "b n"]
 ) -> Float32[Array, "b t"]:
@@ -54,6 +57,7 @@ def log_score(
     return _exact(network, question, visible, _log_probabilities)
 
 
+@checked
 def log_score_patches(
     network: Network, question: Question, patches: Float[Array, "b p c"]
 ) -> Float32[Array, "b t"]:

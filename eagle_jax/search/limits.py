@@ -3,9 +3,11 @@
 import dataclasses
 import math
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 
 
+@checked
 @dataclasses.dataclass(frozen=True)
 class Limits:
     """Limits of a search; None for no limit.
@@ -41,6 +43,7 @@ class Limits:
                 "score, such as 0.9"
             )
 
+    @checked
     def require_budget(self, regions: int) -> None:
         """Raises if the budget is too small for the curves along an order.
 

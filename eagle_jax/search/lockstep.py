@@ -12,6 +12,7 @@ from eagle_jax.scoring.reuse import reuses
 from eagle_jax.scoring.scorer import (
     MaskedImageScorer,
     Scorer,
+    finite,
     known,
     padded_regions,
     padded_sets,
@@ -63,6 +64,9 @@ class Lockstep:
 
         Returns:
           The target probabilities, for the same numbers.
+
+        Raises:
+          InputError: a probability is not finite.
         """
         if not self._shared:
             return {i: np.asarray(self._scorers[i](sets[i]), np.float32) for i in sets}
@@ -85,4 +89,5 @@ class Lockstep:
             )
             chunks.append(known(first.network, scores)[:count])
         scores = np.concatenate(chunks)
-        return {i: scores[which == i][:, : len(self._masked[i].tokens)] for i in sets}
+        columns = {i: len(self._masked[i].tokens) for i in sets}
+        return {i: finite(scores[which == i][:, : columns[i]]) for i in sets}

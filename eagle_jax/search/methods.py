@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eagle_jax.errors import require_choice
+from eagle_jax.argument_types import checked
+from eagle_jax.errors import InputError, require_choice
 from eagle_jax.scoring.scorer import Scorer
 from eagle_jax.search.bidirectional import bidirectional
 from eagle_jax.search.conversations import OpenConversation, answer_in_lockstep
@@ -84,6 +85,7 @@ SEARCHES = {
 }
 
 
+@checked
 def find_orders(
     scorers: Sequence[Scorer],
     search: str | SearchFunction = DEFAULT_SEARCH,
@@ -119,7 +121,7 @@ def find_orders(
     for problem in problems:
         limits.require_budget(problem.regions)
     clock = time.monotonic()
-    searches = [OpenConversation(begin(problem)) for problem in problems]
+    searches = [OpenConversation(_searched(name, begin, problem)) for problem in problems]
     ended: list[str | None] = [None] * len(searches)
 
     def reason(search: OpenConversation[Round, Solution]) -> str | None:
@@ -177,6 +179,31 @@ def chosen_search(search: str | SearchFunction) -> tuple[str, SearchFunction]:
 def name_of(function: Callable[..., Any]) -> str:
     """The name under which results record a search or method of a user's own."""
     return getattr(function, "__name__", type(function).__name__)
+
+
+def _searched(name: str, begin: SearchFunction, problem: Problem) -> Rounds:
+    """The rounds of a search, which may be a user's own."""
+    rounds = begin(problem)
+    if not hasattr(rounds, "send"):
+        raise InputError(
+            f"search {name} returned {type(rounds).__name__}; it must be a generator function, "
+            "which yields rounds"
+        )
+    try:
+        asked = next(rounds)
+        while True:
+            if not isinstance(asked, Round):
+                raise InputError(
+                    f"search {name} yielded {type(asked).__name__}; it must yield Round(sets)"
+                )
+            asked = rounds.send((yield asked))
+    except StopIteration as end:
+        if not isinstance(end.value, Solution):
+            raise InputError(
+                f"search {name} ended with {type(end.value).__name__}; it must return "
+                "Solution(curves)"
+            ) from None
+        return end.value
 
 
 def _result(

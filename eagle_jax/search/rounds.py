@@ -16,17 +16,20 @@ So a search does not depend on batches, devices, other images, clocks or countin
 """
 
 import dataclasses
+import math
 from collections.abc import Generator
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 from eagle_jax.search.limits import Limits
 from eagle_jax.search.sets import Curves
 
 
+@checked
 class Round(NamedTuple):
     """Sets that a search asks to be scored, and its progress.
 
@@ -41,6 +44,7 @@ class Round(NamedTuple):
     planned: int | None = None
 
 
+@checked
 class Estimates(NamedTuple):
     """What a search that models the set function estimates in addition to the order.
 
@@ -58,6 +62,7 @@ class Estimates(NamedTuple):
     interaction: Float32[np.ndarray, " m"]
 
 
+@checked
 class Solution(NamedTuple):
     """What a search returns.
 
@@ -76,6 +81,7 @@ class Solution(NamedTuple):
 Rounds = Generator[Round, Any, Solution]
 
 
+@checked
 @dataclasses.dataclass(frozen=True)
 class Objective:
     """What a search maximises: F, the mean over target tokens of insight plus necessity.
@@ -98,12 +104,13 @@ class Objective:
 
     def __post_init__(self):
         weights = self.insight_weight, self.necessity_weight
-        if not all(np.isfinite(w) and w >= 0 for w in weights) or sum(weights) == 0:
+        if not all(math.isfinite(w) and w >= 0 for w in weights) or sum(weights) == 0:
             raise InputError(
                 f"insight_weight and necessity_weight are {weights[0]} and {weights[1]}; "
                 "they must be 0 or more, and not both 0"
             )
 
+    @checked
     def value(
         self, shown: Float[np.ndarray, "*b t"], hidden: Float[np.ndarray, "*b t"]
     ) -> Float[np.ndarray, "*b"]:

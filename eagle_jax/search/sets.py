@@ -6,9 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int32
 
+from eagle_jax.argument_types import checked
 from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
 
 
+@checked
 class Curves(NamedTuple):
     """The scores along an order.
 
@@ -24,6 +26,7 @@ class Curves(NamedTuple):
     deletion: Float32[np.ndarray, "k+1 t"]
 
 
+@checked
 def prefixes(order: Int[np.ndarray, " n"]) -> Bool[np.ndarray, "n+1 n"]:
     """The prefixes of an order of all regions, as sets.
 
@@ -64,6 +67,7 @@ def area_between(curves: Curves, area: Float[np.ndarray, " n"]) -> float:
     return float(insertion_auc(taken, shown) - deletion_auc(taken, removed))
 
 
+@checked
 def curves_along(
     scorer: Callable[[Bool[np.ndarray, "b n"]], Float[np.ndarray, "b t"]],
     order: Int32[np.ndarray, "n"],

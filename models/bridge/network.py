@@ -218,8 +218,8 @@ class BridgeNetwork:
         Raises:
           InputError: a score is NaN; the message names the line of code that decided.
         """
-        if np.isnan(scores).any():
-            lines = sorted(set(self.function.reasons)) or ["the model"]
+        lines = sorted(set(self.function.reasons))
+        if lines and np.isnan(scores).any():
             raise InputError(
                 "a masked image would take another branch than the whole image, or its score "
                 f"is not a number, so its scores are unknown; decided at {', '.join(lines)}; "

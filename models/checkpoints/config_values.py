@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from eagle_jax.errors import InputError
+from eagle_jax.errors import InputError, shown_value
 
 _LARGEST = 10_000_000
 _MAX_LAYERS = 10_000
@@ -78,7 +78,9 @@ def checked_config(config: dict[str, Any], where: str = "config.json") -> dict[s
     ):
         for name in names:
             if name in config and not is_valid(config[name]):
-                raise InputError(f"{where}: {name} is {config[name]!r}; it must be {wanted}")
+                raise InputError(
+                    f"{where}: {name} is {shown_value(config[name])}; it must be {wanted}"
+                )
     heads = config.get("num_attention_heads", config.get("num_heads", 1))
     if heads % config.get("num_key_value_heads", heads):
         raise InputError(

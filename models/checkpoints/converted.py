@@ -15,7 +15,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from tqdm import tqdm
 
 from eagle_jax.errors import InputError
-from eagle_jax.models.checkpoints.quiet_writes import quiet_writes
+from eagle_jax.models.checkpoints.quiet_orbax import quiet_orbax
 from eagle_jax.models.checkpoints.tensor_files import listed, read_json, shortened
 
 Module = TypeVar("Module", bound=nnx.Module)
@@ -48,7 +48,7 @@ def write_weights(folder: Path, module: nnx.Module) -> None:
     tree = _tree({path: leaf.get_value() for path, leaf in _variables(module).items()})
     chunks = jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=_CHUNK_BYTES), tree)
     try:
-        with quiet_writes(), _checkpointer(tree) as checkpointer:
+        with quiet_orbax(), _checkpointer(tree) as checkpointer:
             checkpointer.save(
                 (folder / WEIGHTS).resolve(),
                 args=ocp.args.PyTreeSave(tree, save_args=chunks),
@@ -160,7 +160,7 @@ def read_weights(folder: str | Path, skeleton: Module, dtype: Any | None = None)
     graph, state = nnx.split(skeleton)
     variables = dict(nnx.to_flat_state(state))
     default = jax.device_put(0).sharding
-    with _checkpointer(skeleton) as checkpointer, _damage_named(folder):
+    with quiet_orbax(), _checkpointer(skeleton) as checkpointer, _damage_named(folder):
         metadata = checkpointer.metadata((folder / WEIGHTS).resolve()).item_metadata
         stored: dict[tuple, Any] = flatten_dict(metadata.tree)
         _check_parameters(folder, stored, variables)
@@ -304,4 +304,4 @@ def _reason(error: BaseException) -> str:
     for number in (errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO):
         if os.strerror(number) in text:
             return os.strerror(number)
-    return text[:200]
+    return text[:100]

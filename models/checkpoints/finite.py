@@ -8,7 +8,7 @@ import numpy as np
 from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints.tensor_files import StoredTensor
 
-_STRIP = 2**16
+_STRIP = 2**17
 
 
 def not_finite(tensor: StoredTensor, dtype: Any) -> InputError:
@@ -32,12 +32,10 @@ def is_finite(values: np.ndarray) -> bool:
     """
     info, size = jnp.finfo(values.dtype), values.dtype.itemsize
     infinity = int(np.array(np.inf, values.dtype).view(f"u{size}"))
-    bits = values.reshape(-1)
     sign = 1 << (info.bits - 1)
-    for first in range(0, bits.size, _STRIP):
-        strip = bits[first : first + _STRIP]
-        if strip.view(f"i{size}").max() >= infinity:
-            return False
-        if strip.view(f"u{size}").max() >= infinity + sign:
+    signed, unsigned = (values.reshape(-1).view(f"{kind}{size}") for kind in "iu")
+    for first in range(0, values.size, _STRIP):
+        strip = slice(first, first + _STRIP)
+        if signed[strip].max() >= infinity or unsigned[strip].max() >= infinity + sign:
             return False
     return True

@@ -35,7 +35,7 @@ def require(supported: bool, request: str, family: str) -> None:
       InputError: the request is not supported.
     """
     if not supported:
-        raise InputError(f"config.json asks for {request}: not supported for {family}")
+        raise InputError(f"config.json asks for {request:.100}: not supported for {family}")
 
 
 def decoder_config(
@@ -63,7 +63,7 @@ def decoder_config(
       InputError: a field asks for something that the family does not support.
       KeyError: a field is missing.
     """
-    rope = _rope(text)
+    rope = rope_fields(text)
     allowed = {**_ALLOWED, **(allowed or {})}
     for field, value in _requests(text).items():
         require(value is None or value in allowed[field], f"{field} {value!r}", family)
@@ -96,14 +96,20 @@ def decoder_config(
     )
 
 
-def _rope(text: dict[str, Any]) -> dict[str, Any]:
-    """The fields about rotary positions, as transformers 4 or 5 writes them."""
-    return {**(text.get("rope_scaling") or {}), **(text.get("rope_parameters") or {})}
+def rope_fields(part: dict[str, Any]) -> dict[str, Any]:
+    """The fields about rotary positions, as transformers 4 or 5 writes them.
+
+    As in transformers, the field of version 4 replaces that of version 5 where both are given.
+
+    Args:
+      part: the decoder's or the vision tower's part of config.json.
+    """
+    return part.get("rope_scaling") or part.get("rope_parameters") or {}
 
 
 def _requests(text: dict[str, Any]) -> dict[str, Any]:
     """Values of the fields that can ask for more than the plain decoder; None for absent."""
-    rope = _rope(text)
+    rope = rope_fields(text)
     window = text.get("sliding_window")
     partial = text.get("partial_rotary_factor")
     return {

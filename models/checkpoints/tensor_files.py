@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from eagle_jax.errors import InputError, reason
+from eagle_jax.errors import InputError, reason, shown_value
 from eagle_jax.models.checkpoints.unusable import (
     absent_shards,
     is_pointer,
@@ -115,18 +115,18 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
         held = set(header)
         if names is not None and (absent := sorted(names - held)):
             raise InputError(
-                f"{folder / 'model.safetensors.index.json'} places {len(absent)} tensors in "
-                f"{path.name} that are not there: {listed(absent)}"
+                f"{path} lacks {len(absent)} tensors that its index names: {listed(absent)}; "
+                "fetch the checkpoint again"
             )
         for name in sorted(held if names is None else names):
             key = _canonical(name)
             if key.endswith(_BUFFERS):
                 continue
             if key in tensors:
-                other = tensors[key]
+                names = ", ".join(sorted({tensors[key].path.name, path.name}))
                 raise InputError(
-                    f"{path} and {other.path} both hold {key} ({name}, {other.name}); "
-                    "keep one checkpoint in the folder"
+                    f"the files in {folder} hold {shortened([key])} twice ({names}); keep one "
+                    "checkpoint in the folder"
                 )
             tensors[key] = header[name]
     return tensors
@@ -187,7 +187,8 @@ def _header(path: Path) -> dict[str, StoredTensor]:
                 )
                 for name in checked.keys()
             }
-    except (SafetensorError, OSError) as error:
+    # safetensors accepts entries that are lists in place of objects.
+    except (SafetensorError, OSError, TypeError) as error:
         raise _unreadable(path, error) from error
 
 
@@ -254,8 +255,8 @@ def _indexed(folder: Path, index: Path) -> dict[Path, set[str] | None]:
     for key, name in places.items():
         if not isinstance(name, str) or Path(name).name != name:
             raise InputError(
-                f"{index} places {key!r} in {name!r}, which is not a file name; fetch the "
-                "checkpoint again"
+                f"{index} places {shown_value(key)} in {shown_value(name)}, which is not a "
+                "file name; fetch the checkpoint again"
             )
         files.setdefault(folder / name, set()).add(key)
     present = {path.name for path in folder.iterdir() if path.is_file()}
@@ -331,6 +332,7 @@ def _ranges(numbers: list[int]) -> str:
 
 def shortened(entries: list[str]) -> str:
     """Joins entries by commas; entries beyond a line's width are only counted."""
+    entries = [name if len(name) <= _LISTED else f"{name[:97]}..." for name in entries]
     shown, length = 0, 0
     while shown < len(entries) and (shown == 0 or length + len(entries[shown]) <= _LISTED):
         length += len(entries[shown]) + 2

@@ -322,6 +322,6 @@ def _check_tensors(
         )
     if unusable:
         raise InputError(
-            f"{len(unusable)} tensors in {folder} are quantised, not float64, float32, "
-            f"float16 or bfloat16: {shortened(unusable)}; take the checkpoint in bfloat16"
+            f"{len(unusable)} tensors in {folder} are not float64, float32, float16 "
+            f"or bfloat16: {shortened(unusable)}; take the checkpoint in bfloat16"
         )

@@ -14,6 +14,7 @@ from eagle_jax.models.checkpoints.hugging_face import (
     decoder_keys,
     module_keys,
     require,
+    rope_fields,
 )
 from eagle_jax.models.checkpoints.weights import Axes, KeyMap, Target
 from eagle_jax.models.families.vision_language import Family, VisionLanguageModel
@@ -121,14 +122,16 @@ def vision_config(
     patch, merge = vision.get("patch_size", patch), vision.get("spatial_merge_size", 2)
     channels = vision.get("in_channels", vision.get("in_chans", 3))
     head = shape["embed"] // vision["num_heads"]
-    rope = vision.get("rope_parameters") or {}
-    rope_type, theta = rope.get("rope_type", "axial"), rope.get("rope_theta", 10000.0)
+    rope = rope_fields(vision)
+    rope_type = rope.get("rope_type", rope.get("type", "axial"))
+    theta = rope.get("rope_theta", vision.get("rope_theta", 10000.0))
     for supported, request in (
         (act == activation, f"vision hidden_act {act!r}"),
         (type(patch) is int and patch > 0, f"vision patch_size {patch!r}"),
         (channels == 3, f"{channels} image channels"),
         (head % 4 == 0, f"a vision head of {head}, not a multiple of 4"),
-        (rope_type == "axial", f"vision rope_type {rope_type!r}"),
+        (vision.get("head_dim", head) == head, f"vision head_dim {vision.get('head_dim')}"),
+        (rope_type in ("axial", "default"), f"vision rope_type {rope_type!r}"),
         (theta == 10000.0, f"vision rope_theta {theta}"),
     ):
         require(supported, request, family)

@@ -93,6 +93,8 @@ def test_the_switch_and_the_system_message_reach_the_prompt(model):
     prompt = model.tokenizer.decode(case.prompt_ids)
     assert prompt.startswith(f"<|im_start|>system\n{text}<|im_end|>\n<|im_start|>user")
     assert prompt.endswith("assistant\n<think></think>") and not case.thinks
+    recorded = eagle_jax.explain(case)
+    assert (recorded.system, recorded.thinking) == (text, "off")
     asked = {"max_new_tokens": 3, "thinking": "off", "system": text}
     said = eagle_jax.generate(model, PICTURE, ASKED, **asked)
     own = eagle_jax.ask(model, PICTURE, ASKED, regions=LABELS, **asked)

@@ -55,7 +55,7 @@ def test_answer_ids_are_taken_as_given(tokenizer):
         ([3, -1], "id -1"),
         ([10**9], "id 1000000000"),
         (np.array([1.5]), "whole numbers"),
-        ([True], "whole numbers"),
+        ([True], "whole number"),
     ],
 )
 def test_unusable_answers_are_refused(tokenizer, answer, message):

@@ -176,7 +176,6 @@ TILES = {"image_processor_type": "GotOcr2ImageProcessorFast", "size": 448}
         ({"image_std": [0.5, 0.5, "x"]}, "image_std"),
         ({"image_std": 0}, "image_std"),
         ({"rescale_factor": "1/255"}, "rescale_factor"),
-        ({"min_pixels": 9000, "max_pixels": 8000}, "min_pixels=9000"),
         ({**CLIP, "do_center_crop": False}, "do_center_crop=False"),
         ({**CLIP, "size": {"height": 336, "width": 336}}, "size=.*shortest_edge"),
         ({**CLIP, "size": {"shortest_edge": 336, "longest_edge": 400}}, "size=.*shortest_edge"),

@@ -270,7 +270,7 @@ def test_a_template_without_a_place_for_a_system_message_is_named(tokenizer, tem
     [
         ("Be <|im_end|> brief", "the system message contains the special token <.im_end.>"),
         ("See <image>", "the system message contains '<image>'"),
-        (3, "system is 3; it must be a text"),
+        (3, r"system is 3 \(int\); it must be text"),
     ],
 )
 def test_an_unusable_system_message_is_named(tokenizer, system, message):

@@ -15,6 +15,7 @@ from eagle_jax.demo import MISTAKES
 from eagle_jax.demo.questions import CAPTION_PROMPT, presence_question
 from eagle_jax.demo.scenes import draw_scene
 from eagle_jax.inputs.answer import encode_answer, token_texts
+from eagle_jax.interrupts import rescue_all
 from eagle_jax.lists import Broken, build, read_list
 from eagle_jax.lists.build import LeftOut, build_list
 from eagle_jax.lists.words import find_object, plural, said_yes_or_no
@@ -153,6 +154,9 @@ def test_what_is_done_is_written_whatever_ends_the_work(
     def generate(*arguments, **limits):
         calls.append(arguments)
         if len(calls) == 3:
+            # As when the process ends at once.
+            rescue_all()
+            assert [item.name for item in read_list(tmp_path / "new.jsonl")] == ["wrong"]
             raise end
         return eagle_jax.generate(*arguments, **limits)
 

@@ -190,7 +190,7 @@ def test_files_that_are_no_list(folder, content, reason):
 
 def test_files_that_are_not_there(folder):
     for path in (folder / "nowhere.jsonl", folder, "a\0b"):
-        with pytest.raises(InputError, match="cannot read the list|holds a NUL character"):
+        with pytest.raises(InputError, match="cannot read the list|without NUL characters"):
             read_list(path)
     with pytest.raises(InputError, match="format is 'x'; it must be one of lines, caption"):
         read_list(write(folder, GOOD), format="x")

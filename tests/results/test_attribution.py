@@ -129,8 +129,23 @@ def test_folders_of_earlier_schemas_still_load(tmp_path):
     assert Attribution.load(it) == make(options={"search": "exact"})
     reseal(it, lambda record: record.pop("fill"))
     assert Attribution.load(it).fill == "black"
+    reseal(it, lambda record: [record.pop(name) for name in ("cut", "system", "thinking")])
+    assert Attribution.load(it) == make(options={"search": "exact"})
     reseal(it, _as_first_schema)
     assert Attribution.load(it) == make(options={"search": "exact"})
+
+
+@pytest.mark.parametrize("system, thinking", [("", "off"), ("Be \u00e9\nbrief.", "on")])
+def test_the_conversation_around_the_question_is_saved(system, thinking, tmp_path):
+    it = make(system=system, thinking=thinking)
+    it.save(tmp_path)
+    again = Attribution.load(tmp_path)
+    assert again == it != make()
+    assert (again.system, again.thinking) == (system, thinking)
+    assert f"thinking    {thinking}" in it.summary() and "\nsystem " not in make().summary()
+    reseal(tmp_path, lambda record: record.update(system=5))
+    with pytest.raises(InputError, match="'system' .* must be of type str or NoneType, got 5"):
+        Attribution.load(tmp_path)
 
 
 def _as_first_schema(record):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import one_line
 from eagle_jax.files import local_path
 from eagle_jax.inputs.images import ImageSource
@@ -14,6 +15,7 @@ from eagle_jax.results.storage import ANSWERS
 from eagle_jax.search.sets import Curves
 
 
+@checked
 class Explanation(NamedTuple):
     """An attribution and what is known beside it.
 
@@ -37,6 +39,7 @@ class Explanation(NamedTuple):
     controls: dict[str, Curves] | None = None
 
 
+@checked
 def read_explanation(folder: Path, image: ImageSource | None = None) -> Explanation:
     """Reads a saved attribution, a diagnosis, or one result of a run.
 
@@ -80,11 +83,13 @@ def explanation_of(result: ItemResult, image: ImageSource | None = None) -> Expl
 
 
 def _with_answers(explanation: Explanation, path: Path) -> Explanation:
-    with one_line(f"{path} is damaged", OSError, ValueError, LookupError, TypeError):
+    errors = OSError, ValueError, LookupError, TypeError, RecursionError
+    with one_line(f"{path} is damaged", *errors):
         record = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
         label, after, answers = record["label"], record["after"], record["answers"]
         texts = [after, *answers]
-        if label not in LABELS or not all(isinstance(text, str | None) for text in texts):
+        fits = isinstance(answers, list) and label in LABELS
+        if not fits or not all(isinstance(text, str | None) for text in texts):
             raise ValueError("label must be Yes or No, the answers texts")
         expected = explanation.attribution.order.size + 1
         if len(answers) != expected:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from html import escape
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 from eagle_jax.files import local_path, write_file
 from eagle_jax.reports.page.document import document
@@ -22,6 +23,7 @@ STYLES = ("colours.css", "panel.css")
 Shown = Attribution | Explanation | str | os.PathLike
 
 
+@checked
 def report(shown: Shown | Sequence[Shown], path: str | os.PathLike) -> None:
     """Writes explanations as one HTML file that opens from disk and needs no network.
 
@@ -41,6 +43,7 @@ def report(shown: Shown | Sequence[Shown], path: str | os.PathLike) -> None:
     write_file(path, page_bytes([_explanation(each) for each in several]))
 
 
+@checked
 def page_bytes(explanations: Sequence[Explanation]) -> bytes:
     """The content of the file that `report` writes.
 
@@ -64,6 +67,7 @@ def page_bytes(explanations: Sequence[Explanation]) -> bytes:
     )
 
 
+@checked
 def report_frame(attribution: Attribution) -> str:
     """HTML of a frame that holds the page, for notebooks.
 

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, reason
 from eagle_jax.files import encoded, local_path, new_folder, require_writable
 from eagle_jax.metrics.hallucination import yes_or_no
@@ -51,6 +52,7 @@ class IndexEntry(NamedTuple):
     values: dict[str, float] = {}
 
 
+@checked
 def report_run(
     run: str | os.PathLike, out: str | os.PathLike, progress: bool = False
 ) -> list[IndexEntry]:

@@ -121,7 +121,7 @@ def test_a_score_that_is_not_a_number_is_an_error_with_its_reason(made):
 
 def test_a_method_that_needs_the_decoder_is_refused(made):
     _, model, _ = made("smolvlm")
-    with pytest.raises(InputError, match="which the bridge does not show: take a model"):
+    with pytest.raises(InputError, match="which the bridge does not show: take a ported"):
         eagle_jax.explain(
             model, draw(0), PROMPT, answer="Yes", regions=LABELS, method="integrated-gradients"
         )

@@ -1,4 +1,4 @@
-"""Orbax writes with many tasks at once, and abandons them all when one of them fails."""
+"""Orbax reads and writes with many tasks at once, and abandons all when one of them fails."""
 
 import asyncio
 import contextlib
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def quiet_writes() -> Iterator[None]:
-    """A failed write is an exception and nothing else: no logs, no tracebacks afterwards.
+def quiet_orbax() -> Iterator[None]:
+    """A failure of Orbax is an exception and nothing else: no logs, no tracebacks afterwards.
 
-    Orbax closes its event loop at the first error. Writes still under way would report to the
+    Orbax closes its event loop at the first error. Tasks still under way would report to the
     closed loop, with a traceback each, at any later time. So event loops made in this context
     close only when all of their tasks have ended, and the context ends only when all threads
     of Orbax have. Not for use in several threads at once.

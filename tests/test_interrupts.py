@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from eagle_jax.search.interrupts import first_interrupt_waits
+from eagle_jax.interrupts import first_interrupt_waits
 
 
 def test_the_first_interrupt_waits_and_the_second_raises():
