@@ -307,11 +307,9 @@ def rank_regions(
     for case in asked:
         bridged = isinstance(case, Case) and case.model.backend == "bridge" and name in METHODS
         if bridged or not isinstance(case, Case):
-            take = "and this scorer has none: give a case of eagle_jax.ask"
-            take = "which the bridge does not show: take a ported model" if bridged else take
-            others = ", ".join(
-                k for k, known in METHODS.items() if known.needs == "probabilities"
-            )
+            take = "which the bridge does not show: take a ported model"
+            take = take if bridged else "and this scorer has none: give a case of eagle_jax.ask"
+            others = ", ".join(k for k, m in METHODS.items() if m.needs == "probabilities")
             raise InputError(f"{name} looks into the network, {take}, or use one of {others}")
         rankings.append(_looked(name, case, chosen.look(case, **options)))
         on_progress(rankings[-1].result.forwards)

@@ -126,6 +126,11 @@ def _settings(
     def describe(image: np.ndarray) -> tuple[int, int]:
         out = processor(rendered, image, False)
         tokens = int((out.ids == image_token_id).sum())
+        if tokens == 0:
+            raise InputError(
+                f"the processor in {folder} writes no image token (id {image_token_id}) for an "
+                "image; fetch the checkpoint again"
+            )
         return ImageArguments(tokens, out.extras, out.pixels)
 
     return HostSettings(

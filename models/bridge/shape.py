@@ -60,16 +60,23 @@ def read_shape(model: torch.nn.Module, where: str) -> BridgeConfig:
             f"{where} names no image_token_id; models that read images without image tokens "
             "are not supported"
         )
-    heads = getattr(text, "num_attention_heads", 1)
+
+    def number(name: str) -> int:
+        try:
+            return int(getattr(text, name, None) or 0)
+        except Exception:  # of configurations whose layers differ
+            return 0
+
+    heads = number("num_attention_heads") or 1
     decoder = Shape(
         vocabulary=text.vocab_size,
-        context=getattr(text, "max_position_embeddings", 2**31 - 1),
+        context=number("max_position_embeddings") or 2**31 - 1,
         embed=text.hidden_size,
         layers=text.num_hidden_layers,
         heads=heads,
-        key_value_heads=getattr(text, "num_key_value_heads", None) or heads,
-        head_size=getattr(text, "head_dim", None) or text.hidden_size // heads,
-        mlp=getattr(text, "intermediate_size", 0),
+        key_value_heads=number("num_key_value_heads") or heads,
+        head_size=number("head_dim") or text.hidden_size // heads,
+        mlp=number("intermediate_size"),
         tied_head=bool(getattr(config, "tie_word_embeddings", False)),
     )
     seen = {id(p) for p in (model.get_decoder() or model).parameters()}
