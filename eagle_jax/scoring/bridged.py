@@ -134,7 +134,7 @@ def _settings(
         return ImageArguments(tokens, out.extras, out.pixels)
 
     return HostSettings(
-        prepare=lambda image: processor(rendered, image, False).pixels,
+        prepare=lambda image: processor.pixels(rendered, image),
         describe=describe,
         tokenize=lambda text, image, special: processor(text, image, special).ids,
         placeholder=mark,

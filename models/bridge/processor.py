@@ -50,6 +50,8 @@ class FamilyProcessor:
             raise InputError(
                 f"the processor in {folder} cannot be read: {reason(error, 160)}"
             ) from error
+        # Whether the image processor alone gives the same pixels; found out by the first image.
+        self._alone: bool | None = None
         names = (getattr(self._processor, n, None) for n in ("boi_token", "image_token"))
         self._marks = [str(name) for name in names if name]
 
@@ -92,6 +94,29 @@ class FamilyProcessor:
             out["pixel_values"].float().numpy(),
             extras,
         )
+
+
+    def pixels(self, text: str, image: np.ndarray) -> np.ndarray:
+        """The pixels alone; arguments and errors as for a call."""
+        if self._alone is False:
+            return self(text, image, False).pixels
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                out = self._processor.image_processor(
+                    images=[Image.fromarray(image)],
+                    return_tensors="pt",
+                    **getattr(self._processor, "images_kwargs", {}),
+                )
+            alone = out["pixel_values"].float().numpy()
+        except Exception:  # some want arguments that the processor gives
+            self._alone = False
+            return self(text, image, False).pixels
+        if self._alone is None:
+            whole = self(text, image, False).pixels
+            self._alone = np.array_equal(whole, alone)
+            return whole
+        return alone
 
 
 def _build(folder: Path, tokenizer: Any, config: Any) -> Any:
