@@ -34,6 +34,7 @@ class ModelFunction:
     Attributes:
       model: the modules, with weights on any device or on none.
       weights: name -> tensor, for each weight once.
+      constants: results of `large_constants` that its users keep, by any key.
       reasons: lines of code at which Python decided upon traced values, in the last tracing.
     """
 
@@ -41,6 +42,7 @@ class ModelFunction:
         self.model = model
         self.weights, self._alias = weight_names(model, untied)
         self.reasons: tuple[str, ...] = ()
+        self.constants: dict[Any, tuple[np.ndarray, ...]] = {}
 
     def __call__(
         self,

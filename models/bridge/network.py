@@ -138,7 +138,7 @@ class BridgeNetwork:
         hint = _Hint(ids, positions, grid, key)
         array = np.zeros(0, np.int32) if positions is None else to_numpy(positions)
         places = Places(array, (), hint)
-        constants = _CONSTANTS.get(cached := (id(self.function), hint.key))
+        constants = self.function.constants.get(hint.key)
         if constants is None:
             shapes = jax.tree.map(
                 lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), self.weights
@@ -149,7 +149,7 @@ class BridgeNetwork:
             constants = self.function.large_constants(
                 shapes, traced, hints, self._plain(places), rows
             )
-            _CONSTANTS[cached] = constants
+            self.function.constants[hint.key] = constants
         return dataclasses.replace(places, constants=constants)
 
     def visual_tokens(self, patches: jax.Array, layout: Any) -> jax.Array:
@@ -278,6 +278,3 @@ class BridgeNetwork:
         return index(**{name: value for name, value in given.items() if name in names})[
             0
         ].long()
-
-
-_CONSTANTS: dict[Any, tuple[np.ndarray, ...]] = {}

@@ -95,7 +95,6 @@ class FamilyProcessor:
             extras,
         )
 
-
     def pixels(self, text: str, image: np.ndarray) -> np.ndarray:
         """The pixels alone; arguments and errors as for a call."""
         if self._alone is False:

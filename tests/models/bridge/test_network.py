@@ -95,7 +95,7 @@ def test_a_second_question_of_a_bucket_compiles_nothing(made):
 def test_no_constant_of_a_program_is_large(made, monkeypatch):
     _, model, _ = made("gemma3")
     monkeypatch.setattr("eagle_jax.models.bridge.traced.LARGEST_CONSTANT", 512)
-    monkeypatch.setattr("eagle_jax.models.bridge.network._CONSTANTS", {})
+    monkeypatch.setattr(model.network.function, "constants", {})
     question = ask(model).question
     masks = [constant.shape for constant in question.positions.constants]
     assert (1, 1, 40, 40) in masks, "Gemma's masks are arguments"
