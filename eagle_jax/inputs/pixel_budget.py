@@ -73,6 +73,10 @@ class PixelBudget(ImageSettings):
         return (Frame(resized, (0, 0), (down, across), self.merge_size, self.patch_size),)
 
 
+# No image is enlarged beyond this number of pixels.
+_LARGEST = 1 << 28
+
+
 def with_pixel_bounds(
     settings: ImageSettings, min_pixels: int | None, max_pixels: int | None
 ) -> ImageSettings:
@@ -83,14 +87,16 @@ def with_pixel_bounds(
       min_pixels, max_pixels: bounds, as in `PixelBudget`; None keeps the checkpoint's.
 
     Raises:
-      InputError: a bound is not a positive whole number, or the checkpoint has another image
-        processor.
+      InputError: a bound is not a positive whole number, or far too large, or the checkpoint
+        has another image processor.
     """
     given = {"min_pixels": min_pixels, "max_pixels": max_pixels}
     given = {name: value for name, value in given.items() if value is not None}
     for name, value in given.items():
         if type(value) is not int or value < 1:
             raise InputError(f"{name} is {value!r}; it must be a positive whole number")
+        if name == "min_pixels" and value > _LARGEST:
+            raise InputError(f"min_pixels is {value}; it must be at most {_LARGEST:,} pixels")
         if not isinstance(settings, PixelBudget):
             raise InputError(
                 f"{name} is {value}, but only models of Qwen have such a bound: leave it out"
