@@ -1,7 +1,8 @@
-"""Images that a processor on the host prepares, one masked image after the other.
+"""Images of models that run by the bridge, as the processor of their family prepares them.
 
-The general way, for image processors whose steps are not in `eagle_jax.inputs.processors`: the
-scoring program asks the host for the pixels of each batch.
+Where the processor's steps are those of `eagle_jax.inputs.processors`, the plan is an ordinary
+`ImagePlan`, and the scoring program prepares masked images on the device. Otherwise it is a
+`HostPlan`: the program asks the host for the pixels of each masked image.
 """
 
 import dataclasses
@@ -9,12 +10,13 @@ from collections.abc import Callable
 from typing import Any, no_type_check
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32, UInt8
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.chat_templates import lacks_begin
-from eagle_jax.inputs.image_settings import ImageSettings
+from eagle_jax.inputs.image_settings import Frame, ImageSettings
 from eagle_jax.inputs.patches import ImagePlan, masked_patches, plan_image
 from eagle_jax.inputs.prompt import Dialogue, build_prompt, render
 
@@ -23,21 +25,37 @@ _BLACK = np.zeros((1, 1, 3), np.uint8)
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class HostSettings(ImageSettings):
-    """Settings of a processor that runs on the host.
+    """The processor of a family, which runs on the host.
 
     Attributes:
       prepare: from uint8 pixels (H, W, 3) to float32 pixels as the model takes them.
       describe: from uint8 pixels to what stands in the plan for the grid of patches: a tuple of
-        1 and the number of visual tokens, equal for images that share a program.
+        1 and the number of visual tokens, equal for images that share a program. Its attribute
+        ``image`` is the image, ``pixels`` are its pixels as the model takes them, and the
+        method ``as_argument`` brings patches to their shape.
       tokenize: from a rendered conversation, uint8 pixels and whether tokens that begin a
         sequence are to be added, to token ids with all image tokens.
       placeholder: the text that the chat template writes for an image.
+      device: settings with which `masked_patches` gives the same pixels; None if there are
+        none. Each image is compared, bit for bit.
     """
 
     prepare: Callable[[np.ndarray], np.ndarray]
-    describe: Callable[[np.ndarray], tuple[int, int]]
+    describe: Callable[[np.ndarray], Any]
     tokenize: Callable[[str, np.ndarray, bool], np.ndarray]
     placeholder: str
+    device: ImageSettings | None = None
+
+    def frames(self, height: int, width: int) -> tuple[Frame, ...]:
+        """Refuses: where a visual token lies in the image is not known.
+
+        Raises:
+          InputError: always.
+        """
+        raise InputError(
+            "where the patches of a model that runs by the bridge lie is not known; take a "
+            "ported model, or regions other than patches"
+        )
 
 
 @jax.tree_util.register_dataclass
@@ -69,13 +87,16 @@ def plan_pixels(
     if not isinstance(settings, HostSettings):
         return plan_image(image, labels, settings, fill)
     grid = settings.describe(image)
+    if settings.device is not None:
+        plan = plan_image(image, labels, settings.device, fill)
+        if _equal(_whole_patches(plan), grid):
+            return dataclasses.replace(plan, grid=grid, merge_size=1)
     blank = np.broadcast_to(fill, image.shape)
     if settings.describe(np.ascontiguousarray(blank)) != grid:
         raise InputError(
             "the image processor gives a blank image of the same size another number of "
             "tokens or another shape; models whose tokens depend on pixels are not supported"
         )
-    whole = settings.prepare(image)
     return HostPlan(
         image=image.transpose(2, 0, 1),
         fill=fill.transpose(2, 0, 1),
@@ -86,17 +107,30 @@ def plan_pixels(
         patch_size=1,
         merge_size=1,
         settings=settings,
-        shape=_matrix(whole).shape,
+        shape=_matrix(settings.prepare(image)).shape,
     )
 
 
+@jax.jit
+def _whole_patches(plan: ImagePlan) -> Float32[Array, "p c"]:
+    return masked_patches(plan, jnp.ones((1, 1), bool))[0]
+
+
+def _equal(patches: Array, grid: Any) -> bool:
+    try:
+        return np.array_equal(grid.as_argument(patches), grid.pixels)
+    except (TypeError, ValueError):  # another number of pixels
+        return False
+
+
 def host_prompt(
-    tokenizer: Any, plan: HostPlan, text: str, dialogue: Dialogue
+    tokenizer: Any, settings: HostSettings, plan: ImagePlan, text: str, dialogue: Dialogue
 ) -> Int32[np.ndarray, " s"]:
     """Token ids of a conversation as the processor writes it; see `build_prompt`.
 
     Args:
       tokenizer: the model's tokenizer.
+      settings: the processor.
       plan: the planned image.
       text: the question or instruction.
       dialogue: system message, and whether the model thinks before it answers.
@@ -104,11 +138,10 @@ def host_prompt(
     Raises:
       InputError: as of `build_prompt`.
     """
-    settings = plan.settings
     mark = tokenizer.convert_tokens_to_ids(settings.placeholder)
     build_prompt(tokenizer, text, 1, mark, dialogue)  # for its checks
     rendered = render(tokenizer, text, dialogue)
-    image = np.ascontiguousarray(np.asarray(plan.image).transpose(1, 2, 0))
+    image = plan.grid.image  # pyright: ignore[reportAttributeAccessIssue]
     return settings.tokenize(rendered, image, lacks_begin(tokenizer, rendered))
 
 

@@ -1,5 +1,6 @@
 """Models that run by the bridge: which they are, and how they are loaded."""
 
+import dataclasses
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.host_pixels import HostSettings
+from eagle_jax.inputs.image_settings import ImageSettings
+from eagle_jax.inputs.pixel_budget import PixelBudget
+from eagle_jax.inputs.processors import read_settings
 from eagle_jax.inputs.prompt import load_tokenizer, render
 from eagle_jax.models.families.table import FAMILIES
 from eagle_jax.scoring.generation import read_generation
@@ -123,7 +127,7 @@ def _settings(
             "it; take chat_template.jinja from the original checkpoint"
         )
 
-    def describe(image: np.ndarray) -> tuple[int, int]:
+    def describe(image: np.ndarray) -> ImageArguments:
         out = processor(rendered, image, False)
         tokens = int((out.ids == image_token_id).sum())
         if tokens == 0:
@@ -131,11 +135,31 @@ def _settings(
                 f"the processor in {folder} writes no image token (id {image_token_id}) for an "
                 "image; fetch the checkpoint again"
             )
-        return ImageArguments(tokens, out.extras, out.pixels)
+        return ImageArguments(tokens, out.extras, out.pixels, image)
 
+    def prepare(image: np.ndarray) -> np.ndarray:
+        return processor(rendered, image, False).pixels
+
+    probe = np.random.default_rng(0).integers(0, 256, (61, 97, 3), np.uint8)
+    alone = processor.pixels_alone(probe)
+    needs_text = alone is None or not np.array_equal(alone, prepare(probe))
     return HostSettings(
-        prepare=lambda image: processor.pixels(rendered, image),
+        prepare=prepare if needs_text else processor.pixels_alone,
         describe=describe,
         tokenize=lambda text, image, special: processor(text, image, special).ids,
         placeholder=mark,
+        device=_on_device(processor.image_settings()),
     )
+
+
+def _on_device(config: dict[str, Any]) -> ImageSettings | None:
+    """Settings with which the device may prepare pixels as the processor does, if any."""
+    try:
+        settings = read_settings(config, patch_size=1, merge_size=1)
+    except InputError:  # of another processor
+        return None
+    if isinstance(settings, PixelBudget):
+        return settings
+    # A square is one patch: its values then have the order of ``pixel_values``.
+    side = settings.side  # pyright: ignore[reportAttributeAccessIssue]
+    return dataclasses.replace(settings, patch_size=side, merge_size=1)

@@ -14,7 +14,7 @@ from jaxtyping import Int32
 from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, shown_value
 from eagle_jax.files import DEMO
-from eagle_jax.inputs.host_pixels import HostPlan, host_prompt
+from eagle_jax.inputs.host_pixels import HostSettings, host_prompt
 from eagle_jax.inputs.image_settings import FILE, ImageSettings
 from eagle_jax.inputs.patches import ImagePlan
 from eagle_jax.inputs.pixel_budget import with_pixel_bounds
@@ -269,8 +269,8 @@ def prompt_about(
       InputError: the prompt is blank or spells a special token, or the chat template has no
         place for exactly one image or for the system message.
     """
-    if isinstance(plan, HostPlan):
-        return host_prompt(model.tokenizer, plan, prompt, dialogue)
+    if isinstance(settings := model.image_settings, HostSettings):
+        return host_prompt(model.tokenizer, settings, plan, prompt, dialogue)
     image_token = model.network.config.image_token_id
     return build_prompt(model.tokenizer, prompt, plan.tokens, image_token, dialogue)
 

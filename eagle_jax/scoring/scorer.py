@@ -12,6 +12,7 @@ from eagle_jax.models.checkpoints.sharding import mesh_of
 from eagle_jax.models.families.network import Network
 from eagle_jax.scoring.batches import score_sets
 from eagle_jax.scoring.question import Question
+from eagle_jax.scoring.set_function import score
 
 # As in `eagle_jax.scoring.question`, programs are compiled per bucket.
 _REGION_BUCKET = 16
@@ -115,34 +116,37 @@ class MaskedImageScorer:
                 batch_size=self.batch_size,
                 mesh=mesh_of(self.network),
             )
-            chunks.append(known(self.network, scores)[: len(sets), : len(self.tokens)])
-        return finite(np.concatenate(chunks))
+            chunks.append(np.asarray(scores)[: len(sets), : len(self.tokens)])
+        return finite(np.concatenate(chunks), visible, self.network, self.question)
 
 
-def finite(scores: Float32[np.ndarray, "b t"]) -> Float32[np.ndarray, "b t"]:
+def finite(
+    scores: Float32[np.ndarray, "b t"],
+    visible: Bool[np.ndarray, "b n"],
+    network: Network,
+    question: Question,
+) -> Float32[np.ndarray, "b t"]:
     """The scores, if all of them are finite.
 
+    Args:
+      scores: probabilities that a program gave.
+      visible: the sets that were scored.
+      network: the model's modules.
+      question: the question about the image.
+
     Raises:
-      InputError: a score is NaN or infinite, as by an overflow inside the model.
+      InputError: a score is NaN or infinite, as by an overflow inside the model; or the model
+        takes a branch for that set that the program does not have.
     """
-    if np.isfinite(scores).all():
+    infinite = ~np.isfinite(scores).all(axis=1)
+    if not infinite.any():
         return scores
+    if hasattr(network, "require_decided"):
+        score(network, question, visible[infinite][:1])  # says why, if a branch is the reason
     raise InputError(
         "the model's probabilities for this image are not finite (NaN), so nothing can be "
         "explained; load the model in float32 or bfloat16, or take another checkpoint"
     )
-
-
-def known(network: Network, scores: jax.Array) -> Float32[np.ndarray, "_ t"]:
-    """Scores on the host, if the network vouches for them.
-
-    Raises:
-      InputError: a masked image leads to a branch that the program does not have.
-    """
-    values = np.asarray(scores)
-    if (check := getattr(network, "require_decided", None)) is not None:
-        check(values)
-    return values
 
 
 def data_devices(network: Network) -> int:

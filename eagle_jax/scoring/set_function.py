@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Float32
 
 from eagle_jax.argument_types import checked
@@ -41,7 +42,9 @@ def score(
       The probabilities, one column per target.
 
     Raises:
-      InputError: ``visible`` is not boolean.
+      InputError: ``visible`` is not boolean; or a model that runs by the bridge would take
+        another branch for a masked image, and the call is not traced. Where it is traced, as
+        by `jax.jit`, the probabilities of that image are NaN.
 
     References:
       EAGLE, arXiv 2509.22496, section 3.2.
@@ -90,8 +93,20 @@ def _from_patches(
         with jax.named_scope("vision"):
             visual = network.visual_tokens(patches, question.layout)
         scores = after_vision(network, question, visual, values)
+    _require_decided(network, question, visual, scores)
     # Programs are compiled per bucket of targets; callers never see the padding.
     return scores[:, : question.count]
+
+
+def _require_decided(
+    network: Network, question: Question, visual: Array, scores: Array
+) -> None:
+    check = getattr(network, "require_decided", None)
+    if check is None or isinstance(scores, jax.core.Tracer):
+        return
+    unknown = np.isnan(scores).any(axis=1)
+    if unknown.any():
+        check(visual[int(unknown.argmax())], question.ids, question.positions)
 
 
 def exact_patches(question: Question, visible: Bool[Array, "b n"]) -> Float32[Array, "b p c"]:

@@ -1,5 +1,6 @@
 """A model of PyTorch as a pure function of JAX arrays."""
 
+import functools
 import inspect
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
@@ -12,16 +13,18 @@ from torch.nn.utils import stateless
 
 from eagle_jax.errors import InputError, reason
 from eagle_jax.models.bridge.dispatch import Watch, raised_at
+from eagle_jax.models.bridge.lowerings.products import product
 from eagle_jax.models.bridge.modules import weight_names
-from eagle_jax.models.bridge.traced import Tracing, array_of, traced_by, wrapped
+from eagle_jax.models.bridge.traced import Tracing, array_of, torch_dtype, traced_by, wrapped
 
 
 class Outputs(NamedTuple):
     """What one call of a model gives.
 
     Attributes:
-      logits: logits at the rows, (t, w).
-      holds: whether all decisions that Python took hold for the traced values, ().
+      logits: logits at the rows, (t, w); float32 wherever the head is a linear layer.
+      holds: for each decision that Python took in the tracing, whether it holds for the traced
+        values, (g,). Logits are wrong where one does not.
     """
 
     logits: Any
@@ -32,17 +35,21 @@ class ModelFunction:
     """A model of transformers as a function of weights and inputs.
 
     Attributes:
-      model: the modules, with weights on any device or on none.
+      model: the modules, with weights on any device or on none; its linear head, if it has
+        one, is made to give float32.
       weights: name -> tensor, for each weight once.
       constants: results of `large_constants` that its users keep, by any key.
-      reasons: lines of code at which Python decided upon traced values, in the last tracing.
+      decisions: the line of code that took each decision of the last tracing, (g,).
     """
 
     def __init__(self, model: torch.nn.Module, untied: Collection[str] = ()):
         self.model = model
         self.weights, self._alias = weight_names(model, untied)
-        self.reasons: tuple[str, ...] = ()
+        self.decisions: tuple[str, ...] = ()
         self.constants: dict[Any, tuple[np.ndarray, ...]] = {}
+        head = model.get_output_embeddings()
+        if isinstance(head, torch.nn.Linear):
+            head.forward = functools.partial(_float32_logits, head)
 
     def __call__(
         self,
@@ -58,9 +65,9 @@ class ModelFunction:
         Args:
           weights: name -> array, as in `weights`.
           traced: arguments of the model that the program takes, with their batch axis of 1.
-          hints: for each of these, a tensor of the same shape whose values Python may decide
-            upon.
-          plain: the model's other arguments: tensors and whatever else, part of the program.
+          hints: for each traced argument a tensor of the same shape, whose values Python may
+            decide upon.
+          plain: the model's other arguments, which become part of the program.
           rows: positions in the sequence whose logits are wanted, (t,).
           constants: result of `large_constants` for the same hints and other arguments.
         """
@@ -74,7 +81,7 @@ class ModelFunction:
         plain: Mapping[str, Any],
         rows: Any,
     ) -> tuple[np.ndarray, ...]:
-        """What PyTorch computes from its own tensors, where it is too large for a program.
+        """What PyTorch computes from plain tensors, where it is too large for a program.
 
         Args:
           weights, traced, rows: as in a call; `jax.ShapeDtypeStruct` will do.
@@ -89,14 +96,9 @@ class ModelFunction:
     def _call(self, state: Tracing, weights, traced, hints, plain, rows) -> Outputs:
         with traced_by(state), torch.no_grad():
             tensors = {
-                name: wrapped(jnp.asarray(weights[first]), self.weights[first].dtype)
+                name: _weight(weights[first], self.weights[first])
                 for name, first in self._alias.items()
             }
-            for first, value in weights.items():
-                if np.dtype(value.dtype) != np.dtype(jnp.float32):
-                    tensors |= {
-                        name: wrapped(value) for name, f in self._alias.items() if f == first
-                    }
             inputs = {
                 name: wrapped(value, hints[name].dtype, hints[name].clone())
                 for name, value in traced.items()
@@ -113,12 +115,25 @@ class ModelFunction:
                         f"{type(self.model).__name__} cannot run by the bridge at "
                         f"{raised_at(error)}: {reason(error, 160)}"
                     ) from error
-            self.reasons = tuple(line for _, line in state.guards)
-            holds = jnp.all(jnp.stack([jnp.bool_(True), *(ok for ok, _ in state.guards)]))
-            return Outputs(logits, holds)
+        self.decisions = tuple(line for _, line in state.guards)
+        holds = [jnp.reshape(held, 1) for held, _ in state.guards]
+        return Outputs(logits, jnp.concatenate([jnp.ones(0, bool), *holds]))
 
     def _logits(self, arguments: dict[str, Any], rows: Any) -> Any:
         if "logits_to_keep" in inspect.signature(self.model.forward).parameters:
             out = self.model(**arguments, logits_to_keep=rows)
             return array_of(out.logits)[0]
         return array_of(self.model(**arguments).logits)[0][rows.read()]
+
+
+def _weight(value: Any, tensor: torch.Tensor) -> torch.Tensor:
+    """A weight in the dtype in which it was read; whole numbers in PyTorch's dtype."""
+    value = jnp.asarray(value)
+    floating = jnp.issubdtype(value.dtype, jnp.floating)
+    return wrapped(value, torch_dtype(value.dtype) if floating else tensor.dtype)
+
+
+def _float32_logits(head: torch.nn.Linear, hidden: torch.Tensor) -> torch.Tensor:
+    # A 16-bit logit near 20 is off by up to 0.06.
+    logits = product(array_of(hidden), array_of(head.weight).T)
+    return wrapped(logits if head.bias is None else logits + array_of(head.bias))

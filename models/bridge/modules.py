@@ -8,51 +8,10 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import logging
 
 from eagle_jax.errors import InputError, reason
-from eagle_jax.models.bridge.lowerings.attention import attend
-from eagle_jax.models.bridge.traced import array_of, torch_dtype, wrapped
-
-ATTENTION = "eagle_jax"
-
-
-def attention(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None = None,
-    *,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    is_causal: bool | None = None,
-    softcap: float | None = None,
-    s_aux: torch.Tensor | None = None,
-    **options: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attention in the interface of transformers, computed by JAX."""
-    causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
-    mask = None
-    if attention_mask is not None:
-        mask = array_of(attention_mask)[..., : key.shape[2]]
-    out = attend(
-        array_of(query),
-        array_of(key),
-        array_of(value),
-        mask=mask,
-        causal=bool(causal) and mask is None and query.shape[2] > 1,
-        scale=scaling,
-        softcap=softcap,
-        sinks=None if s_aux is None else array_of(s_aux),
-    )
-    return wrapped(out.swapaxes(1, 2), torch_dtype(out.dtype)), None
-
-
-ALL_ATTENTION_FUNCTIONS.register(ATTENTION, attention)
-ALL_MASK_ATTENTION_FUNCTIONS.register(ATTENTION, sdpa_mask)
+from eagle_jax.models.bridge.attention import ATTENTION
 
 
 def build_modules(folder: Path, model_type: Any) -> torch.nn.Module:

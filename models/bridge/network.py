@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import inspect
+import math
 from typing import Any, ClassVar
 
 import jax
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from eagle_jax.errors import InputError
-from eagle_jax.models.bridge.function import ModelFunction
+from eagle_jax.models.bridge.function import ModelFunction, Outputs
 from eagle_jax.models.bridge.shape import BridgeConfig
 from eagle_jax.models.bridge.traced import to_numpy, torch_dtype
 
@@ -26,15 +27,26 @@ class ImageArguments(tuple):
       shape: shape of the argument ``pixel_values``, for a batch of one.
       extras: the model's other arguments that describe the image.
       pixels: the whole image's ``pixel_values``, for decisions that follow from pixels.
+      image: the source pixels, uint8 (H, W, 3).
+      key: digest of all that a program depends on.
     """
 
     shape: tuple[int, ...]
     extras: dict[str, torch.Tensor]
     pixels: np.ndarray
+    image: np.ndarray
+    key: bytes
 
-    def __new__(cls, tokens: int, extras: dict[str, torch.Tensor], pixels: np.ndarray):
+    def __new__(
+        cls,
+        tokens: int,
+        extras: dict[str, torch.Tensor],
+        pixels: np.ndarray,
+        image: np.ndarray,
+    ):
         made = super().__new__(cls, (1, tokens))
         made.shape, made.extras, made.pixels = tuple(pixels.shape), extras, pixels
+        made.image = image
         digest = hashlib.sha256(str((tokens, made.shape)).encode())
         for name in sorted(extras):
             value = extras[name]
@@ -42,6 +54,15 @@ class ImageArguments(tuple):
             digest.update(value.contiguous().view(torch.uint8).numpy().tobytes())
         made.key = digest.digest()
         return made
+
+    def as_argument(self, pixels: jax.Array) -> jax.Array:
+        """The argument ``pixel_values`` of one prepared image, which has any shape."""
+        frames = math.prod(self.shape) // pixels.size
+        if frames > 1:
+            # Qwen's processor repeats the image, as a video of that many frames.
+            pixels = pixels.reshape(self.shape[0], 3, 1, -1)
+            pixels = jnp.broadcast_to(pixels, (*pixels.shape[:2], frames, pixels.shape[3]))
+        return pixels.reshape(self.shape)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ImageArguments) and self.key == other.key
@@ -164,18 +185,42 @@ class BridgeNetwork:
         """Logits at the rows; NaN for an image for which Python would decide otherwise."""
         ids, pixels = embeddings
         rows = jnp.arange(len(ids)) if rows is None else jnp.asarray(rows)
-        shape = positions.hint.grid.shape
 
         def read(image: jax.Array) -> jax.Array:
-            traced, hints = self._inputs(
-                positions, ids, image.reshape(shape).astype(self._dtype)
-            )
-            out = self.function(
-                self.weights, traced, hints, self._plain(positions), rows, positions.constants
-            )
-            return jnp.where(out.holds, out.logits.astype(jnp.float32), jnp.nan)
+            out = self._run(ids, image, positions, rows)
+            return jnp.where(jnp.all(out.holds), out.logits.astype(jnp.float32), jnp.nan)
 
         return jax.vmap(read)(pixels)
+
+    def require_decided(self, pixels: jax.Array, ids: Any, positions: Places) -> None:
+        """Refuses an image for which the branches of its program do not hold.
+
+        Args:
+          pixels: one image, as a row of what `visual_tokens` gives.
+          ids: token ids of the sequence.
+          positions: result of the method `positions`.
+
+        Raises:
+          InputError: Python would decide otherwise for this image; the message names the lines
+            of code.
+        """
+        row = np.zeros(1, np.int32)
+        # Traced anew, so that the decisions are those of this program.
+        holds = jax.jit(lambda image: self._run(ids, image, positions, row).holds)(pixels)
+        decisions = zip(self.function.decisions, np.asarray(holds), strict=True)
+        lines = dict.fromkeys(line for line, held in decisions if not held)
+        if lines:
+            raise InputError(
+                "a masked image leads the model to another branch than the whole image, at "
+                f"{', '.join(lines)}, so it has no score; take another fill"
+            )
+
+    def _run(self, ids: Any, image: jax.Array, positions: Places, rows: Any) -> Outputs:
+        pixels = positions.hint.grid.as_argument(image).astype(self._dtype)
+        traced, hints = self._inputs(positions, ids, pixels)
+        return self.function(
+            self.weights, traced, hints, self._plain(positions), rows, positions.constants
+        )
 
     def next_logits(self, embeddings: Any, positions: Places, length: Any) -> tuple:
         """The logits behind a prompt, and how those behind each new token are computed.
@@ -211,20 +256,6 @@ class BridgeNetwork:
         """Float32 log-probability of token ``ids[i]`` by the logits of row ``i``."""
         every = jax.nn.log_softmax(hidden, axis=-1)
         return jnp.take_along_axis(every, ids[None, :, None], axis=-1)[..., 0]
-
-    def require_decided(self, scores: np.ndarray) -> None:
-        """Refuses scores of images for which the program's branches do not hold.
-
-        Raises:
-          InputError: a score is NaN; the message names the line of code that decided.
-        """
-        lines = sorted(set(self.function.reasons))
-        if lines and np.isnan(scores).any():
-            raise InputError(
-                "a masked image would take another branch than the whole image, or its score "
-                f"is not a number, so its scores are unknown; decided at {', '.join(lines)}; "
-                "take another fill"
-            )
 
     @property
     def _dtype(self) -> Any:

@@ -50,8 +50,6 @@ class FamilyProcessor:
             raise InputError(
                 f"the processor in {folder} cannot be read: {reason(error, 160)}"
             ) from error
-        # Whether the image processor alone gives the same pixels; found out by the first image.
-        self._alone: bool | None = None
         names = (getattr(self._processor, n, None) for n in ("boi_token", "image_token"))
         self._marks = [str(name) for name in names if name]
 
@@ -95,10 +93,8 @@ class FamilyProcessor:
             extras,
         )
 
-    def pixels(self, text: str, image: np.ndarray) -> np.ndarray:
-        """The pixels alone; arguments and errors as for a call."""
-        if self._alone is False:
-            return self(text, image, False).pixels
+    def pixels_alone(self, image: np.ndarray) -> np.ndarray | None:
+        """What the image processor makes of an image without a text; None if it refuses."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -107,15 +103,14 @@ class FamilyProcessor:
                     return_tensors="pt",
                     **getattr(self._processor, "images_kwargs", {}),
                 )
-            alone = out["pixel_values"].float().numpy()
+            return out["pixel_values"].float().numpy()
         except Exception:  # some want arguments that the processor gives
-            self._alone = False
-            return self(text, image, False).pixels
-        if self._alone is None:
-            whole = self(text, image, False).pixels
-            self._alone = np.array_equal(whole, alone)
-            return whole
-        return alone
+            return None
+
+    def image_settings(self) -> dict[str, Any]:
+        """The image processor's settings, as in preprocessor_config.json."""
+        settings = self._processor.image_processor.to_dict()
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
 
 
 def _build(folder: Path, tokenizer: Any, config: Any) -> Any:

@@ -5,7 +5,6 @@ dtypes in place of PyTorch's. Its result is cast to the dtype that PyTorch says,
 may compute in any dtype that is at least as precise. No file here imports torch.
 """
 
-from eagle_jax.models.bridge.lowerings import attention as attention
 from eagle_jax.models.bridge.lowerings import convolution as convolution
 from eagle_jax.models.bridge.lowerings import elementwise as elementwise
 from eagle_jax.models.bridge.lowerings import indexing as indexing

@@ -20,20 +20,6 @@ def _index_put(x, indices, values, accumulate=False):
     return places.add(values) if accumulate else places.set(values)
 
 
-@lowers("index_select")
-def _index_select(x, dim, index):
-    return jnp.take(x, index.reshape(-1), axis=dim)
-
-
-@lowers("index_add")
-def _index_add(x, dim, index, source, alpha=1):
-    return _along(x, dim, index).add(source * alpha)
-
-
-def _along(x, dim, index):
-    return jnp.asarray(x).at[(*[slice(None)] * (dim % x.ndim), index)]
-
-
 @lowers("gather")
 def _gather(x, dim, index, sparse_grad=False):
     return jnp.asarray(x)[_cells(dim, index)] if x.ndim else x
@@ -44,12 +30,6 @@ def _scatter(x, dim, index, source):
     if jnp.ndim(source):
         source = source[tuple(slice(size) for size in index.shape)]
     return jnp.asarray(x).at[_cells(dim, index)].set(source)
-
-
-@lowers("scatter_add")
-def _scatter_add(x, dim, index, source):
-    source = source[tuple(slice(size) for size in index.shape)]
-    return jnp.asarray(x).at[_cells(dim, index)].add(source)
 
 
 def _cells(dim, index):

@@ -7,22 +7,18 @@ import jax.scipy.linalg
 from eagle_jax.models.bridge.lowerings.table import lowers
 
 
-def _product(a, b):
+@lowers("mm", "bmm", "mv")
+def product(a, b, out_dtype=None):
+    """The product of two matrices or batches of them; float32 for 16-bit floats."""
     if jnp.issubdtype(a.dtype, jnp.floating):
         return jnp.matmul(a, b, preferred_element_type=jnp.promote_types(a.dtype, jnp.float32))
     return jnp.matmul(a, b)
 
 
-@lowers("mm", "bmm", "mv")
-def _mm(a, b, out_dtype=None):
-    return _product(a, b)
-
-
 @lowers("addmm", "baddbmm")
 def _addmm(x, a, b, beta=1, alpha=1):
-    product = _product(a, b)
-    product = product if alpha == 1 else product * alpha
-    return product if beta == 0 else product + (x if beta == 1 else x * beta)
+    scaled = product(a, b) if alpha == 1 else product(a, b) * alpha
+    return scaled if beta == 0 else scaled + (x if beta == 1 else x * beta)
 
 
 @lowers("_grouped_mm")

@@ -7,12 +7,12 @@ import numpy as np
 from eagle_jax.models.bridge.lowerings.table import lowers
 
 
-@lowers("view", "_unsafe_view", "_reshape_alias")
+@lowers("view", "_unsafe_view")
 def _view(x, shape, stride=None):
     return jnp.reshape(x, shape)
 
 
-@lowers("clone", "alias", "detach", "lift", "lift_fresh")
+@lowers("clone", "alias", "detach", "lift_fresh")
 def _same(x):
     return x
 
@@ -76,26 +76,6 @@ def _unbind(x, dim=0):
     return [_select(x, dim, i) for i in range(x.shape[dim])]
 
 
-@lowers("unfold")
-def _unfold(x, dim, size, step):
-    starts = range(0, x.shape[dim] - size + 1, step)
-    windows = [jnp.moveaxis(_slice(x, dim, s, s + size), dim, -1) for s in starts]
-    return jnp.stack(windows, dim % x.ndim)
-
-
-@lowers("diagonal")
-def _diagonal(x, offset=0, dim1=0, dim2=1):
-    return jnp.diagonal(x, offset, dim1, dim2)
-
-
-@lowers("as_strided")
-def _as_strided(x, size, stride, storage_offset=None):
-    places = np.lib.stride_tricks.as_strided(
-        np.arange(x.size), size, [8 * step for step in stride]
-    )
-    return x.reshape(-1)[places + (storage_offset or 0)]
-
-
 @lowers("cat")
 def _cat(arrays, dim=0):
     # PyTorch leaves out empty vectors of any other rank.
@@ -113,32 +93,12 @@ def _repeat(x, repeats):
     return jnp.tile(x, repeats)
 
 
-@lowers("flip")
-def _flip(x, dims):
-    return jnp.flip(x, tuple(dims))
-
-
-@lowers("roll")
-def _roll(x, shifts, dims=()):
-    return jnp.roll(x, tuple(shifts), tuple(dims) or None)
-
-
 @lowers("constant_pad_nd")
 def _constant_pad(x, pad, value=0):
     widths = [(0, 0, 0)] * x.ndim
     for i in range(len(pad) // 2):
         widths[-1 - i] = (pad[2 * i], pad[2 * i + 1], 0)
     return jax.lax.pad(x, jnp.asarray(value, x.dtype), widths)
-
-
-@lowers("tril")
-def _tril(x, diagonal=0):
-    return jnp.tril(x, diagonal)
-
-
-@lowers("triu")
-def _triu(x, diagonal=0):
-    return jnp.triu(x, diagonal)
 
 
 @lowers("view_as_complex")
@@ -164,41 +124,3 @@ def _ones_like(x, dtype=None):
 @lowers("full_like")
 def _full_like(x, value, dtype=None):
     return jnp.full_like(x, value, dtype)
-
-
-@lowers("new_zeros", "new_empty")
-def _new_zeros(x, size, dtype=None):
-    return jnp.zeros(size, dtype or x.dtype)
-
-
-@lowers("new_empty_strided")
-def _new_empty_strided(x, size, stride, dtype=None):
-    return jnp.zeros(size, dtype or x.dtype)
-
-
-@lowers("new_ones")
-def _new_ones(x, size, dtype=None):
-    return jnp.ones(size, dtype or x.dtype)
-
-
-@lowers("new_full")
-def _new_full(x, size, value, dtype=None):
-    return jnp.full(size, value, dtype or x.dtype)
-
-
-@lowers("pixel_shuffle")
-def _pixel_shuffle(x, factor):
-    *batch, channels, height, width = x.shape
-    n = len(batch)
-    x = x.reshape(*batch, channels // factor**2, factor, factor, height, width)
-    x = x.transpose(*range(n), n, n + 3, n + 1, n + 4, n + 2)
-    return x.reshape(*batch, channels // factor**2, height * factor, width * factor)
-
-
-@lowers("pixel_unshuffle")
-def _pixel_unshuffle(x, factor):
-    *batch, channels, height, width = x.shape
-    n = len(batch)
-    x = x.reshape(*batch, channels, height // factor, factor, width // factor, factor)
-    x = x.transpose(*range(n), n, n + 2, n + 4, n + 1, n + 3)
-    return x.reshape(*batch, channels * factor**2, height // factor, width // factor)

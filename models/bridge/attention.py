@@ -1,9 +1,16 @@
-"""Attention: of transformers' interface, and of PyTorch's own operations."""
+"""Attention of transformers' models, computed by JAX and registered with transformers."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import torch
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from eagle_jax.models.bridge.lowerings.table import lowers
+from eagle_jax.models.bridge.traced import array_of, torch_dtype, wrapped
+
+ATTENTION = "eagle_jax"
 
 
 def attend(query, key, value, *, mask=None, causal=False, scale=None, softcap=None, sinks=None):
@@ -51,9 +58,37 @@ def attend(query, key, value, *, mask=None, causal=False, scale=None, softcap=No
     return out.reshape(b, h, s, -1).astype(value.dtype)
 
 
-@lowers("_scaled_dot_product_flash_attention_for_cpu")
-def _flash_attention(
-    query, key, value, dropout_p=0.0, is_causal=False, attn_mask=None, scale=None
-):
-    out = attend(query, key, value, mask=attn_mask, causal=is_causal, scale=scale)
-    return out, jnp.zeros(query.shape[:-1], jnp.float32)
+def attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    *,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention in the interface of transformers, computed by JAX."""
+    causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    mask = None
+    if attention_mask is not None:
+        mask = array_of(attention_mask)[..., : key.shape[2]]
+    out = attend(
+        array_of(query),
+        array_of(key),
+        array_of(value),
+        mask=mask,
+        causal=bool(causal) and mask is None and query.shape[2] > 1,
+        scale=scaling,
+        softcap=softcap,
+        sinks=None if s_aux is None else array_of(s_aux),
+    )
+    return wrapped(out.swapaxes(1, 2), torch_dtype(out.dtype)), None
+
+
+ALL_ATTENTION_FUNCTIONS.register(ATTENTION, attention)
+ALL_MASK_ATTENTION_FUNCTIONS.register(ATTENTION, sdpa_mask)
