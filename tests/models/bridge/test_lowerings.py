@@ -30,18 +30,6 @@ def whole(high, *shape):
 X, Y, IMAGE = normal(3, 4, 6), normal(4, 6) + 3, normal(2, 4, 6, 8)
 POSITIVE, IDS, MASK = X.abs() + 0.1, whole(4, 3, 2), X > 0
 
-UNARY = {
-    name: X
-    for name in "abs neg exp expm1 exp2 sigmoid tanh erf sin cos floor ceil trunc sign round "
-    "reciprocal square atan".split()
-}
-UNARY |= {name: POSITIVE for name in "log log1p log2 sqrt rsqrt".split()}
-UNARY |= {name: X.clamp(-0.9, 0.9) for name in "acos asin".split()}
-ACTIVATIONS = (
-    "relu silu gelu softplus leaky_relu elu hardsigmoid hardswish hardtanh mish logsigmoid glu"
-).split()
-BINARY = "add sub mul div maximum minimum eq ne lt le gt ge atan2 fmod remainder".split()
-
 
 def in_place(x):
     x = x.clone()
@@ -69,65 +57,76 @@ def through_views(x):
 
 
 CASES = {
-    **{name: (getattr(torch, name), x) for name, x in UNARY.items()},
-    **{f"F.{name}": (getattr(F, name), X) for name in ACTIVATIONS},
-    **{name: (getattr(torch, name), X, Y) for name in BINARY},
-    "gelu tanh": (lambda x: F.gelu(x, approximate="tanh"), X),
-    "add alpha": (lambda x, y: torch.add(x, y, alpha=3) + torch.rsub(x, 2, alpha=2), X, Y),
-    "div floor": (lambda x, y: torch.div(x, y, rounding_mode="floor"), X, Y),
-    "div trunc": (lambda x, y: torch.div(x, y, rounding_mode="trunc"), X, Y),
-    "integers": (lambda i: (i // 2, i / 2, i % 3, i**2, i * 2.5, -i), IDS),
-    "pow": (lambda x: (x**2, x**3, x**0.5, x**-1.5, 2**x), POSITIVE),
+    "unary": (lambda x: (-x, x.exp(), x.sigmoid(), x.tanh(), x.sin(), x.cos()), X),
+    "roots": (lambda x: (x.sqrt(), x.rsqrt(), x**2, x**3, x**0.5, x**-1.5, 2**x), POSITIVE),
+    "activations": (
+        lambda x: (
+            F.relu(x),
+            F.silu(x),
+            F.gelu(x),
+            F.gelu(x, approximate="tanh"),
+            F.softplus(x),
+        ),
+        X,
+    ),
+    "arithmetic": (
+        lambda x, y: (
+            x + y,
+            x - y,
+            x * y,
+            x / y,
+            torch.add(x, y, alpha=3),
+            torch.rsub(x, 2, alpha=2),
+            torch.div(x, y, rounding_mode="floor"),
+            torch.div(x, y, rounding_mode="trunc"),
+        ),
+        X,
+        Y,
+    ),
+    "comparisons": (lambda x, y: (x == y, x != y, x < y, x <= y, x > y, x >= y), X, Y),
+    "integers": (lambda i: (i // 2, i / 2, i**2, i * 2.5, -i), IDS),
     "booleans": (
-        lambda m: (
+        lambda m, x: (
             m._is_all_true(),
             m._is_any_true(),
             ~m,
-            m & m.roll(1),
-            m | m.flip(0),
-            m ^ m.roll(1),
+            m & (x > 1),
+            m | (x > 1),
             m.any(),
-            m.all(),
+            m.all(1),
+            m.logical_not(),
+            m.logical_and(x),
+            m.logical_or(x),
         ),
-        MASK,
-    ),
-    "logical": (
-        lambda m, x: (m.logical_not(), m.logical_and(x > 1), m.logical_or(x > 1)),
         MASK,
         X,
     ),
     "casts": (lambda x: (x.int(), x.long(), x.bool(), x.half(), x.to(torch.bfloat16)), X * 3),
-    "where": (lambda m, x: (torch.where(m, x, 0.0), x.masked_fill(m, -1)), MASK, X),
-    "clamp": (lambda x: (x.clamp(-0.5, 0.5), x.clamp(min=0.1), x.clamp_max(0.3)), X),
-    "lerp": (lambda x, y: (torch.lerp(x, y, 0.3), torch.addcmul(x, x, y, value=2)), X, Y),
-    "nan": (lambda x: (x / 0).nan_to_num(0.5, 9, -9).isnan() | (x / 0).isinf(), X),
+    "where": (
+        lambda m, x: (torch.where(m, x, 0.0), x.masked_fill(m, -1), x.clamp(-0.5, 0.5)),
+        MASK,
+        X,
+    ),
     "complex": (
         lambda x: torch.view_as_real(
             torch.view_as_complex(x.reshape(3, 4, 3, 2))
-            * torch.polar(x[0, :3, :3].abs(), x[0, :3, :3])[0]
+            * torch.polar(x[0, :3, :3], x[0, :3, :3])[0]
         ),
-        X,
+        POSITIVE,
     ),
-    "sum": (lambda x: (x.sum(), x.sum(1), x.sum((0, 2), keepdim=True), x.mean(-1)), X),
-    "extremes": (
-        lambda x: (x.amax(1), x.amin((0, 1)), x.max(), *x.max(1), *x.min(-1, keepdim=True)),
-        X,
-    ),
-    "argmax": (lambda x: (x.argmax(1), x.argmin(), x.argmax(-1, keepdim=True)), X),
-    "var": (
+    "sums": (
         lambda x: (
-            x.var(-1),
-            x.std(1, unbiased=False),
-            x.var(1, correction=0),
-            x.prod(2),
-            *torch.var_mean(x, 1),
+            x.sum(),
+            x.sum(1),
+            x.sum((0, 2), keepdim=True),
+            x.mean(-1),
+            x.cumsum(1),
+            (x > 0).cumsum(0),
+            x.softmax(1),
         ),
         X,
     ),
-    "norm": (lambda x: (x.norm(dim=-1), torch.linalg.vector_norm(x, 1, -1), F.normalize(x)), X),
-    "cumsum": (lambda x: (x.cumsum(1), x.cumprod(-1), (x > 0).cumsum(0)), X),
-    "logsumexp": (lambda x: (x.logsumexp(-1), x.softmax(1), x.log_softmax(-1)), X),
-    "topk": (
+    "order": (
         lambda x: (*x.topk(3), *x.topk(2, 1, largest=False), *x.sort(-1), x.argsort(1)),
         X,
     ),
@@ -155,64 +154,51 @@ CASES = {
         X,
         Y,
     ),
-    "move": (
-        lambda x: (x.flip(1), x.roll((1, 2), (0, 1)), x.tril(), x.triu(1), x.diagonal(0, 1, 2)),
-        X,
-    ),
     "pad": (
         lambda x: (F.pad(x, (1, 2)), F.pad(x, (0, 1, 2, 0), value=3.0), F.pad(x, (-1, 0))),
         X,
     ),
-    "unfold": (lambda x: (x.unfold(2, 3, 2), x.as_strided((2, 3), (6, 2), 1)), X),
-    "repeat": (lambda x: x.repeat_interleave(2, dim=1), X),
     "new": (
         lambda x: (
             torch.zeros_like(x),
-            x.new_ones(2),
             torch.full_like(x, 2),
-            x.new_full((3,), 4),
             torch.ones_like(x, dtype=torch.int64),
-            x.new_zeros(2),
             torch.empty_like(x).fill_(1),
-            x.new_empty(2).zero_(),
             x.detach(),
         ),
         X,
     ),
     "index": (
-        lambda x, i: (x[i], x[:, i[0]], x[i[:, 0], 1], x.index_select(1, i[0])),
+        lambda x, i: (
+            x[i],
+            x[:, i[0]],
+            x[i[:, 0], 1],
+            torch.index_put(x, (torch.tensor([0, 2]),), torch.ones(4, 6)),
+        ),
         X,
         whole(3, 3, 2),
     ),
-    "index_put": (lambda x: torch.index_put(x, (torch.tensor([0, 2]),), torch.ones(4, 6)), X),
-    "gather": (
+    "cells": (
         lambda x, i: (
             x.gather(1, i[..., None].expand(-1, -1, 6)),
-            x.take_along_dim(i[..., None], 1),
-        ),
-        X,
-        IDS,
-    ),
-    "scatter": (
-        lambda x, i: (
             torch.zeros(3, 4).scatter(1, i, 1.0),
-            x[..., 0].scatter(1, i, x[:, :2, 1]),
-            torch.zeros(3, 4).scatter_add(1, i, x[:, :2, 0]),
+            x[..., 0].scatter(1, torch.tensor([[0, 2], [1, 3], [3, 0]]), x[:, :2, 1]),
         ),
         X,
         IDS,
     ),
-    "index_add": (lambda x: x.index_add(1, torch.tensor([0, 0, 3]), torch.ones(3, 3, 6)), X),
     "embedding": (lambda i, w: F.embedding(i, w), IDS, Y),
-    "masked_scatter": (lambda x, m: x.masked_scatter(m, X.flip(0)), X, MASK),
+    "masked_scatter": (lambda x, m: x.masked_scatter(m, X + 1), X, MASK),
     "one_hot": (lambda i: F.one_hot(i, 5), IDS),
-    "matmul": (
-        lambda x, y: (x @ y.T, x @ x.mT, F.linear(x, y), F.linear(x[0], y, y[:, 0]), y @ y[0]),
-        X,
-        Y,
-    ),
-    "einsum": (
-        lambda x, y: (torch.einsum("bsd,td->bst", x, y), torch.baddbmm(x, x @ x.mT, x)),
+    "products": (
+        lambda x, y: (
+            x @ y.T,
+            x @ x.mT,
+            F.linear(x[0], y, y[:, 0]),
+            y @ y[0],
+            torch.einsum("bsd,td->bst", x, y),
+            torch.baddbmm(x[..., :4], x, x.mT),
+        ),
         X,
         Y,
     ),
@@ -220,20 +206,13 @@ CASES = {
         lambda x: torch.linalg.solve_triangular(x @ x.mT + 5 * torch.eye(4), x, upper=False),
         X,
     ),
-    "layer_norm": (
-        lambda x, y: (F.layer_norm(x, (6,), y[0], y[1]), F.layer_norm(x, (4, 6))),
+    "norms": (
+        lambda x, y: (
+            F.layer_norm(x, (6,), y[0], y[1]),
+            F.layer_norm(x, (4, 6)),
+            F.rms_norm(x, (6,), y[0], 1e-6),
+        ),
         X,
-        Y,
-    ),
-    "rms_norm": (lambda x, y: (F.rms_norm(x, (6,), y[0], 1e-6), F.rms_norm(x, (6,))), X, Y),
-    "group_norm": (
-        lambda x, y: (F.group_norm(x, 2), F.group_norm(x, 4, y[:, 0], y[:, 1])),
-        IMAGE,
-        Y,
-    ),
-    "batch_norm": (
-        lambda x, y: F.batch_norm(x, y[:, 0], y[:, 1].abs(), y[:, 2], y[:, 3]),
-        IMAGE,
         Y,
     ),
     "patches": (lambda x, w: F.conv2d(x, w, stride=2), IMAGE, normal(5, 4, 2, 2)),
@@ -242,70 +221,28 @@ CASES = {
         IMAGE,
         normal(5, 4, 3, 3),
     ),
-    "grouped": (lambda x, w: F.conv2d(x, w, padding=1, groups=4), IMAGE, normal(8, 1, 3, 3)),
-    "conv1d": (lambda x, w: F.conv1d(x, w, padding=2)[..., :6], X, normal(2, 4, 3)),
+    "conv1d": (lambda x, w: F.conv1d(x, w, padding=2, groups=2), X, normal(2, 2, 3)),
     "conv3d": (
         lambda x, w: F.conv3d(x[None], w, stride=(2, 3, 2)),
         IMAGE[:, :, :6],
         normal(3, 2, 2, 3, 2),
     ),
-    "transposed": (
-        lambda x, w: F.conv_transpose2d(x, w, stride=2, padding=1, output_padding=1),
-        IMAGE,
-        normal(4, 5, 3, 3),
-    ),
-    "transposed, groups": (
-        lambda x, w: F.conv_transpose2d(x, w, stride=2, groups=2),
-        IMAGE,
-        normal(4, 3, 2, 2),
-    ),
-    "pools": (
+    "windows": (
         lambda x: (
-            F.max_pool2d(x, 3, 2, 1),
             F.avg_pool2d(x, 2),
             F.avg_pool2d(x, 3, 2, 1),
             F.avg_pool1d(x[0], 2),
+            F.unfold(x, 2, stride=2),
         ),
         IMAGE,
     ),
-    "adaptive": (
+    "taken apart by PyTorch": (
         lambda x: (
-            F.adaptive_avg_pool2d(x, (4, 3)),
-            F.adaptive_avg_pool1d(x[0], 5),
-            F.adaptive_avg_pool2d(x, 1),
-        ),
-        IMAGE,
-    ),
-    "bilinear": (
-        lambda x: (
+            F.hardswish(x),
+            F.leaky_relu(x),
             F.interpolate(x, size=(9, 5), mode="bilinear"),
-            F.interpolate(x, size=(3, 8), mode="bilinear", align_corners=True),
-        ),
-        IMAGE,
-    ),
-    "bicubic": (
-        lambda x: (
-            F.interpolate(x, size=(9, 5), mode="bicubic"),
-            F.interpolate(x, scale_factor=(1.5, 0.7), mode="bicubic", align_corners=False),
-        ),
-        IMAGE,
-    ),
-    "nearest": (
-        lambda x: (F.interpolate(x, size=(9, 5)), F.interpolate(x, scale_factor=2.0)),
-        IMAGE,
-    ),
-    "pixel_shuffle": (
-        lambda x: (F.pixel_shuffle(x, 2), F.pixel_unshuffle(x, 2), F.unfold(x, 2, stride=2)),
-        IMAGE,
-    ),
-    "attention": (lambda q: F.scaled_dot_product_attention(q, q.flip(2), q), IMAGE),
-    "attention, causal": (
-        lambda q: F.scaled_dot_product_attention(q, q, q, is_causal=True, scale=0.3),
-        IMAGE,
-    ),
-    "attention, mask": (
-        lambda q: F.scaled_dot_product_attention(
-            q, q, q, attn_mask=torch.ones(6, 6).tril().bool()
+            F.pixel_shuffle(x, 2),
+            F.scaled_dot_product_attention(x, x, x, is_causal=True, scale=0.3),
         ),
         IMAGE,
     ),
@@ -343,7 +280,7 @@ def test_a_lowering_gives_what_pytorch_gives(name):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", ["matmul", "layer_norm", "F.gelu", "sum", "logsumexp", "add"])
+@pytest.mark.parametrize("name", ["products", "norms", "activations", "sums", "arithmetic"])
 def test_half_precision_rounds_no_worse_than_pytorch(name, dtype):
     function, *tensors = CASES[name]
     arrays, _ = run(function, [t.to(dtype) for t in tensors])
