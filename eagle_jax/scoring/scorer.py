@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float32, Int32
 
@@ -12,7 +13,7 @@ from eagle_jax.models.checkpoints.sharding import mesh_of
 from eagle_jax.models.families.network import Network
 from eagle_jax.scoring.batches import score_sets
 from eagle_jax.scoring.question import Question
-from eagle_jax.scoring.set_function import score
+from eagle_jax.scoring.set_function import exact_patches, require_decided
 
 # As in `eagle_jax.scoring.question`, programs are compiled per bucket.
 _REGION_BUCKET = 16
@@ -141,8 +142,8 @@ def finite(
     infinite = ~np.isfinite(scores).all(axis=1)
     if not infinite.any():
         return scores
-    if hasattr(network, "require_decided"):
-        score(network, question, visible[infinite][:1])  # says why, if a branch is the reason
+    first = jnp.asarray(visible[infinite][:1])
+    require_decided(network, question, exact_patches(question, first))
     raise InputError(
         "the model's probabilities for this image are not finite (NaN), so nothing can be "
         "explained; load the model in float32 or bfloat16, or take another checkpoint"

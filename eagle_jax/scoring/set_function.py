@@ -93,20 +93,24 @@ def _from_patches(
         with jax.named_scope("vision"):
             visual = network.visual_tokens(patches, question.layout)
         scores = after_vision(network, question, visual, values)
-    _require_decided(network, question, visual, scores)
+    if hasattr(network, "require_decided") and not isinstance(scores, jax.core.Tracer):
+        unknown = np.isnan(scores).any(axis=1)
+        if unknown.any():
+            require_decided(network, question, patches[unknown][:1])
     # Programs are compiled per bucket of targets; callers never see the padding.
     return scores[:, : question.count]
 
 
-def _require_decided(
-    network: Network, question: Question, visual: Array, scores: Array
+def require_decided(
+    network: Network, question: Question, patches: Float[Array, "1 p c"]
 ) -> None:
-    check = getattr(network, "require_decided", None)
-    if check is None or isinstance(scores, jax.core.Tracer):
-        return
-    unknown = np.isnan(scores).any(axis=1)
-    if unknown.any():
-        check(visual[int(unknown.argmax())], question.ids, question.positions)
+    """Refuses a masked image for which the branches of a bridged model's program do not hold.
+
+    Raises:
+      InputError: the message names the lines of code that decide otherwise.
+    """
+    if hasattr(network, "require_decided"):
+        network.require_decided(patches[0], question.ids, question.positions)
 
 
 def exact_patches(question: Question, visible: Bool[Array, "b n"]) -> Float32[Array, "b p c"]:

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import inspect
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -85,7 +85,9 @@ class _Hint:
         return hash(self.key)
 
 
+# No run-time check of the fields, here and below: JAX builds the classes with placeholders too.
 @jax.tree_util.register_dataclass
+@no_type_check
 @dataclasses.dataclass(frozen=True)
 class Places:
     """What the bridge keeps where a port has the positions of a sequence's tokens.
@@ -118,6 +120,7 @@ class _Head:
 
 
 @jax.tree_util.register_dataclass
+@no_type_check
 @dataclasses.dataclass(frozen=True)
 class BridgeNetwork:
     """A model of transformers that runs inside JAX; fulfils `Network`.

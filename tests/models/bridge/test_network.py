@@ -8,12 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_bridged
+import tiny_checkpoints
+import tiny_internvl
 import tiny_llava
 import torch
 from torch_reference import exact_search
 
 import eagle_jax
 from eagle_jax.errors import InputError
+from eagle_jax.inputs.host_pixels import plan_pixels
 from eagle_jax.inputs.prompt import render
 from eagle_jax.models.bridge.processor import FamilyProcessor
 from eagle_jax.scoring import bridged
@@ -112,11 +115,35 @@ def test_a_generated_answer_is_pytorchs(made):
     np.testing.assert_array_equal(answer, top)
 
 
-def test_a_score_that_is_not_a_number_is_an_error_with_its_reason(made):
+def test_an_image_that_takes_another_branch_is_an_error_with_its_line(made, monkeypatch):
     _, model, _ = made("smolvlm")
-    ask(model)
-    with pytest.raises(InputError, match=r"another branch .* .modeling_smolvlm.py:\d+"):
-        model.network.require_decided(np.array([0.5, np.nan]))
+    case = ask(model)
+    case.scorer(SETS)
+    empty = lambda settings, image, fill, labels, visible: np.zeros(  # noqa: E731
+        (len(visible), *case.question.plan.shape), np.float32
+    )
+    # SmolVLM leaves empty tiles out.
+    monkeypatch.setattr("eagle_jax.inputs.host_pixels.prepare_masked", empty)
+    line = r"another branch than the whole image, at SmolVLMModel \(modeling_smolvlm.py:\d+\), "
+    with pytest.raises(InputError, match=line):
+        case.scorer(SETS)
+    patches = jnp.zeros((1, *case.question.plan.shape))
+    with pytest.raises(InputError, match=line):
+        eagle_jax.log_score_patches(model.network, case.question, patches)
+
+
+def test_pixels_on_the_device_are_the_processors_and_need_no_host(made):
+    _, model, reference = made("gemma3")
+    question = ask(model).question
+    patches = np.asarray(exact_patches(question, jnp.asarray(SETS)))
+    for visible, ours in zip(SETS, patches, strict=True):
+        pixels = reference.processor.pixels_alone(draw(0) * visible[LABELS][..., None])
+        np.testing.assert_array_equal(ours.reshape(pixels.shape), pixels)
+    program = score_sets.lower(model.network, question.padded, SETS, np.int32(4), batch_size=4)
+    assert "callback" not in program.as_text()
+    scores = program.compile()(model.network, question.padded, SETS, np.int32(4))
+    count = question.count
+    np.testing.assert_allclose(scores[:, :count], ask(model).scorer(SETS), rtol=1e-5)
 
 
 def test_a_method_that_needs_the_decoder_is_refused(made):
@@ -172,7 +199,7 @@ def test_gradients_by_pixels_are_pytorchs(made):
     def total(patches):
         return eagle_jax.log_score_patches(model.network, question, patches).sum()
 
-    gradient = np.asarray(jax.grad(total)(patches))
+    gradient = np.asarray(jax.jit(jax.grad(total))(patches))
     grid = question.positions.hint.grid
     pixels = torch.tensor(np.asarray(patches).reshape(grid.shape)).requires_grad_(True)
     ids = torch.tensor(np.asarray(question.ids), dtype=torch.long)[None]
@@ -186,12 +213,18 @@ def test_gradients_by_pixels_are_pytorchs(made):
 
 
 def test_a_ported_family_scores_alike_by_both_ways(tmp_path):
-    folder = tiny_llava.make_llava(tmp_path / "llava", 1)
+    folder = tiny_checkpoints.make_qwen2_5_vl(tmp_path / "model", 1)
     scores = {}
     for backend in bridged.BACKENDS:
         model = eagle_jax.load(folder, backend=backend)
         assert model.backend == backend
-        case = ask(model)
-        scores[backend] = np.log(case.scorer(SETS))
+        scores[backend] = np.log(ask(model).scorer(SETS))
     assert abs(scores["port"] - scores["port"][0]).max() > 0.5, "the image must matter"
     np.testing.assert_allclose(scores["bridge"], scores["port"], atol=2e-5)
+
+
+@pytest.mark.parametrize("make", [tiny_llava.make_llava, tiny_internvl.make_internvl])
+def test_pixels_of_ported_families_are_prepared_on_the_device(make, tmp_path):
+    model = eagle_jax.load(make(tmp_path / "model"), backend="bridge")
+    plan = plan_pixels(draw(0), LABELS, model.image_settings)
+    assert len(plan.views), "the processor's pixels are others"
