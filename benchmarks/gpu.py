@@ -5,10 +5,10 @@ the device; 640 x 480 pixels, 64 regions, 24 target tokens. For each of them, th
 first: plain matmul rate, compile time, memory, which kernels compute attention and why no
 others, seconds of a batch with the fraction of the peak, the exact search (as many steps as
 time allows, and the time of the whole search at that rate), one masked image at a time,
-PyTorch's loop where torch sees the GPU, the parts of a batch, four images in lockstep against
-one after the other, and other batch sizes. Each checkpoint runs in a separate process with a
-part of the time; the file is written after every measure, and an error in one measure does not
-stop the other measures.
+PyTorch's loop where torch sees the GPU, the parts of a batch, four images searched together
+against one after the other, and other batch sizes. Each checkpoint runs in a separate process
+with a part of the time; the file is written after every measure, and an error in one measure
+does not stop the other measures.
 
     python benchmarks/gpu.py --json gpu.json            # one H100 or H200
     python benchmarks/gpu.py --model Qwen2.5-VL-7B --minutes 4

@@ -33,7 +33,7 @@ from eagle_jax.scoring.scorer import MaskedImageScorer, padded_regions
 from eagle_jax.search import find_orders
 from eagle_jax.search.limits import Limits
 
-# Number of target tokens, and of images in lockstep.
+# Number of target tokens, and of images searched together.
 _TARGETS, _TOGETHER = 24, 4
 LEAST_SECONDS = 5.0
 """A part is not begun with fewer seconds left."""
@@ -213,7 +213,7 @@ def _stages(run: Run) -> dict[str, Any]:
     }
 
 
-def _lockstep(run: Run) -> dict[str, Any]:
+def _together(run: Run) -> dict[str, Any]:
     regions = 4 if run.rehearsal else 16
     step = gpu_step(run.folder, run.rehearsal, run.step.topology[0], regions)
     scorers = [run.scorer_of(step, run.scorer.batch_size) for _ in range(_TOGETHER)]
@@ -257,7 +257,7 @@ PARTS = (
     _sequential,
     _pytorch,
     _stages,
-    _lockstep,
+    _together,
     _batches,
 )
 

@@ -9,7 +9,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Int32
 
-from eagle_jax.baselines.methods import Option, chosen_method, rank_regions
+from eagle_jax.baselines.methods import Option, chosen_method
+from eagle_jax.baselines.ranking import rank_regions
 from eagle_jax.errors import InputError
 from eagle_jax.scoring.case import Case, ask
 from eagle_jax.scoring.model import Model

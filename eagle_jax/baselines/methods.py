@@ -1,15 +1,14 @@
 """The table of methods: EAGLE, the methods it is compared with, and methods of your own."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64
 
 from eagle_jax.argument_types import checked
 from eagle_jax.baselines.attention import relevance, rollout
-from eagle_jax.baselines.conversations import Conversation, Estimate, answer_all
+from eagle_jax.baselines.conversations import Estimate
 from eagle_jax.baselines.igos import igos
 from eagle_jax.baselines.integrated_gradients import integrated_gradients
 from eagle_jax.baselines.llava_cam import llava_cam
@@ -19,12 +18,7 @@ from eagle_jax.baselines.rise import rise
 from eagle_jax.baselines.surrogates import kernelshap, lime
 from eagle_jax.baselines.tam import tam
 from eagle_jax.errors import InputError, require_choice
-from eagle_jax.metrics.localisation import region_means
-from eagle_jax.scoring.case import Case
-from eagle_jax.scoring.scorer import Scorer
-from eagle_jax.search import SearchResult, curves_along
 from eagle_jax.search.methods import name_of
-from eagle_jax.search.sets import Curves, curves_from, sets_along
 
 Option = str | int | float | bool | None
 VARIANTS = ("paper", "published")
@@ -174,24 +168,6 @@ METHODS = {
 }
 
 
-class Ranking(NamedTuple):
-    """The order in which a method puts the regions of an image.
-
-    Attributes:
-      result: the order, the curves along it, and the number of forwards of both.
-      scores: importance of each region, higher is more important; None for EAGLE, whose
-        search gives an order and no scores.
-      heat: map over the pixels whose means over the regions are the scores, or the scores
-        painted on the regions; None for EAGLE, and for a scorer without a label map.
-      backwards: number of forwards of which the gradient was taken.
-    """
-
-    result: SearchResult
-    scores: Float64[np.ndarray, " n"] | None = None
-    heat: Float32[np.ndarray, "H W"] | None = None
-    backwards: int = 0
-
-
 def methods() -> dict[str, Method]:
     """All methods by name, with their requirements, costs, options and references."""
     return dict(METHODS)
@@ -253,98 +229,3 @@ def full_options(method: MethodChoice, options: Mapping[str, Option]) -> dict[st
         if option == "variant" and known["variant"] in VARIANTS and value not in VARIANTS:
             raise InputError(f"variant is {value!r}; it must be paper or published")
     return known | dict(options)
-
-
-@checked
-def rank_regions(
-    asked: Sequence[Case | Scorer],
-    method: MethodChoice,
-    options: Mapping[str, Option] | None = None,
-    *,
-    together: int | None = None,
-    on_progress: Callable[[int], Any] = lambda forwards: None,
-) -> list[Ranking]:
-    """Ranks the regions of images by a method other than EAGLE.
-
-    A method of your own is a function of a `Case`. It returns a score for each of the n
-    regions, or a map (H, W) over the pixels of the image whose means over the regions are the
-    scores; a higher score is more important. Its keyword-only arguments are its options. It may
-    return a `eagle_jax.baselines.maps.Heat` instead, a map with the number of forwards and
-    gradients that it took, which are otherwise not counted.
-
-    Args:
-      asked: cases; or scorers of any kind, for methods that need only probabilities.
-      method: a name of `METHODS`, a `Method`, or a function of your own.
-      options: options of the method by name, see `Method.options`.
-      together: number of images that programs are compiled for, see
-        `eagle_jax.search.lockstep.Lockstep`.
-      on_progress: called now and then with the number of forwards since the last call.
-
-    Returns:
-      For each case or scorer the order and the scores of its regions.
-
-    Raises:
-      InputError: the method does not exist, is EAGLE, has no such option, needs the weights of
-        a model where a scorer was given, or returned neither scores nor a map.
-    """
-    options = full_options(method, options or {})
-    name, chosen = method_name(method), chosen_method(method)
-    if chosen.searches:
-        raise InputError("eagle finds an order by a search: see eagle_jax.search.find_orders")
-    if chosen.estimate is not None:
-        scorers = [each.scorer if isinstance(each, Case) else each for each in asked]
-        estimates = [_with_curves(chosen.estimate(scorer, **options)) for scorer in scorers]
-        answered = answer_all(estimates, scorers, together, on_progress)
-        rankings = []
-        for scorer, ((scores, curves), forwards, rounds) in zip(scorers, answered, strict=True):
-            labels = getattr(scorer, "labels", None)
-            heat = None if labels is None else scores.astype(np.float32)[labels]
-            result = SearchResult(curves, forwards, rounds, name)
-            rankings.append(Ranking(result, scores, heat))
-        return rankings
-    assert chosen.look is not None
-    rankings = []
-    for case in asked:
-        bridged = isinstance(case, Case) and case.model.backend == "bridge" and name in METHODS
-        if bridged or not isinstance(case, Case):
-            take = "which the bridge does not show: take a ported model"
-            take = take if bridged else "and this scorer has none: give a case of eagle_jax.ask"
-            others = ", ".join(k for k, m in METHODS.items() if m.needs == "probabilities")
-            raise InputError(f"{name} looks into the network, {take}, or use one of {others}")
-        rankings.append(_looked(name, case, chosen.look(case, **options)))
-        on_progress(rankings[-1].result.forwards)
-    return rankings
-
-
-def _with_curves(estimate: Estimate) -> Conversation[tuple[Float64[np.ndarray, "n"], Curves]]:
-    """An estimate, and then the curves along the order that it makes."""
-    scores = yield from estimate
-    order = _order(scores)
-    along = yield sets_along(order)
-    return scores, curves_from(order, along)
-
-
-def _looked(name: str, case: Case, returned: np.ndarray | Heat) -> Ranking:
-    n, shape = case.scorer.regions, case.labels.shape
-    given = isinstance(returned, Heat)
-    values, forwards, backwards = returned if given else (returned, 0, 0)
-    values = np.asarray(values)
-    if values.shape not in ((n,), shape) or not np.isfinite(values).all():
-        case.scorer(np.ones((1, n), bool))  # whose message counts where the model overflows
-        raise InputError(
-            f"method {name} returned an array of shape {values.shape}; it must return {n} "
-            f"finite scores, one for each region, or a finite map of shape {shape}"
-        )
-    if values.shape == shape:
-        heat = values.astype(np.float32)
-        scores = region_means(case.labels, heat)
-    else:
-        scores = values.astype(np.float64)
-        heat = scores.astype(np.float32)[case.labels]
-    curves = curves_along(case.scorer, _order(scores))
-    return Ranking(SearchResult(curves, forwards + 2 * n, 2, name), scores, heat, backwards)
-
-
-def _order(scores: np.ndarray) -> np.ndarray:
-    # Among equal scores the lowest region number comes first, as in a search.
-    return np.argsort(-scores, kind="stable").astype(np.int32)

@@ -91,7 +91,7 @@ def add_device_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_TOGETHER,
         type=positive,
         metavar="N",
-        help="number of images that are searched in lockstep (default: %(default)s)",
+        help="number of items that are explained at once (default: %(default)s)",
     )
     parser.add_argument(
         "--split-weights",
@@ -179,7 +179,7 @@ def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
         type=number,
         metavar="S",
         help="seconds after which the search stops and returns the result so far; in a list, "
-        "seconds for the images that are searched together (default: no limit)",
+        "seconds for each item, which shares the devices with others (default: no limit)",
     )
     add(
         "--top-k",

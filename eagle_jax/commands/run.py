@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from eagle_jax.commands import leaving
 from eagle_jax.commands.arguments import (
@@ -20,6 +21,9 @@ from eagle_jax.commands.arguments import (
 )
 from eagle_jax.commands.devices import device_text
 from eagle_jax.commands.processes import add_process_arguments, begin_processes
+
+if TYPE_CHECKING:
+    from eagle_jax.explaining import RunSummary
 
 _EXAMPLES = """\
 examples:
@@ -104,8 +108,23 @@ def command(options: argparse.Namespace) -> int:
         f"{'cost':<12}{summary.forwards:,} forwards in {summary.seconds:.0f} s, "
         f"{rate:.0f} forwards/s, loading and compiling included"
     )
+    _print_speed(summary)
     print(f"{'device':<12}{device_text()}")
     print(f"{'written':<12}{options.out}; next: eagle-jax evaluate {options.out}")
     for failure in summary.failures:
         print(f"failed: {failure.place} ({failure.name}): {failure.reason}", file=sys.stderr)
     return 1 if summary.failures else 0
+
+
+def _print_speed(summary: "RunSummary") -> None:
+    """Says how fast the items were, and what the devices waited for."""
+    spent, total = summary.devices, sum(summary.devices)
+    if total == 0:
+        return
+    rate = 3600 * (summary.finished - summary.before) / total
+    print(
+        f"{'speed':<12}{rate:,.0f} items an hour; masked images were scored during "
+        f"{spent.scoring / total:.0%} of the time, searches and answers took "
+        f"{spent.searching / total:.0%} beside that, reading and asking "
+        f"{spent.preparing / total:.0%}"
+    )

@@ -75,7 +75,7 @@ def compare_methods(
       fill: what judging shows in place of hidden regions: "black", "mean" or "blur"; None for
         the fill of the runs, `settings.fill`.
       batch_size: masked images per batch, as in `run_list`.
-      together: number of images searched in lockstep, as in `run_list`.
+      together: number of items that are explained at once, as in `run_list`.
       split_weights: number of devices that share one copy of the weights.
       process: index of this process and number of processes.
       progress: show a progress bar.

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -12,12 +12,11 @@ from eagle_jax.argument_types import checked
 from eagle_jax.baselines.methods import (
     MethodChoice,
     Option,
-    Ranking,
     chosen_method,
     full_options,
     method_name,
-    rank_regions,
 )
+from eagle_jax.baselines.ranking import Ranking, ranking_of
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.fill import Fill
 from eagle_jax.inputs.images import ImageSource
@@ -26,8 +25,15 @@ from eagle_jax.interrupts import first_interrupt_waits, never
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.scoring.case import Answer, Case, Target, TargetIds, ask
 from eagle_jax.scoring.model import Model
-from eagle_jax.search import Limits, Objective, Progress, find_orders
-from eagle_jax.search.methods import DEFAULT_SEARCH, SearchFunction, chosen_search
+from eagle_jax.search import Limits, Objective, Progress
+from eagle_jax.search.conversations import Conversation, answer_alone
+from eagle_jax.search.methods import (
+    DEFAULT_SEARCH,
+    SearchFunction,
+    SearchInProgress,
+    chosen_search,
+    progress_of,
+)
 
 
 @checked
@@ -191,51 +197,50 @@ def check_approach(approach: Approach) -> None:
             )
 
 
-def rank_cases(
-    cases: Sequence[Case],
+def rank_case(
+    case: Case,
     approach: Approach,
-    *,
-    together: int | None = None,
     on_progress: Callable[[Progress], Any] = lambda progress: None,
     interrupted: Callable[[], bool] = never,
-) -> list[Ranking]:
-    """Finds the order of regions of several cases in lockstep, by EAGLE or another method.
+) -> Conversation[Ranking]:
+    """Finds the order of regions of a case, by EAGLE or another method, as a conversation.
 
     Args:
-      cases: cases of one model.
+      case: from `eagle_jax.ask`.
       approach: a method and its settings.
-      together: number of images that programs are compiled for; None for as many as there are.
       on_progress: called after each round.
-      interrupted: called before each round of a search; once it returns True, all searches end
-        and return their partial results.
+      interrupted: called before each round of a search; once it returns True, the search ends
+        and returns its partial result.
+
+    Yields:
+      Sets of regions to be scored, see `eagle_jax.search.conversations`.
 
     Returns:
-      One ranking for each case.
+      The order, its curves and what the method found besides.
 
     Raises:
       InputError: as `check_approach`, or the budget is too small.
     """
     if chosen_method(approach.method).searches:
-        results = find_orders(
-            [case.scorer for case in cases],
+        search = SearchInProgress(
+            case.scorer,
             approach.search,
-            objective=approach.objective,
-            limits=approach.limits,
-            together=together,
-            on_progress=on_progress,
-            interrupted=interrupted,
+            approach.objective,
+            approach.limits,
+            lambda: on_progress(progress_of([search])),
+            interrupted,
         )
-        return [Ranking(result) for result in results]
-    total = 0
-
-    def count(forwards: int) -> None:
-        nonlocal total
-        total += forwards
-        on_progress(Progress(total, None, None, (None,) * len(cases)))
-
-    return rank_regions(
-        cases, approach.method, approach.options, together=together, on_progress=count
-    )
+        return Ranking((yield from search.conversation()))
+    ranking = ranking_of(case, approach.method, approach.options)
+    forwards, scores = 0, None
+    while True:
+        try:
+            sets = ranking.send(scores)  # type: ignore[arg-type]
+        except StopIteration as end:
+            return end.value
+        scores = yield sets
+        forwards += len(scores)
+        on_progress(Progress(forwards, None, None, (None,)))
 
 
 def explain_case(case: Case, approach: Approach, progress: bool = False) -> Attribution:
@@ -270,9 +275,8 @@ def explain_case(case: Case, approach: Approach, progress: bool = False) -> Attr
                 bar.set_postfix_str(f"insertion - deletion {state.area:.3f}", refresh=False)
             bar.update(state.forwards - bar.n)
 
-        (ranking,) = rank_cases(
-            [case], approach, on_progress=on_progress, interrupted=lambda: interrupted()
-        )
+        asking = rank_case(case, approach, on_progress, lambda: interrupted())
+        ranking = answer_alone(case.scorer, asking)
     return conclude(case, approach, ranking, time.perf_counter() - begin)
 
 
@@ -282,7 +286,7 @@ def conclude(case: Case, approach: Approach, ranking: Ranking, seconds: float) -
     Args:
       case: the case that was explained.
       approach: the method that was used, and its settings.
-      ranking: from `rank_cases`.
+      ranking: from `rank_case`.
       seconds: time that the explanation took.
 
     Returns:

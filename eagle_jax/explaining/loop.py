@@ -1,22 +1,30 @@
-"""The loop of a run: every item explained, in lockstep, whatever fails on the way."""
+"""The loop of a run: every item explained, many at once, whatever fails on the way."""
 
 import collections
+import contextlib
+import functools
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from tqdm import tqdm
 
 from eagle_jax.argument_types import checked
-from eagle_jax.baselines.methods import Ranking
+from eagle_jax.baselines.ranking import Ranking
 from eagle_jax.errors import InputError, require_choice
 from eagle_jax.explaining.corrections import removal_answers, require_all_regions
-from eagle_jax.explaining.explanation import Approach, check_approach, conclude, rank_cases
+from eagle_jax.explaining.explanation import (
+    Approach,
+    check_approach,
+    conclude,
+    rank_case,
+)
 from eagle_jax.explaining.mesh import local_mesh
-from eagle_jax.explaining.preparation import prepare_case, read_ahead
+from eagle_jax.explaining.preparation import prepare_case, read_divided
 from eagle_jax.explaining.resuming import remove_leftovers, sort_entries
 from eagle_jax.files import local_path
 from eagle_jax.lists import Broken, Item
@@ -26,14 +34,15 @@ from eagle_jax.results.run_folder import ItemResult, write_result
 from eagle_jax.scoring.case import AskSettings, Case
 from eagle_jax.scoring.folders import find_folder
 from eagle_jax.scoring.model import Model, load
-from eagle_jax.search import Limits, Objective, Progress, curves_along
+from eagle_jax.search import Curves, Limits, Objective
 from eagle_jax.search.controls import control_orders
-from eagle_jax.search.lockstep import lockstep_kind
+from eagle_jax.search.conversations import Conversation
+from eagle_jax.search.scheduler import DeviceTime, Task, answer_together
+from eagle_jax.search.sets import curves_from, sets_along
 
-# Number of images searched in lockstep where no other number is given.
-DEFAULT_TOGETHER = 4
+# Number of items explained at once where no other number is given.
+DEFAULT_TOGETHER = 8
 _DEFAULTS = Settings()
-Outcome = TypeVar("Outcome")
 
 
 class RunSummary(NamedTuple):
@@ -45,6 +54,7 @@ class RunSummary(NamedTuple):
       failures: items without a result.
       forwards: number of masked images that were scored to find orders.
       seconds: time that the run took, loading the model included.
+      devices: what the devices did while items were explained.
     """
 
     finished: int
@@ -52,6 +62,7 @@ class RunSummary(NamedTuple):
     failures: tuple[Failure, ...]
     forwards: int
     seconds: float
+    devices: DeviceTime = DeviceTime()
 
 
 @checked
@@ -83,7 +94,8 @@ def run_list(
       out: folder of the run.
       settings: settings of the explanations.
       batch_size: masked images per batch, over all devices of the process; None chooses.
-      together: number of images that are searched in lockstep.
+      together: number of items that are explained at once: their masked images share batches,
+        and the host searches for some while the devices score others.
       split_weights: number of devices that share one copy of the weights, for models that are
         too large for one device.
       process: index of this process and number of processes; process i of k takes every k-th
@@ -105,7 +117,8 @@ def run_list(
         waiting, before, failures = sort_entries(out, entries[process[0] :: process[1]])
         for failure in failures:
             write_failure(out, failure)
-        run = _Run(out, settings, batch_size, together, failures)
+        run = _Run(out, settings, batch_size, failures)
+        devices = DeviceTime()
         if waiting:
             model = load(
                 settings.model,
@@ -118,28 +131,28 @@ def run_list(
                 progress=progress,
             )
             with tqdm(total=len(waiting), unit="item", disable=not progress) as run.bar:
-                run.explain_all(model, waiting)
+                devices = run.explain_all(model, waiting, together)
         return RunSummary(
             finished=len(before) + run.finished,
             before=len(before),
             failures=tuple(run.failures),
             forwards=run.forwards,
             seconds=time.perf_counter() - begin,
+            devices=devices,
         )
 
 
 class _Run:
-    """A run in progress: its settings, and what it has done so far."""
+    """A run in progress: its settings, and what it has done so far. Items share no state."""
 
     def __init__(
         self,
         out: Path,
         settings: Settings,
         batch_size: int | None,
-        together: int,
         failures: list[Failure],
     ):
-        self.out, self.settings, self.together = out, settings, together
+        self.out, self.settings = out, settings
         self.approach = _approach(settings)
         self.asking = AskSettings(
             settings.regions,
@@ -152,105 +165,131 @@ class _Run:
         )
         self.failures, self.finished, self.forwards = failures, 0, 0
         self.bar = tqdm(disable=True)
+        self._clock = _SharedClock()
+        self._lock = threading.Lock()
 
-    def explain_all(self, model: Model, items: Sequence[Item]) -> None:
-        groups: dict[object, list[tuple[Item, Case]]] = {}
-        for item, divided in read_ahead(items, self.asking.regions):
-            case = self._attempt(item, prepare_case, model, item, divided, self.asking)
-            if case is None:
-                continue
-            kind = lockstep_kind(case.scorer)
-            groups.setdefault(kind, []).append((item, case))
-            if len(groups[kind]) == self.together:
-                self._explain(groups.pop(kind))
-        for group in groups.values():
-            self._explain(group)
+    def explain_all(self, model: Model, items: Sequence[Item], together: int) -> DeviceTime:
+        begin, scored = time.perf_counter(), 0
 
-    def _explain(self, group: Sequence[tuple[Item, Case]]) -> None:
-        cases = [case for _, case in group]
-        begin = time.perf_counter()
+        def after_round(forwards: int) -> None:
+            nonlocal scored
+            scored += forwards
+            rate = scored / (time.perf_counter() - begin)
+            self.bar.set_postfix_str(f"{scored:,} forwards, {rate:.0f} a second")
+
+        begins = (functools.partial(self._begin, model, item) for item in items)
+        return answer_together(begins, together, after_round)
+
+    def _begin(self, model: Model, item: Item) -> Task | None:
+        """Reads an item, divides its image and asks the model; in a thread, ahead of time."""
         try:
-            rankings = self._rank(cases)
+            image, labels = read_divided(item, self.asking.regions)
+            case = prepare_case(model, item, image, labels, self.asking)
         except Exception as error:
-            if len(group) == 1:
-                self._record(group[0][0], error)
-                return
-            # The fault of one image is not that of the images searched beside it.
-            for pair in group:
-                self._explain([pair])
-            return
-        seconds = (time.perf_counter() - begin) / len(group)
-        for (item, case), ranking in zip(group, rankings, strict=True):
-            result = self._attempt(item, self._result, item, case, ranking, seconds)
-            if result is None:
-                continue
-            # A disk that is full ends the run: the next result could not be written either.
-            write_result(self.out, result)
+            return self._fail(item, error)
+        return Task(case.scorer, self._explain(item, case))
+
+    def _explain(self, item: Item, case: Case) -> Conversation[None]:
+        """All that is done with an item whose question is asked; its steps run in threads."""
+        with self._clock.share() as shared:
+            try:
+                ranking = yield from rank_case(case, self.approach)
+                controls = yield from self._controls(item, case, ranking)
+                result = self._result(item, case, ranking, controls, shared())
+            except Exception as error:
+                return self._fail(item, error)
+        # A disk that is full ends the run: the next result could not be written either.
+        write_result(self.out, result)
+        remove_failure(self.out, item.name)
+        with self._lock:
             self.finished += 1
+            self.forwards += ranking.result.forwards
             self.bar.update()
-            remove_failure(self.out, item.name)
+        return None
 
-    def _rank(self, cases: Sequence[Case]) -> list[Ranking]:
-        begin, before = time.perf_counter(), self.forwards
-
-        def on_progress(state: Progress) -> None:
-            self.forwards = before + state.forwards
-            rate = state.forwards / (time.perf_counter() - begin)
-            self.bar.set_postfix_str(f"{state.forwards:,} forwards, {rate:.0f} a second")
-
-        return rank_cases(cases, self.approach, together=self.together, on_progress=on_progress)
-
-    def _result(self, item: Item, case: Case, ranking: Ranking, seconds: float) -> ItemResult:
-        settings, curves = self.settings, ranking.result.curves
-        mask = item.object_mask(*case.image.shape[:2])
-        corrects = item.label is not None and settings.regenerate != "no"
-        if corrects or settings.controls:
+    def _controls(
+        self, item: Item, case: Case, ranking: Ranking
+    ) -> Conversation[dict[str, Curves] | None]:
+        settings, order = self.settings, ranking.result.curves.order
+        if settings.controls or self._corrects(item):
             require_all_regions(
-                curves.order,
+                order,
                 case.scorer.regions,
                 self.approach.limits,
                 "corrections and controls need",
             )
-        answers = controls = None
-        if corrects and item.label is not None:
+        if not settings.controls:
+            return None
+        controls = {}
+        orders = control_orders(case.labels, order, settings.controls, item.name)
+        for name, control in orders.items():
+            controls[name] = curves_from(control, (yield sets_along(control)))
+        return controls
+
+    def _corrects(self, item: Item) -> bool:
+        return item.label is not None and self.settings.regenerate != "no"
+
+    def _result(
+        self,
+        item: Item,
+        case: Case,
+        ranking: Ranking,
+        controls: dict[str, Curves] | None,
+        seconds: float,
+    ) -> ItemResult:
+        answers = None
+        if self._corrects(item) and item.label is not None:
             answers = removal_answers(
                 case,
-                curves,
+                ranking.result.curves,
                 item.label,
-                bisect=settings.regenerate == "bisect",
+                bisect=self.settings.regenerate == "bisect",
                 batch_size=self.asking.batch_size,
-                max_new_tokens=settings.max_new_tokens,
+                max_new_tokens=self.settings.max_new_tokens,
             )
-        if settings.controls:
-            orders = control_orders(case.labels, curves.order, settings.controls, item.name)
-            controls = {
-                name: curves_along(case.scorer, order) for name, order in orders.items()
-            }
         return ItemResult(
             item=item,
             attribution=conclude(case, self.approach, ranking, seconds),
-            mask=mask,
+            mask=item.object_mask(*case.image.shape[:2]),
             answers=answers,
             controls=controls,
         )
 
-    def _attempt(
-        self, item: Item, function: Callable[..., Outcome], *arguments: Any
-    ) -> Outcome | None:
-        """Calls a function; an error is recorded as the failure of the item, and gives None."""
-        try:
-            return function(*arguments)
-        except Exception as error:
-            self._record(item, error)
-            return None
-
-    def _record(self, item: Item, error: Exception) -> None:
+    def _fail(self, item: Item, error: Exception) -> None:
+        """Records the failure of an item, unless the disk refuses, which ends the run."""
         line, fault = describe_error(error)
         failure = Failure(item.name, item.place, line)
-        self.failures.append(failure)
         write_failure(self.out, failure, fault)
-        self.bar.write(f"{item.place} ({item.name}): {line}", file=sys.stderr)
-        self.bar.update()
+        with self._lock:
+            self.failures.append(failure)
+            self.bar.write(f"{item.place} ({item.name}): {line}", file=sys.stderr)
+            self.bar.update()
+
+
+class _SharedClock:
+    """Time that is divided evenly among those at work, so that all shares add up to it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._at_work, self._time, self._noted = 0, 0.0, 0.0
+
+    @contextlib.contextmanager
+    def share(self) -> Iterator[Callable[[], float]]:
+        """Gives a function that returns the share since the block began, in seconds."""
+        begin = self._pass(+1)
+        try:
+            yield lambda: self._pass(0) - begin
+        finally:
+            self._pass(-1)
+
+    def _pass(self, change: int) -> float:
+        with self._lock:
+            now = time.perf_counter()
+            if self._at_work:
+                self._time += (now - self._noted) / self._at_work
+            self._noted = now
+            self._at_work += change
+            return self._time
 
 
 def _approach(settings: Settings) -> Approach:

@@ -1,7 +1,4 @@
-"""From an item of a list to a case; images are read while the devices are busy."""
-
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+"""From an item of a list to a case, in a thread of its own while the devices are busy."""
 
 import numpy as np
 from jaxtyping import Int32, UInt8
@@ -16,46 +13,31 @@ from eagle_jax.lists.prompts import prompt_difference
 from eagle_jax.scoring.case import AskSettings, Case, Target, ask
 from eagle_jax.scoring.model import Model
 
-# Number of images that are read and divided ahead of time.
-_AHEAD = 4
-Divided = tuple[UInt8[np.ndarray, "H W 3"], Int32[np.ndarray, "H W"]]
 
-
-def read_ahead(
-    items: Sequence[Item], regions: Regions
-) -> Iterator[tuple[Item, "Future[Divided]"]]:
-    """Reads and divides the images of items in a thread, a few of them ahead of time.
+def read_divided(
+    item: Item, regions: Regions
+) -> tuple[UInt8[np.ndarray, "H W 3"], Int32[np.ndarray, "H W"]]:
+    """Reads the image of an item and divides it.
 
     Args:
-      items: items of a list.
+      item: an item of a list.
       regions: the regions of each image, as in `eagle_jax.ask`.
 
-    Yields:
-      Each item with its future image and label map.
+    Returns:
+      The image and its label map.
+
+    Raises:
+      InputError: the image cannot be read or divided.
     """
-
-    def read(item: Item) -> Divided:
-        image = read_image(item.image)
-        return image, segment(image, regions)
-
-    with ThreadPoolExecutor(1) as reader:
-        ahead: list[tuple[Item, Future[Divided]]] = []
-        try:
-            for item in items:
-                ahead.append((item, reader.submit(read, item)))
-                if len(ahead) > _AHEAD:
-                    yield ahead.pop(0)
-            while ahead:
-                yield ahead.pop(0)
-        finally:
-            for _, future in ahead:
-                future.cancel()
+    image = read_image(item.image)
+    return image, segment(image, regions)
 
 
 def prepare_case(
     model: Model,
     item: Item,
-    divided: "Future[Divided]",
+    image: UInt8[np.ndarray, "H W 3"],
+    labels: Int32[np.ndarray, "H W"],
     settings: AskSettings,
 ) -> Case:
     """Asks a model the question of an item.
@@ -66,14 +48,14 @@ def prepare_case(
     Args:
       model: from `eagle_jax.load`.
       item: the question.
-      divided: image and label map of the item, from `read_ahead`.
+      image: image of the item.
+      labels: its label map, from `read_divided`.
       settings: how questions are asked; `settings.regions` is ignored.
 
     Raises:
-      InputError: the image cannot be read, the question cannot be asked, its prompt has other
+      InputError: the question cannot be asked, its prompt has other
         tokens than the list says, or its boxes are not in the frame of the image.
     """
-    image, labels = divided.result()
     require_frame(item, *image.shape[:2])
     target: Target | None = item.target
     target_ids = item.target_ids

@@ -5,7 +5,7 @@ inside the scoring program.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, no_type_check
 
 import jax
@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Float32, Int32, UInt8
 from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.image_settings import Frame, ImageSettings
+from eagle_jax.inputs.partial_sums import PartialSums, horizontal_pass, partial_sums
 from eagle_jax.inputs.resize import resize_last_axis, resize_weights
 
 # Number of pixel values composed or resized at once, which bounds the memory of large images
@@ -46,12 +47,15 @@ class View:
         and row by row within a block.
       block: number of patches on each side of a block. A block is a merged token (Qwen), the
         crop (LLaVA) or a tile (InternVL).
+      partial: what each region contributes to the horizontal resize; None to compute it anew
+        for each masked image.
     """
 
     horizontal: Float32[AnyArray, "2 x W"] | None
     vertical: Float32[AnyArray, "2 y H"] | None
     blocks: tuple[int, int] = field(metadata={"static": True})
     block: int = field(metadata={"static": True})
+    partial: PartialSums | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -144,6 +148,21 @@ def plan_image(
     )
 
 
+def with_partial_sums(plan: ImagePlan) -> ImagePlan:
+    """The plan of an image that shrinks a lot, with what its regions contribute to its pixels.
+
+    `masked_patches` then takes less time; image and regions must not be replaced any more.
+
+    Args:
+      plan: from `plan_image`, in NumPy arrays.
+    """
+    arrays = plan.image, plan.fill, plan.labels
+    views = (
+        replace(view, partial=partial_sums(*arrays, view.horizontal)) for view in plan.views
+    )
+    return replace(plan, views=tuple(views))
+
+
 def _view(frame: Frame, height: int, width: int, resample: int) -> View:
     (top, left), (new_height, new_width) = frame.origin, frame.resized
     return View(
@@ -155,7 +174,7 @@ def _view(frame: Frame, height: int, width: int, resample: int) -> View:
 
 
 def _normalisation_table(settings: ImageSettings) -> np.ndarray:
-    # The processors' roundings in their order: scale in float64, the rest in float32.
+    # The processors' roundings: scale in float64, the rest in float32.
     values = (np.arange(256, dtype=np.float64) * settings.rescale_factor).astype(np.float32)
     mean = np.asarray(settings.mean, np.float32)[:, None]
     return (values - mean) / np.asarray(settings.std, np.float32)[:, None]
@@ -223,42 +242,6 @@ def _soft_view(plan: ImagePlan, view: View, mask: Array) -> Array:
     return patches.reshape(len(mask), math.prod(view.blocks) * view.block**2, -1)
 
 
-def blocks_reached(plan: ImagePlan, regions: int) -> Bool[Array, "i n"]:
-    """Which blocks of patches change when a region is hidden.
-
-    Args:
-      plan: from `plan_image`.
-      regions: number of columns, at least the number of regions.
-
-    Returns:
-      True where a pixel of the region has a weight in the resize of the block. Blocks of all
-      views, in the order of their patches.
-    """
-
-    def reached(region):
-        pixels = (plan.labels == region).astype(jnp.float32)
-        return jnp.concatenate([(y @ pixels @ x.T).reshape(-1) > 0 for y, x in sources])
-
-    height, width = plan.labels.shape
-    sources = [
-        (
-            _sources(view.vertical, view.blocks[0], _side(plan, view), height),
-            _sources(view.horizontal, view.blocks[1], _side(plan, view), width),
-        )
-        for view in plan.views
-    ]
-    return jax.lax.map(reached, jnp.arange(regions)).T
-
-
-def _sources(weights: Array | None, blocks: int, side: int, size: int) -> Array:
-    """1 where a source row or column has a weight in a block, (blocks, size)."""
-    if weights is None:
-        inside = jnp.arange(size) // side == jnp.arange(blocks)[:, None]
-    else:
-        inside = jnp.any(weights != 0, axis=0).reshape(blocks, side, size).any(axis=1)
-    return inside.astype(jnp.float32)
-
-
 def images_at_once(plan: ImagePlan) -> int:
     """Number of images of a plan's size that are prepared at once within bounded memory."""
     return min(_at_once(plan, view) for view in plan.views)
@@ -266,7 +249,8 @@ def images_at_once(plan: ImagePlan) -> int:
 
 def _at_once(plan: ImagePlan, view: View) -> int:
     # A stack of plans has a leading axis, which does not count.
-    largest = max(math.prod(plan.image.shape[-3:]), 3 * math.prod(_shape(plan, view)))
+    source = plan.image if view.partial is None else view.partial.sums
+    largest = max(math.prod(source.shape[-3:]), 3 * math.prod(_shape(plan, view)))
     return max(1, _CHUNK_VALUES // largest)
 
 
@@ -316,22 +300,31 @@ def _fill_patches(plan: ImagePlan, view: View) -> Array:
 
 
 def _resize_patches(plan: ImagePlan, view: View, visible: Array) -> Array:
-    seen = visible[:, None, plan.labels]
-    values = jnp.where(seen, plan.image, plan.fill).astype(jnp.float32)
-    values = _resized(plan, view, values).astype(jnp.uint8)
-    return _lookup(plan.table, _patchify(values, plan, view))
+    if view.partial is None:
+        seen = visible[:, None, plan.labels]
+        values = jnp.where(seen, plan.image, plan.fill).astype(jnp.float32)
+        values = _resized(plan, view, values)
+    else:
+        values = _vertical_pass(plan, view, horizontal_pass(view.partial, visible))
+    return _lookup(plan.table, _patchify(values.astype(jnp.uint8), plan, view))
 
 
 def _resized(plan: ImagePlan, view: View, values: Array) -> Array:
     # A side may be padded because another view resizes it.
-    height, width = _shape(plan, view)
     if view.horizontal is None:
-        values = values[..., :width]
+        values = values[..., : _shape(plan, view)[1]]
     else:
         values = resize_last_axis(values, view.horizontal)
+    return _vertical_pass(plan, view, values.swapaxes(2, 3))
+
+
+def _vertical_pass(plan: ImagePlan, view: View, columns: Array) -> Array:
+    """(b, c, x, H) -> (b, c, y, x)."""
     if view.vertical is None:
-        return values[..., :height, :]
-    return resize_last_axis(values.swapaxes(2, 3), view.vertical).swapaxes(2, 3)
+        columns = columns[..., : _shape(plan, view)[0]]
+    else:
+        columns = resize_last_axis(columns, view.vertical)
+    return columns.swapaxes(2, 3)
 
 
 def _patchify(values: Array, plan: ImagePlan, view: View) -> Array:

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 from jaxtyping import Int32, UInt8
+from PIL import Image
 
 from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
@@ -13,8 +14,11 @@ Regions = int | str | np.ndarray
 DEFAULT_REGIONS = 64
 """Number of regions that is requested unless the user asks for something else."""
 
-# SLICO divides a subsampled copy of larger images.
-_SEGMENTED_PIXELS = 4_000_000
+# Images of more pixels, those of 640 x 480, are shrunk to about so many before SLICO divides
+# them: its time grows with the pixels, and the model does not see them either.
+_MOST_PIXELS, _SHRUNK_PIXELS = 640 * 480, 160_000
+# No region is shrunk below this number of pixels on average.
+_LEAST_REGION = 64
 _FORMS = (
     "a number, 'slico:64', 'grid:8x8', 'grid:64', 'opencv:64' or an integer label map (H, W)"
 )
@@ -28,8 +32,9 @@ def segment(image: UInt8[np.ndarray, "H W 3"], regions: Regions) -> Int32[np.nda
       image: uint8 (H, W, 3) pixels.
       regions: the request, in one of these forms:
         N or 'slico:N': about N connected regions from scikit-image's SLICO, with the
-        published region size of int(sqrt(H W / N)) pixels; images above 4 megapixels are
-        subsampled first.
+        published region size of int(sqrt(H W / N)) pixels. An image of more than 640 x 480
+        pixels is shrunk to 160,000 pixels first (more if N is above 2,500), and its regions
+        are enlarged again.
         'grid:RxC': cells in R rows and C columns.
         'grid:N': about N nearly square cells.
         'opencv:N': about N regions from OpenCV-contrib's SLICO, as in the published results.
@@ -79,16 +84,22 @@ def _region_size(image: np.ndarray, count: int) -> int:
 
 
 def _slico(image: np.ndarray, count: int) -> np.ndarray:
+    height, width = image.shape[:2]
+    seeds = round(height * width / _region_size(image, count) ** 2)
+    pixels = max(_SHRUNK_PIXELS, _LEAST_REGION * count)
+    if height * width <= max(_MOST_PIXELS, pixels):
+        return _slico_from(image, seeds)
+    scale = math.sqrt(pixels / (height * width))
+    rows, columns = (max(1, round(scale * side)) for side in (height, width))
+    shrunk = Image.fromarray(image).resize((columns, rows), Image.Resampling.BOX)
+    labels = _slico_from(np.asarray(shrunk), seeds)
+    labels = labels.take(np.arange(width) * columns // width, axis=1)
+    return labels.take(np.arange(height) * rows // height, axis=0)
+
+
+def _slico_from(image: np.ndarray, seeds: int) -> np.ndarray:
     from skimage.segmentation import slic
 
-    height, width = image.shape[:2]
-    if height * width > _SEGMENTED_PIXELS:
-        # Otherwise SLICO takes minutes and gigabytes for detail that the model cannot see.
-        step = math.ceil(math.sqrt(height * width / _SEGMENTED_PIXELS))
-        reduced = _slico(np.ascontiguousarray(image[::step, ::step]), count)
-        rows, columns = np.arange(height) // step, np.arange(width) // step
-        return reduced[rows[:, None], columns]
-    seeds = round(height * width / _region_size(image, count) ** 2)
     labels = slic(
         image, n_segments=seeds, slic_zero=True, enforce_connectivity=False, start_label=0
     )

@@ -11,13 +11,13 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float32
+from jaxtyping import Array, Float32, Int32
 
 from eagle_jax.errors import InputError
 
 # Pillow's fixed-point weights have 22 fractional bits. The low 8 bits are kept apart, so that
 # products with uint8 pixels and their sums stay below 2**24 and float32 matmuls are exact.
-_WEIGHT_BITS = 22
+WEIGHT_BITS = 22
 _LOW_BITS = 8
 _BUCKET = 64
 _TILES, _MIN_TILE = 8, 32
@@ -62,7 +62,7 @@ def resize_weights(
         total += taps[-1]
     integers = np.zeros((count, -(-size // _BUCKET) * _BUCKET), np.int64)
     for tap, weight in enumerate(taps):
-        scaled = weight / total * 2**_WEIGHT_BITS
+        scaled = weight / total * 2**WEIGHT_BITS
         inside = begin + tap < end
         integers[np.flatnonzero(inside), (begin + tap)[inside]] = np.trunc(
             scaled + np.copysign(0.5, scaled)
@@ -75,6 +75,12 @@ def resize_weights(
             "smaller image"
         )
     return halves.astype(np.float32)
+
+
+def whole_weights(weights: Float32[Array, "2 count padded"]) -> Int32[Array, "count padded"]:
+    """The integer weights of which `resize_weights` gives high and low parts."""
+    high, low = weights.astype(jnp.int32)
+    return (high << _LOW_BITS) + low
 
 
 def _bicubic(x: np.ndarray) -> np.ndarray:
@@ -146,8 +152,8 @@ def _weigh(values: Array, halves: Array) -> Array:
         for half in halves
     )
     # Fixed-point rounding, (high * 256 + low + 2**21) >> 22, kept to exact float32 integers.
-    half_unit = 2.0 ** (_WEIGHT_BITS - _LOW_BITS - 1)
+    half_unit = 2.0 ** (WEIGHT_BITS - _LOW_BITS - 1)
     total = high + _round_down(low * 2.0**-_LOW_BITS) + half_unit
-    level = _round_down(total * 2.0 ** (_LOW_BITS - _WEIGHT_BITS))
+    level = _round_down(total * 2.0 ** (_LOW_BITS - WEIGHT_BITS))
     # `clip` would halve the gradient of black and white pixels, which lie on the bounds.
     return jnp.where(level < 0, 0.0, jnp.where(level > 255, 255.0, level))

@@ -14,12 +14,13 @@ import numpy as np
 
 from eagle_jax.baselines import Ranking
 from eagle_jax.errors import InputError
-from eagle_jax.explaining.explanation import Approach, conclude, rank_cases
+from eagle_jax.explaining.explanation import Approach, conclude, rank_case
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.scoring.case import AskSettings, Case, ask
 from eagle_jax.scoring.model import Model
 from eagle_jax.search import Curves, Progress, SearchResult
+from eagle_jax.search.conversations import answer_alone
 from eagle_jax.search.methods import chosen_search
 from eagle_jax.search.sets import ends
 
@@ -147,9 +148,10 @@ class Session:
             so_far |= {"forwards": progress.forwards, "seconds": time.perf_counter() - begin}
             on_step(dataclasses.replace(begun, **so_far), progress.planned)
 
-        (ranking,) = rank_cases(
-            [case], self._approach, on_progress=on_progress, interrupted=cancelled.is_set
+        asking = rank_case(
+            case, self._approach, on_progress=on_progress, interrupted=cancelled.is_set
         )
+        ranking = answer_alone(case.scorer, asking)
         if cancelled.is_set():
             raise Cancelled
         seconds = time.perf_counter() - begin

@@ -13,6 +13,10 @@ from eagle_jax.planning.flops import search_batches
 from eagle_jax.planning.step import PROMPT_TOKENS, Step, size_step
 from eagle_jax.search.methods import usual_forwards
 
+# Seconds of one core of a server (AMD EPYC, 2024) for an item of a run: reading, dividing and
+# asking; and the default search, for each masked image and region.
+_PREPARATION, _SEARCHING = 0.2, 1e-5
+
 
 class Memory(NamedTuple):
     """Memory of a chip, in bytes.
@@ -57,6 +61,7 @@ class Time(NamedTuple):
       seconds: time of the exact search.
       default_forwards: approximate number of masked images of the default search.
       default_seconds: approximate time of the default search.
+      host_seconds: approximate time that one core of the host takes for an item of a run.
     """
 
     forwards: int
@@ -68,6 +73,7 @@ class Time(NamedTuple):
     seconds: float
     default_forwards: int
     default_seconds: float
+    host_seconds: float
 
 
 class Plan(NamedTuple):
@@ -247,10 +253,12 @@ def _time(step: Step, utilisation: float, basis: str) -> Time:
         seconds=needed / rate,
         default_forwards=default_forwards,
         default_seconds=default_forwards * step.flops / rate,
+        host_seconds=_PREPARATION + _SEARCHING * regions * default_forwards,
     )
 
 
 def _time_rows(time: Time) -> list[tuple[str, str]]:
+    cores = math.ceil(time.host_seconds / time.default_seconds)
     reuse = f"saves {time.reused:.0%} of the exact search's operations"
     return [
         (
@@ -269,6 +277,14 @@ def _time_rows(time: Time) -> list[tuple[str, str]]:
             "search",
             f"exact; the default search takes about {time.default_forwards} forwards, "
             f"{_duration(time.default_seconds)}",
+        ),
+        (
+            "host",
+            f"about {time.host_seconds:.1f} s of a core for each item of a run; the chips "
+            f"wait for the host with fewer than {cores} cores"
+            if cores > 1
+            else f"about {time.host_seconds:.1f} s of a core for each item of a run, less than "
+            "the chips take",
         ),
     ]
 

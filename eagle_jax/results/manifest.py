@@ -50,8 +50,8 @@ class Settings:
       options: options of a method other than EAGLE, by name.
       search: name of EAGLE's search, a key of `eagle_jax.search.SEARCHES`.
       budget: largest number of masked images to score for an item; None for no limit.
-      seconds: time after which the searches of the images explained together end; None for no
-        limit.
+      seconds: time after which the search of an item ends; None for no limit. It runs while
+        other items are explained beside it.
       top_k: number of leading regions to determine exactly; None for all.
       stop: fraction of the full image's score at which an order may end; None for all regions.
       insight_weight: lambda 1 of the paper, weight of sufficiency.

@@ -19,7 +19,7 @@ from eagle_jax.inputs.answer import decode_answer, require_max_new_tokens
 from eagle_jax.inputs.fill import DEFAULT_FILL, Fill, fill_pixels, read_fill
 from eagle_jax.inputs.host_pixels import masked_pixels, plan_pixels
 from eagle_jax.inputs.images import ImageSource, read_image
-from eagle_jax.inputs.patches import ImagePlan
+from eagle_jax.inputs.patches import ImagePlan, with_partial_sums
 from eagle_jax.inputs.prompt import Dialogue, Tokenizer, opens_thought, require_context
 from eagle_jax.metrics.hallucination import LABELS
 from eagle_jax.metrics.thoughts import closes_thought, may_open_thought
@@ -29,6 +29,7 @@ from eagle_jax.models.layers.precision import full_precision
 from eagle_jax.scoring.model import Model, prompt_about
 from eagle_jax.scoring.question import lay_out, on_devices
 from eagle_jax.scoring.scorer import (
+    DEVICES,
     data_devices,
     filling_batch_size,
     padded_sets,
@@ -37,6 +38,8 @@ from eagle_jax.scoring.scorer import (
 
 # Largest number of tokens of an answer where no other number is given.
 DEFAULT_MAX_NEW_TOKENS = 128
+# Number of answers about one image for which it is worth the preparation.
+_MANY_ANSWERS = 8
 
 
 @checked
@@ -157,6 +160,9 @@ def regenerate(
         raise InputError(f"visible has {visible.shape[1]} columns for {regions} regions")
     shown = fill_pixels(pixels, read_fill(fill, pixels))
     plan = plan_pixels(pixels, labels, model.image_settings, shown)
+    if len(visible) >= _MANY_ANSWERS:
+        with DEVICES:
+            plan = with_partial_sums(plan)
     dialogue = Dialogue(system, thinking)
     prompt_ids = prompt_about(model, plan, prompt, dialogue)
     inside = opens_thought(model.tokenizer, dialogue)
@@ -238,8 +244,8 @@ def _answers(
         # A repeated row is settled when the row itself is.
         sets = np.pad(part, ((0, batch_size - len(part)), (0, 0)), mode="edge")
         sets = jax.device_put(padded_sets(sets), spread)
-        new = np.asarray(
-            _decode(
+        with DEVICES:
+            new = _decode(
                 network,
                 question,
                 sets,
@@ -249,7 +255,7 @@ def _answers(
                 rules,
                 max_new_tokens=max_new_tokens,
             )
-        )
+        new = np.asarray(new)
         answers += [row[row >= 0] for row in new[: len(part)]]
         on_progress(len(part))
     return answers

@@ -21,13 +21,14 @@ from eagle_jax.inputs.answer import (
 from eagle_jax.inputs.fill import DEFAULT_FILL, Fill, fill_pixels, read_fill
 from eagle_jax.inputs.host_pixels import plan_pixels
 from eagle_jax.inputs.images import ImageSource, read_image
+from eagle_jax.inputs.patches import with_partial_sums
 from eagle_jax.inputs.pixel_budget import with_pixel_bounds
 from eagle_jax.inputs.prompt import Dialogue, opens_thought
 from eagle_jax.inputs.regions import DEFAULT_REGIONS, Regions, segment
 from eagle_jax.scoring.answers import DEFAULT_MAX_NEW_TOKENS, whole_answer
 from eagle_jax.scoring.model import Model, prompt_about
 from eagle_jax.scoring.question import Question, lay_out, on_devices
-from eagle_jax.scoring.scorer import MaskedImageScorer
+from eagle_jax.scoring.scorer import DEVICES, MaskedImageScorer
 
 Answer = str | Sequence[int] | np.ndarray
 Target = str | Sequence[int] | np.ndarray | Place
@@ -195,6 +196,8 @@ def ask(
     labels = segment(pixels, regions)
     shown = read_fill(fill, pixels)
     plan = plan_pixels(pixels, labels, model.image_settings, fill_pixels(pixels, shown))
+    with DEVICES:
+        plan = with_partial_sums(plan)
     dialogue = Dialogue(system, thinking)
     prompt_ids = prompt_about(model, plan, prompt, dialogue)
     if answer is None:

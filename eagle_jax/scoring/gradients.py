@@ -98,6 +98,7 @@ def whole_patches(
         plan,
         image=plan.image if image is None else image,
         labels=jnp.zeros_like(plan.labels),
+        views=tuple(dataclasses.replace(view, partial=None) for view in plan.views),
     )
     return masked_patches(plan, jnp.ones((1, 1), bool))
 

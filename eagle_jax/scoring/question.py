@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from typing import Any, no_type_check
 
 import jax
@@ -142,18 +142,35 @@ def kind_of(question: Question) -> Hashable:
     return structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
 
 
-def stack_questions(questions: Sequence[Question]) -> Question:
-    """Stacks several questions for one model: most arrays get a leading image axis.
+@functools.partial(jax.jit, static_argnames="places")
+def stack_of(question: Question, places: int) -> Question:
+    """A stack of questions for one model: most arrays get a leading axis.
 
     Args:
-      questions: questions of one kind, see `kind_of`. Layout and normalisation table depend
-        on the model and the grid alone; the stack holds those of the first question.
+      question: a `padded` question, which first stands at every place. Layout and normalisation
+        table depend on the model and the grid alone; the stack holds those of this question.
+      places: number of questions in the stack.
 
     Returns:
-      The stack, for `pick`.
+      The stack, for `put_question` and `pick`.
     """
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(_with_shared, questions))
-    return _with_shared(stacked, questions[0].plan.table, questions[0].layout)
+    stacked = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf, (places, *jnp.shape(leaf))), _with_shared(question)
+    )
+    return _with_shared(stacked, question.plan.table, question.layout)
+
+
+@jax.jit
+def put_question(
+    questions: Question, place: Int[jax.Array, ""], question: Question
+) -> Question:
+    """The stack with another question of the same kind, see `kind_of`, at one place."""
+    changed = jax.tree.map(
+        lambda leaves, leaf: leaves.at[place].set(leaf),
+        _with_shared(questions),
+        _with_shared(question),
+    )
+    return _with_shared(changed, questions.plan.table, questions.layout)
 
 
 def pick(questions: Question, which: Int[jax.Array, "*b"]) -> Question:

@@ -20,7 +20,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from eagle_jax.inputs.patches import ImagePlan, blocks_reached
+from eagle_jax.inputs.patches import ImagePlan
+from eagle_jax.inputs.reach import blocks_reached
 from eagle_jax.models.families.network import Network
 from eagle_jax.models.layers.caching import SequenceCache, empty_cache, resume
 from eagle_jax.scoring.question import Question
@@ -100,7 +101,7 @@ def dictionary_order(
     Args:
       sets: one row per masked image, True for a visible region.
       count: number of rows to score; the other rows come last.
-      reached: tiles that each region reaches, `eagle_jax.inputs.patches.blocks_reached`.
+      reached: tiles that each region reaches, `eagle_jax.inputs.reach.blocks_reached`.
 
     Returns:
       Row numbers, in order.

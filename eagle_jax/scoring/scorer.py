@@ -1,6 +1,7 @@
 """The set function of one case as an object that handles padding, batches and devices."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -12,7 +13,8 @@ from eagle_jax.errors import InputError
 from eagle_jax.models.checkpoints.sharding import mesh_of
 from eagle_jax.models.families.network import Network
 from eagle_jax.scoring.batches import score_sets
-from eagle_jax.scoring.question import Question
+from eagle_jax.scoring.question import Question, kind_of, put_question, stack_of
+from eagle_jax.scoring.reuse import reuses
 from eagle_jax.scoring.set_function import exact_patches, require_decided
 
 # As in `eagle_jax.scoring.question`, programs are compiled per bucket.
@@ -22,6 +24,9 @@ _REGION_BUCKET = 16
 _TOKENS_IN_FLIGHT = {"cpu": 2048, "accelerator": 8192}
 # With 64 regions, batches of 16 waste a tenth of the forwards and batches of 32 a quarter.
 _LARGEST_BATCH = 16
+# Held while a program is handed to the devices, not while they compute. Devices that wait for
+# each other within programs must all begin these in the same order.
+DEVICES = threading.RLock()
 
 
 @runtime_checkable
@@ -105,35 +110,146 @@ class MaskedImageScorer:
                 f"visible is {visible.dtype} of shape {visible.shape}; it must be bool of "
                 f"shape (masked images, {self.regions})"
             )
-        capacity = 2 * padded_regions(self.regions)
-        chunks = [np.zeros((0, len(self.tokens)), np.float32)]
+        return self.begin(visible)()
+
+    def begin(
+        self, visible: Bool[np.ndarray, "b n"]
+    ) -> Callable[[], Float32[np.ndarray, "b t"]]:
+        """Hands sets to the devices without waiting for them.
+
+        Args:
+          visible: one row per masked image, True for a visible region.
+
+        Returns:
+          A function that waits for the probabilities and returns them, or raises as `finite`.
+        """
+        capacity, count = 2 * padded_regions(self.regions), len(self.tokens)
+        chunks = []
         for first in range(0, len(visible), capacity):
             sets = visible[first : first + capacity]
+            with DEVICES:
+                scores = score_sets(
+                    self.network,
+                    self.question.padded,
+                    padded_sets(sets, capacity),
+                    np.int32(len(sets)),
+                    batch_size=self.batch_size,
+                    mesh=mesh_of(self.network),
+                )
+            chunks.append((scores, len(sets)))
+
+        def fetch() -> np.ndarray:
+            known = [np.asarray(scores)[:rows, :count] for scores, rows in chunks]
+            known = np.concatenate([np.zeros((0, count), np.float32), *known])
+            return finite(self, visible, known)
+
+        return fetch
+
+    @property
+    def batch_key(self) -> Hashable:
+        """What scorers of one model must have in common to share batches.
+
+        None for a scorer that reuses what its sets have in common, which saves more than full
+        batches do.
+        """
+        if reuses(self.network, self.question.plan):
+            return None
+        return kind_of(self.question.padded), padded_regions(self.regions), self.batch_size
+
+    def open_batches(self, places: int) -> "SharedBatches":
+        """Batches that this scorer shares with others of the same `batch_key`.
+
+        Args:
+          places: largest number of scorers that share them at once.
+        """
+        return SharedBatches(self, places)
+
+
+class SharedBatches:
+    """Batches of sets of several questions, which come and go.
+
+    The questions stand in a stack on the devices. A program is compiled for the stack, not for
+    the questions that are in it.
+
+    Attributes:
+      batch_size: masked images per batch, over all devices.
+    """
+
+    def __init__(self, scorer: MaskedImageScorer, places: int):
+        """Makes a stack for scorers with the batch key of a first one.
+
+        Args:
+          scorer: any of the scorers.
+          places: largest number of scorers at once.
+        """
+        self.batch_size = scorer.batch_size
+        self._network = scorer.network
+        with DEVICES:
+            self._stack = stack_of(scorer.question.padded, places)
+        self._free = list(range(places))
+        self._places: dict[MaskedImageScorer, int] = {}
+
+    def begin(
+        self, parts: Sequence[tuple[MaskedImageScorer, Bool[np.ndarray, "_ _"]]]
+    ) -> Callable[[], list[Float32[np.ndarray, "_ _"] | InputError]]:
+        """Hands one batch to the devices without waiting for it.
+
+        Args:
+          parts: scorers with the same batch key and the sets of each; at most as many sets as
+            `batch_size`.
+
+        Returns:
+          A function that waits for the probabilities of each part and returns them, or the
+          error of a part: an image with which the model overflows is no fault of the others.
+        """
+        places = [self._place(scorer) for scorer, _ in parts]
+        lengths = [len(sets) for _, sets in parts]
+        sets = np.concatenate([padded_sets(sets) for _, sets in parts])
+        which = np.repeat(np.array(places, np.int32), lengths)
+        spare = self.batch_size - len(sets)
+        with DEVICES:
             scores = score_sets(
-                self.network,
-                self.question.padded,
-                padded_sets(sets, capacity),
+                self._network,
+                self._stack,
+                np.pad(sets, ((0, spare), (0, 0))),
                 np.int32(len(sets)),
+                np.pad(which, (0, spare)),
                 batch_size=self.batch_size,
-                mesh=mesh_of(self.network),
+                mesh=mesh_of(self._network),
             )
-            chunks.append(np.asarray(scores)[: len(sets), : len(self.tokens)])
-        return finite(np.concatenate(chunks), visible, self.network, self.question)
+
+        def fetch() -> list[np.ndarray | InputError]:
+            divided = np.split(np.asarray(scores)[: len(sets)], np.cumsum(lengths)[:-1])
+            results = []
+            for part, (scorer, visible) in zip(divided, parts, strict=True):
+                try:
+                    results.append(finite(scorer, visible, part[:, : len(scorer.tokens)]))
+                except InputError as error:
+                    results.append(error)
+            return results
+
+        return fetch
+
+    def leave(self, scorer: MaskedImageScorer) -> None:
+        """Makes room for another scorer."""
+        if scorer in self._places:
+            self._free.append(self._places.pop(scorer))
+
+    def _place(self, scorer: MaskedImageScorer) -> int:
+        if scorer not in self._places:
+            place = self._free.pop()
+            with DEVICES:
+                self._stack = put_question(self._stack, np.int32(place), scorer.question.padded)
+            self._places[scorer] = place
+        return self._places[scorer]
 
 
 def finite(
-    scores: Float32[np.ndarray, "b t"],
+    scorer: MaskedImageScorer,
     visible: Bool[np.ndarray, "b n"],
-    network: Network,
-    question: Question,
+    scores: Float32[np.ndarray, "b t"],
 ) -> Float32[np.ndarray, "b t"]:
-    """The scores, if all of them are finite.
-
-    Args:
-      scores: probabilities that a program gave.
-      visible: the sets that were scored.
-      network: the model's modules.
-      question: the question about the image.
+    """The scores of some sets, if all of them are finite.
 
     Raises:
       InputError: a score is NaN or infinite, as by an overflow inside the model; or the model
@@ -143,7 +259,7 @@ def finite(
     if not infinite.any():
         return scores
     first = jnp.asarray(visible[infinite][:1])
-    require_decided(network, question, exact_patches(question, first))
+    require_decided(scorer.network, scorer.question, exact_patches(scorer.question, first))
     raise InputError(
         "the model's probabilities for this image are not finite (NaN), so nothing can be "
         "explained; load the model in float32 or bfloat16, or take another checkpoint"

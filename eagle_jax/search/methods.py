@@ -1,5 +1,7 @@
 """The table of searches, and how a search of the table, or your own, is run."""
 
+import functools
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +12,7 @@ from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, require_choice
 from eagle_jax.scoring.scorer import Scorer
 from eagle_jax.search.bidirectional import bidirectional
-from eagle_jax.search.conversations import OpenConversation, answer_in_lockstep
+from eagle_jax.search.conversations import Conversation, answer_alone
 from eagle_jax.search.exact import exact
 from eagle_jax.search.lazy import lazy
 from eagle_jax.search.limits import Limits
@@ -23,7 +25,8 @@ from eagle_jax.search.rounds import (
     SearchResult,
     Solution,
 )
-from eagle_jax.search.sets import area_between
+from eagle_jax.search.scheduler import Task, answer_together
+from eagle_jax.search.sets import Curves, area_between
 
 # A generator function: from a problem to rounds of sets, see `eagle_jax.search.rounds`.
 SearchFunction = Callable[[Problem], Rounds]
@@ -104,8 +107,9 @@ def find_orders(
         `Problem`, yields `Round`s of sets, is sent their scores and returns a `Solution`.
       objective: what an order should maximise; None for both weights 1.
       limits: when a search ends early; None for no limits.
-      together: number of images that programs are compiled for, see `Lockstep`.
-      on_progress: called after each round.
+      together: number of images that are searched at once, and for which programs are
+        compiled; None for all.
+      on_progress: called after each round of each search, never twice at the same time.
       interrupted: called before each round; once it returns True, all searches end and return
         their partial results.
 
@@ -115,39 +119,126 @@ def find_orders(
     Raises:
       InputError: there is no search of this name, or the budget is too small.
     """
-    name, begin = chosen_search(search)
     objective, limits = objective or Objective(), limits or Limits()
-    problems = [_problem(scorer, objective, limits) for scorer in scorers]
-    for problem in problems:
-        limits.require_budget(problem.regions)
-    clock = time.monotonic()
-    searches = [OpenConversation(_searched(name, begin, problem)) for problem in problems]
-    ended: list[str | None] = [None] * len(searches)
+    lock = threading.Lock()
 
-    def reason(search: OpenConversation[Round, Solution]) -> str | None:
-        if interrupted():
+    def after_round() -> None:
+        with lock:
+            on_progress(progress_of(searches))
+
+    searches = [
+        SearchInProgress(scorer, search, objective, limits, after_round, interrupted)
+        for scorer in scorers
+    ]
+    if len(searches) == 1:
+        answer_alone(scorers[0], searches[0].conversation())
+    else:
+        begins = [
+            functools.partial(Task, scorer, search.conversation())
+            for scorer, search in zip(scorers, searches, strict=True)
+        ]
+        answer_together(begins, together or len(begins))
+    return [search.result for search in searches]
+
+
+class SearchInProgress:
+    """A search, what it has scored and why it ended.
+
+    Attributes:
+      problem: the problem of the search.
+      latest: the last round that the search asked for, or its solution.
+      forwards: number of masked images scored for it.
+      rounds: number of times that it was sent scores.
+      ended: why it ended early; None if it did not.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        search: str | SearchFunction,
+        objective: Objective,
+        limits: Limits,
+        after_round: Callable[[], Any] = lambda: None,
+        interrupted: Callable[[], bool] = lambda: False,
+    ):
+        """Chooses a search, which begins with its conversation.
+
+        Args:
+          scorer: set function whose regions are ordered.
+          search: name of a search, or a search of your own, as in `find_orders`.
+          objective: what the order should maximise.
+          limits: when the search ends early.
+          after_round: called after each round.
+          interrupted: called before each round; once it returns True, the search ends.
+
+        Raises:
+          InputError: there is no search of this name, or the budget is too small.
+        """
+        self._name, self._begin = chosen_search(search)
+        self._after_round, self._interrupted = after_round, interrupted
+        self.problem = _problem(scorer, objective, limits)
+        limits.require_budget(self.problem.regions)
+        self.latest: Round | Solution | None = None
+        self.forwards = self.rounds = 0
+        self.ended: str | None = None
+
+    def conversation(self) -> Conversation[SearchResult]:
+        """Asks for the scores of each round, and returns the result."""
+        clock, rounds = time.monotonic(), _searched(self._name, self._begin, self.problem)
+        scores = None
+        while True:
+            asked = None
+            try:
+                self.latest = asked = rounds.send(scores)
+            except StopIteration as end:
+                self.latest = end.value
+            if scores is not None:
+                self._after_round()
+            if asked is None:
+                return self.result
+            if self.rounds and not self.ended:
+                self.ended = self._reason(len(asked.sets), clock)
+                if self.ended:
+                    scores = None
+                    continue
+            scores = yield asked.sets
+            self.forwards += len(scores)
+            self.rounds += 1
+
+    def _reason(self, sets: int, clock: float) -> str | None:
+        limits = self.problem.limits
+        if self._interrupted():
             return "interrupt"
         if limits.seconds is not None and time.monotonic() - clock > limits.seconds:
             return "seconds"
-        spent = search.forwards + len(search.asked.sets)
-        return "budget" if limits.budget is not None and spent > limits.budget else None
+        over = limits.budget is not None and self.forwards + sets > limits.budget
+        return "budget" if over else None
 
-    def end_early() -> None:
-        for i, search in enumerate(searches):
-            if search.running and search.rounds and not ended[i]:
-                ended[i] = reason(search)
-                if ended[i]:
-                    search.answer(None)
+    @property
+    def result(self) -> SearchResult:
+        """The result of a search whose conversation has ended."""
+        solution = self.latest
+        assert isinstance(solution, Solution), "the search has ended"
+        return SearchResult(
+            solution.curves,
+            self.forwards,
+            self.rounds,
+            solution.search or self._name,
+            solution.estimates,
+            self.ended,
+        )
 
-    answer_in_lockstep(
-        searches,
-        scorers,
-        lambda asked: asked.sets,
-        together=together,
-        before_round=end_early,
-        after_round=lambda forwards: on_progress(_progress(problems, searches)),
-    )
-    return [_result(name, search, why) for search, why in zip(searches, ended, strict=True)]
+    @property
+    def planned(self) -> int | None:
+        """Number of masked images that the whole search will score; None if unknown."""
+        if isinstance(self.latest, Solution):
+            return self.forwards
+        return None if self.latest is None else self.latest.planned
+
+    @property
+    def curves(self) -> Curves | None:
+        """Curves of the best order so far; None before the first."""
+        return None if self.latest is None else self.latest.curves
 
 
 def usual_forwards(regions: int) -> int:
@@ -206,31 +297,13 @@ def _searched(name: str, begin: SearchFunction, problem: Problem) -> Rounds:
         return end.value
 
 
-def _result(
-    name: str, search: OpenConversation[Round, Solution], ended: str | None
-) -> SearchResult:
-    solution = search.outcome
-    assert solution is not None, "the search has ended"
-    return SearchResult(
-        solution.curves,
-        search.forwards,
-        search.rounds,
-        solution.search or name,
-        solution.estimates,
-        ended,
-    )
-
-
-def _progress(
-    problems: Sequence[Problem], searches: Sequence[OpenConversation[Round, Solution]]
-) -> Progress:
-    curves = [(search.outcome or search.asked).curves for search in searches]
-    planned = [
-        search.asked.planned if search.running else search.forwards for search in searches
-    ]
+def progress_of(searches: Sequence[SearchInProgress]) -> Progress:
+    """How far some searches have come together."""
+    curves = tuple(search.curves for search in searches)
+    planned = [search.planned for search in searches]
     areas = [
-        area_between(so_far, problem.area)
-        for problem, so_far in zip(problems, curves, strict=True)
+        area_between(so_far, search.problem.area)
+        for search, so_far in zip(searches, curves, strict=True)
         if so_far is not None
     ]
     known = [count for count in planned if count is not None]
@@ -238,7 +311,7 @@ def _progress(
         sum(search.forwards for search in searches),
         sum(known) if len(known) == len(planned) else None,
         float(np.mean(areas)) if len(areas) == len(curves) else None,
-        tuple(curves),
+        curves,
     )
 
 

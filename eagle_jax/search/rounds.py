@@ -1,4 +1,4 @@
-"""Searches as conversations: each asks for scores of sets, several are answered in lockstep.
+"""Searches as generators: each asks for scores of sets, and many are answered at once.
 
 A search is a generator function. It yields rounds, sets of regions to be scored, is sent their
 scores, and so on, until it returns a solution:

@@ -13,7 +13,7 @@ GPU = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 
 # With COMPILE=all also those that compile other programs of the same kind.
 PARTS = "device weights program batch search stages".split()
-ALL = "device weights program batch search sequential pytorch stages lockstep batches".split()
+ALL = "device weights program batch search sequential pytorch stages together batches".split()
 
 
 def test_a_rehearsal(tmp_path):

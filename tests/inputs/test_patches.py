@@ -6,7 +6,7 @@ from PIL import Image
 
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.centre_crop import CentreCrop
-from eagle_jax.inputs.patches import masked_patches, plan_image
+from eagle_jax.inputs.patches import masked_patches, plan_image, with_partial_sums
 from eagle_jax.inputs.pixel_budget import PixelBudget
 from eagle_jax.inputs.processors import read_settings
 from eagle_jax.inputs.tiles import Tiles
@@ -100,6 +100,43 @@ def test_other_patch_sizes_and_normalisation_are_exact():
         "image_std": [0.5, 0.25, 0.3],
     }
     check_against_published((150, 211), config)
+
+
+GOT = {"image_processor_type": "GotOcr2ImageProcessorFast"}
+MEAN = np.array([[[90, 7, 200]]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("config", "size", "fill"),
+    [
+        (SHRUNK, (900, 1300), np.zeros((1, 1, 3), np.uint8)),
+        (SHRUNK, (700, 421), MEAN),
+        ({"image_processor_type": "CLIPImageProcessor"}, (480, 1000), scene(480, 1000, 1)),
+        (GOT | {"size": 112, "max_patches": 4}, (900, 500), MEAN),
+    ],
+    ids=["shrunk", "mean", "image", "tiles"],
+)
+def test_partial_sums_do_not_change_a_bit(config, size, fill):
+    height, width = size
+    rows, columns = np.arange(height) * 5 // height, np.arange(width) * 4 // width
+    labels = (rows[:, None] * 4 + columns).astype(np.int32)
+    # A sliver, on both sides of which is the same region.
+    labels[::2, width // 3] += 1
+    plan = plan_image(scene(height, width), labels, read_settings(config), fill)
+    faster = with_partial_sums(plan)
+    assert any(view.partial is not None for view in faster.views)
+    visible = jnp.asarray(np.random.default_rng(1).random((5, 32)) < 0.5)
+    program = jax.jit(masked_patches)
+    np.testing.assert_array_equal(program(faster, visible), program(plan, visible))
+
+
+def test_partial_sums_are_kept_only_where_they_pay():
+    settings = read_settings(SHRUNK)
+    noise = np.arange(700 * 900, dtype=np.int32).reshape(700, 900)
+    calm = np.zeros((150, 200), np.int32)
+    for image, labels in ((scene(700, 900), noise), (scene(150, 200), calm)):
+        plan = with_partial_sums(plan_image(image, labels, settings))
+        assert all(view.partial is None for view in plan.views)
 
 
 def test_large_images_in_chunks_give_the_same(monkeypatch):

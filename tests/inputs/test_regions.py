@@ -2,6 +2,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 from skimage.measure import label
 
 from eagle_jax.errors import InputError
@@ -136,12 +137,25 @@ def test_opencv_reproduces_the_published_counts(shape, count):
     assert check_labels(segment(image, "opencv:64"), image) == count
 
 
-def test_a_large_image_is_divided_on_a_subsampled_copy():
+def test_a_large_image_is_divided_on_a_shrunk_copy():
     rng = np.random.default_rng(0)
     tiles = rng.integers(0, 256, (25, 35, 3), np.uint8)
-    image = np.kron(tiles, np.ones((100, 100, 1), np.uint8))
+    image = np.kron(tiles, np.ones((32, 32, 1), np.uint8))
     labels = segment(image, 30)
     assert labels.shape == image.shape[:2]
     assert set(np.unique(labels)) == set(range(labels.max() + 1))
     assert 20 <= labels.max() + 1 <= 45
-    np.testing.assert_array_equal(labels[::2, ::2], segment(image[::2, ::2].copy(), 30))
+    # 160,000 pixels, each the mean of an area of the image, or a little less than one.
+    shrunk = Image.fromarray(image).resize((473, 338), Image.Resampling.BOX)
+    small = segment(np.asarray(shrunk), 30)
+    rows, columns = np.arange(800) * 338 // 800, np.arange(1120) * 473 // 1120
+    np.testing.assert_array_equal(labels, small[rows[:, None], columns])
+    # An image of 640 x 480 pixels is divided as it is.
+    image = image[:480, :640]
+    assert not np.array_equal(segment(image, 30)[::2], segment(image, 30)[1::2])
+
+
+def test_a_region_of_a_large_image_keeps_some_pixels():
+    image = np.random.default_rng(0).integers(0, 256, (1000, 600, 3), np.uint8)
+    count = segment(image, 4000).max() + 1
+    assert 3500 <= count <= 4500

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eagle_jax.inputs.patches import blocks_reached, masked_patches, plan_image
+from eagle_jax.inputs.patches import masked_patches, plan_image
 from eagle_jax.inputs.processors import read_settings
+from eagle_jax.inputs.reach import blocks_reached
 from eagle_jax.inputs.tiles import Tiles
 
 # As published with llava-hf/llava-1.5-7b-hf and OpenGVLab/InternVL3_5-4B-HF.

@@ -62,6 +62,8 @@ def test_time_is_operations_over_rate():
     assert found.time.seconds == pytest.approx(scored * found.time.flops / (0.4 * 989e12))
     assert found.time.padding == pytest.approx(1 - 110 / scored)
     assert found.time.default_forwards == found.time.forwards == 110
+    assert found.time.host_seconds == pytest.approx(0.2 + 1e-5 * 10 * 110)
+    assert "cores" in str(found) or "less than the chips" in str(found)
     assert found.time.default_seconds == pytest.approx(110 * found.time.flops / (0.4 * 989e12))
     eight = plan("Qwen/Qwen2.5-VL-3B-Instruct", topology="h200:8", utilisation=0.4, regions=10)
     assert eight.mesh == (8, 1) and eight.batch_size % 8 == 0

@@ -11,13 +11,12 @@ import questions
 import tiny_internvl
 import torch_reference
 
-from eagle_jax.inputs.patches import blocks_reached
+from eagle_jax.inputs.reach import blocks_reached
 from eagle_jax.models.families.internvl import InternVL
 from eagle_jax.models.families.table import FAMILIES
 from eagle_jax.scoring import reuse
 from eagle_jax.scoring.batches import score_sets
 from eagle_jax.scoring.reuse import changed_tiles, dictionary_order, in_chains
-from eagle_jax.search.lockstep import Lockstep
 
 REGIONS, TILES, CAPACITY = 12, 13, 40
 # Unoptimised machine code for the same arithmetic: these programs run a few times.
@@ -157,11 +156,8 @@ def test_each_part_of_a_batch_goes_through_a_run_of_neighbours(count, scorer):
     assert (neighbours[count:] == neighbours[count - 1]).all()
 
 
-def test_only_tiles_can_be_read_apart(scorer, monkeypatch):
+def test_only_tiles_can_be_read_apart(scorer):
     apart = {name: family.build.tiles_apart for name, family in FAMILIES.items()}
     assert apart == dict.fromkeys(FAMILIES, False) | {"internvl": True}
-    # Pictures in lockstep are asked one after the other, each with what its own sets share.
-    monkeypatch.setattr("eagle_jax.search.lockstep.score_sets", None)
-    monkeypatch.setattr(type(scorer), "__call__", lambda self, sets: sets[:, :1])
-    found = Lockstep([scorer, scorer])({0: RANDOM[:2], 1: RANDOM[2:]})
-    np.testing.assert_array_equal(np.concatenate([found[0], found[1]]), RANDOM[:, :1])
+    # Images that are searched at once are scored each with what its own sets share.
+    assert scorer.batch_key is None

@@ -52,6 +52,7 @@ def test_any_mesh_gives_the_scores_of_one_device(untied):
     assert masks["collectives"] == [] and masks["split"] == []
     # The reader of programs does see collectives where weights are split.
     assert "all-reduce" in both["collectives"]
+    assert masks["together"] == alone["together"] == [alone["order"]] * 3
     # Plain JAX on two devices.
     for one in (alone, masks):
         np.testing.assert_allclose(one["score"], alone["scores"][:8], rtol=0, atol=1e-5)

@@ -67,7 +67,7 @@ def test_auto_takes_the_exact_search_for_few_regions():
     )
 
 
-def test_images_in_lockstep_find_what_each_finds_alone():
+def test_images_searched_together_find_what_each_finds_alone():
     kinds = [(20, 1), (30, 2), (17, 3)]
     together = find_orders([set_functions.smooth(*one) for one in kinds], "surrogate")
     for found, one in zip(together, kinds, strict=True):

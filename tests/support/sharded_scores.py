@@ -145,6 +145,10 @@ def main(folder: str, meshes: list[tuple[int, int]], answers: bool) -> list[dict
         if two_devices and data * parts in (0, 2):
             result |= pure_functions(case, sets[:8])
             result["gradients"] = gradient_methods(case)
+            result["together"] = [
+                each.curves.order.tolist()
+                for each in find_orders([case.scorer] * 3, together=2)
+            ]
         results.append(result)
     return results
 

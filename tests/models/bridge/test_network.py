@@ -22,7 +22,6 @@ from eagle_jax.models.bridge.processor import FamilyProcessor
 from eagle_jax.scoring import bridged
 from eagle_jax.scoring.batches import score_sets
 from eagle_jax.scoring.set_function import exact_patches
-from eagle_jax.search.lockstep import Lockstep, lockstep_kind
 
 PROMPT = "Is there a cat?"
 # Two rows and three columns of cells.
@@ -148,7 +147,7 @@ def test_pixels_on_the_device_are_the_processors_and_need_no_host(made):
 
 def test_a_method_that_needs_the_decoder_is_refused(made):
     _, model, _ = made("smolvlm")
-    with pytest.raises(InputError, match="which the bridge does not show: take a ported"):
+    with pytest.raises(InputError, match="the bridge does not show it: take a ported"):
         eagle_jax.explain(
             model, draw(0), PROMPT, answer="Yes", regions=LABELS, method="integrated-gradients"
         )
@@ -181,14 +180,15 @@ def test_folders_that_cannot_run_are_refused_in_one_line(made, tmp_path, monkeyp
         eagle_jax.load(folder, backend="bridge")
 
 
-def test_images_in_lockstep_score_as_alone(made):
+def test_questions_that_share_batches_score_as_alone(made):
     _, model, _ = made("smolvlm")
-    cases = [ask(model), ask(model, "Is there a dog?", image=1)]
-    assert len({lockstep_kind(case.scorer) for case in cases}) == 1
-    together = Lockstep([case.scorer for case in cases], 2)({0: SETS, 1: SETS[:3]})
-    for number, case in enumerate(cases):
-        alone = case.scorer(SETS)[: len(together[number])]
-        np.testing.assert_allclose(together[number], alone, rtol=1e-5)
+    scorers = [ask(model).scorer, ask(model, "Is there a dog?", image=1).scorer]
+    assert len({scorer.batch_key for scorer in scorers}) == 1
+    rows = min(2, scorers[0].batch_size // 2)
+    parts = [(scorer, SETS[:rows]) for scorer in scorers]
+    together = scorers[0].open_batches(2).begin(parts)()
+    for scorer, scores in zip(scorers, together, strict=True):
+        np.testing.assert_allclose(scores, scorer(SETS[:rows]), rtol=1e-5)
 
 
 def test_gradients_by_pixels_are_pytorchs(made):
