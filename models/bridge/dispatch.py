@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from eagle_jax.errors import InputError
 from eagle_jax.models.bridge.lowerings import LOWERINGS
 from eagle_jax.models.bridge.lowerings.elementwise import cast
+from eagle_jax.models.bridge.lowerings.table import Lowering
 from eagle_jax.models.bridge.operands import (
     as_argument,
     as_hint,
@@ -41,10 +42,9 @@ from eagle_jax.models.bridge.traced import (
 
 aten = torch.ops.aten
 
-# Their result, or its shape, follows from values: Python goes on with those of the hint.
+# The result, or its shape, follows from values: Python goes on with the values of the hint.
 _DECIDED = {
     "_local_scalar_dense",
-    "_unique",
     "_unique2",
     "bincount",
     "equal",
@@ -55,18 +55,14 @@ _DECIDED = {
     "unique_consecutive",
     "unique_dim",
 }
-# PyTorch's own account of them asks for bfloat16.
+# PyTorch refuses meta tensors of any type but bfloat16.
 _WITHOUT_META = {"_grouped_mm"}
-_IGNORED = {
-    "_assert_async",
-    "_assert_scalar",
-    "_assert_tensor_metadata",
-    "record_stream",
-}
+_IGNORED = {"_assert_async", "_assert_scalar", "_assert_tensor_metadata", "record_stream"}
+_MATH_ATTENTION = 0  # scaled_dot_product_attention as products and a softmax
 
 
 class Watch(TorchDispatchMode):
-    """Sees operations on plain tensors too, for those whose memory holds traced values."""
+    """Sends operations to `run` that read a traced tensor, or memory with traced values."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -86,11 +82,11 @@ def run(func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     if name in _IGNORED:
         return None
     if name == "_fused_sdp_choice":
-        return 0
+        return _MATH_ATTENTION
     if name in _DECIDED:
-        return func(*mapped(args, _decide), **mapped(kwargs, _decide))
+        return func(*mapped(args, _hint_if_traced), **mapped(kwargs, _hint_if_traced))
     if name in ("index", "index_put", "index_put_", "_unsafe_index_put"):
-        args = (args[0], _numbers(args[1]), *args[2:])
+        args = (args[0], _as_numbers(args[1]), *args[2:])
         if all(is_plain(tensor) for tensor in tensors_of(args, kwargs)) and not is_held(args):
             return func(*args, **kwargs)
     if name == "masked_select":
@@ -104,9 +100,9 @@ def run(func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
 
 
 def decided(tensor: torch.Tensor) -> torch.Tensor:
-    """A traced tensor's value for the question at hand, for Python to go on with.
+    """The hint of a traced tensor, for Python to decide upon.
 
-    The program then checks that the value holds, and its results are not used if it does not.
+    The program then checks that the traced value is the same, see `Tracing.guards`.
 
     Raises:
       InputError: the value follows from weights.
@@ -123,20 +119,17 @@ def decided(tensor: torch.Tensor) -> torch.Tensor:
 
 def place() -> str:
     """The module and the line of code that runs, for messages."""
-    module, line = "", ""
     frame = sys._getframe(1)
     while frame is not None:
-        own = frame.f_locals.get("self")
-        path = frame.f_code.co_filename
-        if isinstance(own, torch.nn.Module) and not line and "/torch/" not in path:
-            module = type(own).__name__
-            line = f"{path.rpartition('/')[2]}:{frame.f_lineno}"
+        module, path = frame.f_locals.get("self"), frame.f_code.co_filename
+        if isinstance(module, torch.nn.Module) and "/torch/" not in path:
+            return f"{type(module).__name__} ({path.rpartition('/')[2]}:{frame.f_lineno})"
         frame = frame.f_back
-    return f"{module} ({line})" if module else "the model"
+    return "the model"
 
 
 def raised_at(error: Exception) -> str:
-    """The line of code of a model that an error came from, for messages."""
+    """The line of a model's code that raised an error, for messages."""
     steps = traceback.extract_tb(error.__traceback__)
     models = [step for step in steps if "/transformers/models/" in step.filename] or steps
     return f"{models[-1].filename.rpartition('/')[2]}:{models[-1].lineno}"
@@ -147,30 +140,38 @@ def _compute(func, name: str, args, kwargs) -> Any:
     hint, meta = None, None
     if name not in _WITHOUT_META:
         hint, meta = _hint_and_meta(func, args, kwargs)
-    lowering = LOWERINGS.get(f"{name}.{func._overloadname}") or LOWERINGS.get(name)
+    lowering = _lowering(func, name)
     if lowering is None:
         return _decomposed(func, name, args, kwargs)
     values, named = mapped(args, as_argument), named_arguments(kwargs)
     with jax.named_scope(name):
         results = lowering(*values, **named)
     parent = args[0] if is_view(func) and isinstance(args[0], Traced) else None
+
+    def replay(number: int | None, memory: Any) -> Any:
+        """The same view of what is in the parent's memory by then."""
+        result = lowering(memory, *values[1:], **named)
+        return result if number is None else result[number]
+
     if not isinstance(results, list | tuple):
-        return _wrap(
-            results, meta, hint, parent, functools.partial(_again, lowering, values[1:], named)
-        )
+        return _wrap(results, meta, hint, parent, functools.partial(replay, None))
     hints = [None] * len(results) if hint is None else hint
-    wrapped_results = [
-        _wrap(result, m, h, parent, functools.partial(_again, lowering, values[1:], named, i))
+    tensors = [
+        _wrap(result, m, h, parent, functools.partial(replay, i))
         for i, (result, m, h) in enumerate(zip(results, meta, hints, strict=False))
     ]
-    return wrapped_results if isinstance(results, list) else tuple(wrapped_results)
+    return tensors if isinstance(results, list) else tuple(tensors)
 
 
-def _again(lowering, rest, named, *numbered):
-    """A view's lowering with the last argument, the parent's value, still to come."""
-    *which, value = numbered
-    result = lowering(value, *rest, **named)
-    return result[which[0]] if which else result
+def _lowering(func: Any, name: str) -> Lowering | None:
+    return LOWERINGS.get(f"{name}.{func._overloadname}") or LOWERINGS.get(name)
+
+
+def _no_lowering(name: str) -> InputError:
+    return InputError(
+        f"the model cannot run by the bridge: {place()} uses the operation {name}, which has "
+        "no lowering to JAX"
+    )
 
 
 def _wrap(value, meta, hint, parent, replay) -> Any:
@@ -185,7 +186,7 @@ def _wrap(value, meta, hint, parent, replay) -> Any:
         raise TypeError(f"a lowering gave {value.shape}, not {tuple(meta.shape)}")
     if parent is None:
         return Traced(value, meta, hint)
-    # `_again` takes the parent's value; a view of a view first makes its parent's.
+    # A view of a view first makes the value of its parent.
     root, before = parent.root, parent.replay
     if root is None:
         return Traced(value, meta, hint, parent, replay)
@@ -209,10 +210,7 @@ def _decomposed(func, name: str, args, kwargs) -> Any:
     if result is not NotImplemented:
         return result
     if (decomposition := decomposition_table.get(func)) is None:
-        raise InputError(
-            f"the model cannot run by the bridge: {place()} uses the operation {name}, which "
-            "has no lowering to JAX"
-        )
+        raise _no_lowering(name)
     return decomposition(*args, **kwargs)
 
 
@@ -225,14 +223,8 @@ def _write(func, name: str, written: list[int], args, kwargs) -> Any:
             value = as_argument(args[1])
             value = cast(value, jax_dtype(target.dtype)) if is_array(value) else value
         else:
-            lowering = LOWERINGS.get(f"{functional}.{func._overloadname}") or LOWERINGS.get(
-                functional
-            )
-            if lowering is None:
-                raise InputError(
-                    f"the model cannot run by the bridge: {place()} uses the operation "
-                    f"{name}, which has no lowering to JAX"
-                )
+            if (lowering := _lowering(func, functional)) is None:
+                raise _no_lowering(name)
             value = lowering(*mapped(args, as_argument), **named_arguments(kwargs))
         assign(target, value)
         _write_hint(func, target, args, kwargs)
@@ -241,7 +233,7 @@ def _write(func, name: str, written: list[int], args, kwargs) -> Any:
     result = run(getattr(aten, name).default, args, kwargs)
     for target, value in zip(targets, [result] if len(targets) == 1 else result, strict=True):
         assign(target, array_of(value))
-        _forget(target)
+        _forget_hint(target)
     return targets[0] if len(targets) == 1 else tuple(targets)
 
 
@@ -262,10 +254,10 @@ def _write_hint(func, target, args, kwargs) -> None:
     if all(has_hint(tensor) for tensor in tensors_of(args, kwargs)):
         func(*mapped(args, as_hint), **mapped(kwargs, as_hint))
     else:
-        _forget(target)
+        _forget_hint(target)
 
 
-def _forget(target: torch.Tensor) -> None:
+def _forget_hint(target: torch.Tensor) -> None:
     if isinstance(target, Traced):
         target.hint = None
         if target.root is not None:
@@ -273,32 +265,34 @@ def _forget(target: torch.Tensor) -> None:
 
 
 def _masked_scatter(func, name: str, args) -> Any:
-    """Rows of a source where a mask is True: the mask is decided, where it can be."""
+    """Puts the values of a source where a mask is True; the mask is decided where it can be."""
     target, mask, source = args
     if isinstance(mask, Traced) and has_hint(mask):
         mask = decided(mask)
-    value = array_of(target)
+    old, new = array_of(target), array_of(source)
+    rows = None
     if is_plain(mask) and storage(mask) not in tracing().memory:
-        mask = np.broadcast_to(to_numpy(mask), value.shape)
-        rows = mask.reshape(-1, mask.shape[-1]) if mask.ndim > 1 else mask[:, None]
-        if (rows == rows[:, :1]).all():
-            width = rows.shape[1]
-            places = np.nonzero(rows[:, 0])[0].astype(np.int32)
-            flat = jnp.asarray(value).reshape(-1, width)
-            new = array_of(source).reshape(-1, width)[: len(places)]
-            result = flat.at[places].set(new.astype(flat.dtype)).reshape(value.shape)
-        else:
-            result = LOWERINGS["masked_scatter"](value, mask, array_of(source))
+        rows = _whole_rows(np.broadcast_to(to_numpy(mask), old.shape))
+    if rows is None:
+        result = LOWERINGS["masked_scatter"](old, array_of(mask), new)
     else:
-        result = LOWERINGS["masked_scatter"](value, array_of(mask), array_of(source))
+        flat = jnp.asarray(old).reshape(-1, old.shape[-1])
+        new = new.reshape(-1, old.shape[-1])[: len(rows)]
+        result = flat.at[rows].set(new.astype(flat.dtype)).reshape(old.shape)
     if name.endswith("_"):
         assign(target, result)
-        _forget(target)
+        _forget_hint(target)
         return target
     return wrapped(result, target.dtype)
 
 
-def _numbers(indices) -> list:
+def _whole_rows(mask: np.ndarray) -> np.ndarray | None:
+    """Numbers of the rows that are True; None if a row is neither all True nor all False."""
+    rows = mask.reshape(-1, mask.shape[-1])
+    return np.flatnonzero(rows[:, 0]).astype(np.int32) if (rows == rows[:, :1]).all() else None
+
+
+def _as_numbers(indices) -> list:
     """Indices of an indexing operation, booleans as the numbers where they are True."""
     numbers = []
     for index in indices:
@@ -310,5 +304,5 @@ def _numbers(indices) -> list:
     return numbers
 
 
-def _decide(value: Any) -> Any:
+def _hint_if_traced(value: Any) -> Any:
     return decided(value) if isinstance(value, Traced) else value

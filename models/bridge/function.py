@@ -38,7 +38,7 @@ class ModelFunction:
       model: the modules, with weights on any device or on none; its linear head, if it has
         one, is made to give float32.
       weights: name -> tensor, for each weight once.
-      constants: results of `large_constants` that its users keep, by any key.
+      constants: results of `large_constants`, kept here by the callers under keys of theirs.
       decisions: the line of code that took each decision of the last tracing, (g,).
     """
 

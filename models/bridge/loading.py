@@ -96,7 +96,7 @@ def load_arrays(
 def _sources(
     model: torch.nn.Module, alias: Mapping[str, str], tensors: Mapping[str, StoredTensor]
 ) -> tuple[dict[str, tuple[StoredTensor, Read]], list[str]]:
-    """For the name of each weight how it is read; and tensors that are of no weight."""
+    """Name of a weight -> how it is read; and the names of tensors that belong to none."""
     transforms = get_model_conversion_mapping(model)
     renamings = [t for t in transforms if isinstance(t, WeightRenaming)]
     converters = [t for t in transforms if isinstance(t, WeightConverter)]
@@ -132,7 +132,7 @@ def _sources(
 
 
 class _Late:
-    """A stored tensor that transformers' converters read when they are run."""
+    """A stored tensor that is read when a converter of transformers runs."""
 
     def __init__(self, stored: StoredTensor):
         self._stored = stored
@@ -142,7 +142,7 @@ class _Late:
 
 
 def _converted(name: str, stored: StoredTensor, converter: WeightConverter, model):
-    """The weights that a converter makes, each with how it is read."""
+    """Names of the weights that a converter makes, each with a function that reads it."""
     done: dict[str, np.ndarray] = {}
 
     def read(target: str) -> np.ndarray:

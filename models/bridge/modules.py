@@ -67,7 +67,7 @@ def weight_names(
       untied: names of weights that the model ties to others and the checkpoint does not.
 
     Returns:
-      Name -> tensor, for each weight once; and for every name the one in the first table.
+      Name -> tensor, with tied weights once; and for every name its name in that table.
     """
     first: dict[int, str] = {}
     alias: dict[str, str] = {}
@@ -81,7 +81,7 @@ def weight_names(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences what transformers says about configurations."""
+    """Silences the warnings of transformers about configurations."""
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     try:

@@ -1,6 +1,7 @@
 """A model of transformers as a `Network`, so that scores and searches are as for a port."""
 
 import dataclasses
+import functools
 import hashlib
 import inspect
 import math
@@ -18,10 +19,10 @@ from eagle_jax.models.bridge.traced import to_numpy, torch_dtype
 
 
 class ImageArguments(tuple):
-    """A grid of visual tokens, with the arguments that describe the image to the model.
+    """The arguments that describe an image to the model; (1, number of visual tokens).
 
-    Stands where a port has the rows and columns of patches: one row, one column for each token.
-    Equal if a program for the one serves the other.
+    It stands where a port has the rows and columns of patches. Two are equal if one program
+    serves both images.
 
     Attributes:
       shape: shape of the argument ``pixel_values``, for a batch of one.
@@ -72,7 +73,7 @@ class ImageArguments(tuple):
 
 
 class _Hint:
-    """A question's values, for Python to decide upon; equal if one program serves both."""
+    """A question's values, for Python to decide upon; equal where one program serves two."""
 
     def __init__(self, ids: np.ndarray, position_ids: Any, grid: ImageArguments, marks: bytes):
         self.ids, self.position_ids, self.grid = ids, position_ids, grid
@@ -90,12 +91,12 @@ class _Hint:
 @no_type_check
 @dataclasses.dataclass(frozen=True)
 class Places:
-    """What the bridge keeps where a port has the positions of a sequence's tokens.
+    """Positions of a sequence's tokens, and what else the model takes; as `Network.positions`.
 
     Attributes:
       position_ids: the model's argument of this name; empty if it has none.
       constants: large arrays that PyTorch computed from ids and image alone.
-      hint: the question's values, of which Python may ask.
+      hint: the question's values, for Python to decide upon.
     """
 
     position_ids: Any
@@ -103,10 +104,11 @@ class Places:
     hint: _Hint = dataclasses.field(metadata={"static": True})
 
 
-class _Head:
-    """Stands for a port's decoder: the bridge's hidden states are logits."""
+class _Decoder:
+    """Stands for a port's decoder, whose layers the bridge does not show."""
 
     def logits(self, hidden: Any) -> Any:
+        """The hidden states, which are logits already."""
         return hidden.astype(jnp.float32)
 
     def __getattr__(self, name: str) -> Any:
@@ -141,14 +143,14 @@ class BridgeNetwork:
     marks_image: ClassVar[bool] = False
     tiles_apart: ClassVar[bool] = False
     backend: ClassVar[str] = "bridge"
-    decoder: ClassVar[Any] = _Head()
+    decoder: ClassVar[Any] = _Decoder()
 
     def layout(self, grid: tuple[int, int]) -> None:
         """None: whatever follows from the image's size is in `Places`."""
         return None
 
     def positions(self, ids: np.ndarray, grid: tuple[int, int]) -> Any:
-        """The sequence's positions, and all that PyTorch computes once for its image."""
+        """The sequence's positions, with the large constants of its program."""
         if not isinstance(grid, ImageArguments):
             raise TypeError("the bridge needs an image that its own processor prepared")
         marks = ids == self.config.image_token_id
@@ -188,12 +190,7 @@ class BridgeNetwork:
         """Logits at the rows; NaN for an image for which Python would decide otherwise."""
         ids, pixels = embeddings
         rows = jnp.arange(len(ids)) if rows is None else jnp.asarray(rows)
-
-        def read(image: jax.Array) -> jax.Array:
-            out = self._run(ids, image, positions, rows)
-            return jnp.where(jnp.all(out.holds), out.logits.astype(jnp.float32), jnp.nan)
-
-        return jax.vmap(read)(pixels)
+        return _read_all(self, jnp.asarray(ids), pixels, positions, rows)
 
     def require_decided(self, pixels: jax.Array, ids: Any, positions: Places) -> None:
         """Refuses an image for which the branches of its program do not hold.
@@ -209,7 +206,7 @@ class BridgeNetwork:
         """
         row = np.zeros(1, np.int32)
         # Traced anew, so that the decisions are those of this program.
-        holds = jax.jit(lambda image: self._run(ids, image, positions, row).holds)(pixels)
+        holds = jax.jit(lambda image: self.run(ids, image, positions, row).holds)(pixels)
         decisions = zip(self.function.decisions, np.asarray(holds), strict=True)
         lines = dict.fromkeys(line for line, held in decisions if not held)
         if lines:
@@ -218,7 +215,8 @@ class BridgeNetwork:
                 f"{', '.join(lines)}, so it has no score; take another fill"
             )
 
-    def _run(self, ids: Any, image: jax.Array, positions: Places, rows: Any) -> Outputs:
+    def run(self, ids: Any, image: jax.Array, positions: Places, rows: Any) -> Outputs:
+        """The model's outputs for one image; arguments as for `require_decided`."""
         pixels = positions.hint.grid.as_argument(image).astype(self._dtype)
         traced, hints = self._inputs(positions, ids, pixels)
         return self.function(
@@ -226,9 +224,9 @@ class BridgeNetwork:
         )
 
     def next_logits(self, embeddings: Any, positions: Places, length: Any) -> tuple:
-        """The logits behind a prompt, and how those behind each new token are computed.
+        """The logits after a prompt, and a function for the logits after each new token.
 
-        There is no cache: each new token runs the whole sequence, which has places for it.
+        There is no cache: each new token runs the whole sequence, which has room for it.
 
         Args:
           embeddings: result of `embed`.
@@ -312,3 +310,15 @@ class BridgeNetwork:
         return index(**{name: value for name, value in given.items() if name in names})[
             0
         ].long()
+
+
+# A program of its own where the caller is not traced: modules one operation at a time are slow.
+@functools.partial(jax.jit, inline=True)
+def _read_all(
+    network: BridgeNetwork, ids: Any, pixels: jax.Array, positions: Places, rows: Any
+) -> jax.Array:
+    def read(image: jax.Array) -> jax.Array:
+        out = network.run(ids, image, positions, rows)
+        return jnp.where(jnp.all(out.holds), out.logits.astype(jnp.float32), jnp.nan)
+
+    return jax.vmap(read)(pixels)

@@ -1,4 +1,4 @@
-"""The arguments of an operation, as a lowering, as PyTorch's meta tensors and as hints."""
+"""The arguments of an operation as arrays, as meta tensors and as hints."""
 
 import functools
 from typing import Any
@@ -19,7 +19,7 @@ _STORAGE = ("device", "pin_memory", "layout", "memory_format", "non_blocking")
 
 
 def mapped(value: Any, change) -> Any:
-    """Arguments with every leaf of their lists, tuples and dictionaries changed."""
+    """Arguments with a function applied to each leaf of their lists and dictionaries."""
     if type(value) in (tuple, list):
         return type(value)(mapped(entry, change) for entry in value)
     if type(value) is dict:
@@ -43,7 +43,7 @@ def is_held(args) -> bool:
 
 
 def as_argument(value: Any) -> Any:
-    """A tensor as an array, a dtype as NumPy's; anything else as it is."""
+    """A tensor as an array and a dtype as NumPy's; anything else as it is."""
     if isinstance(value, torch.Tensor):
         return array_of(value)
     return jax_dtype(value) if isinstance(value, torch.dtype) else value
@@ -55,7 +55,7 @@ def named_arguments(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_meta(value: Any) -> Any:
-    """A tensor as PyTorch's meta tensor of it."""
+    """A tensor as a meta tensor with the same shape, strides and dtype."""
     if isinstance(value, Traced):
         return value.meta
     if is_plain(value):
@@ -73,7 +73,7 @@ def as_hint(value: Any) -> Any:
 def has_hint(tensor: torch.Tensor) -> bool:
     """Whether PyTorch knows the value of a tensor for the question at hand."""
     if isinstance(tensor, Traced):
-        # A write without a hint to any view ends the hints of all views.
+        # After a write without a hint to any view, no view has a hint.
         root = tensor.root
         return tensor.hint is not None and (root is None or root.hint is not None)
     return tensor.is_meta or storage(tensor) not in tracing().memory

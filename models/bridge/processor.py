@@ -1,6 +1,7 @@
 """A family's own processor of transformers: images to pixels, conversations to tokens."""
 
 import importlib
+import inspect
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +16,16 @@ from eagle_jax.errors import InputError, reason
 from eagle_jax.models.checkpoints.tensor_files import read_json
 
 _FILES = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
-# What a processor gives besides the arguments that describe the image.
-_OF_TEXT = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "labels"}
+_NOT_FOR_IMAGES = ("video_processor", "feature_extractor", "audio_processor")
+# Results of a processor that are not among the other arguments that describe the image.
+_NOT_EXTRAS = {
+    "input_ids",
+    "attention_mask",
+    "token_type_ids",
+    "mm_token_type_ids",
+    "labels",
+    "pixel_values",
+}
 
 
 class Processed(NamedTuple):
@@ -34,11 +43,7 @@ class Processed(NamedTuple):
 
 
 class FamilyProcessor:
-    """The processor of a checkpoint, as its family's authors wrote it.
-
-    Attributes:
-      placeholder: the text that the chat template writes for an image.
-    """
+    """The processor of a checkpoint, as transformers has it for the family."""
 
     def __init__(self, folder: Path, tokenizer: Any, config: Any):
         self._folder = folder
@@ -54,7 +59,7 @@ class FamilyProcessor:
         self._marks = [str(name) for name in names if name]
 
     def placeholder(self, rendered: str) -> str | None:
-        """The mark of an image that a rendered conversation contains."""
+        """The text that stands for the image in a rendered conversation; None without any."""
         return next((mark for mark in self._marks if mark in rendered), None)
 
     def __call__(self, text: str, image: np.ndarray, add_special_tokens: bool) -> Processed:
@@ -85,7 +90,7 @@ class FamilyProcessor:
         extras = {
             name: value
             for name, value in out.items()
-            if name not in _OF_TEXT | {"pixel_values"} and isinstance(value, torch.Tensor)
+            if name not in _NOT_EXTRAS | {"pixel_values"} and isinstance(value, torch.Tensor)
         }
         return Processed(
             out["input_ids"][0].numpy().astype(np.int32),
@@ -123,48 +128,50 @@ def _build(folder: Path, tokenizer: Any, config: Any) -> Any:
         folder, backend="pil", local_files_only=True, trust_remote_code=False
     )
     cls = getattr(importlib.import_module("transformers"), name)
+    accepted = inspect.signature(cls.__init__).parameters
+    stored = read_json(path) if (path := folder / _FILES[0]).exists() else {}
+    options = {**_by_model(config), **stored, **dict.fromkeys(_NOT_FOR_IMAGES)}
+    options = {key: value for key, value in options.items() if key in accepted}
+    options |= {
+        "image_processor": image_processor,
+        "tokenizer": tokenizer,
+        "chat_template": tokenizer.chat_template,
+    }
+    return _for_images_only(cls, tokenizer)(**options)
+
+
+def _for_images_only(cls: type, tokenizer: Any) -> type:
+    """A processor's class that does without what it needs for videos."""
     module = importlib.import_module(cls.__module__)
     if getattr(module, "num2words", "") is None:
-        module.num2words = str  # SmolVLM asks for it, and uses it for videos alone
-
+        module.num2words = str  # SmolVLM spells the lengths of videos with it
     if not hasattr(tokenizer, "video_token"):
         tokenizer.video_token, tokenizer.video_token_id = "<video>", None
 
-    # Families whose processor reads videos too want torchvision for them.
-    class Images(cls):
+    class ForImages(cls):
         def check_argument_for_proper_class(self, *arguments: Any) -> None:
-            return None
+            """Accepts None, where a video processor would need torchvision."""
 
-    settings = read_json(path) if (path := folder / _FILES[0]).exists() else {}
-    parts = {"image_processor": image_processor, "tokenizer": tokenizer}
-    names = cls.__init__.__code__.co_varnames[: cls.__init__.__code__.co_argcount]
-    options = {key: value for key, value in settings.items() if key in names}
-    for absent in ("video_processor", "feature_extractor", "audio_processor"):
-        if absent in names:
-            options[absent] = None
-    options |= {n: v for n, v in _by_model(config).items() if n in names and n not in options}
-    options |= parts
-    options["chat_template"] = tokenizer.chat_template
-    Images.__name__ = cls.__name__
-    return Images(**options)
+    ForImages.__name__ = cls.__name__
+    return ForImages
 
 
 def _by_model(config: Any) -> dict[str, Any]:
-    """Settings that old folders leave out, as they follow from the model."""
+    """Settings of the processor that follow from the model, for folders without them."""
     vision = getattr(config, "vision_config", None)
     strategy = getattr(config, "vision_feature_select_strategy", None)
-    found = {
+    settings = {
         "patch_size": getattr(vision, "patch_size", None),
         "vision_feature_select_strategy": strategy,
     }
     if (tokens := getattr(config, "mm_tokens_per_image", None)) is not None:
-        found["image_seq_length"] = tokens
+        settings["image_seq_length"] = tokens
     if (ratio := getattr(config, "downsample_ratio", None)) is not None:
         sides = zip(vision.image_size, vision.patch_size, strict=True)
-        found["image_seq_length"] = int(np.prod([a // b for a, b in sides]) * ratio**2)
+        settings["image_seq_length"] = int(np.prod([a // b for a, b in sides]) * ratio**2)
     if "clip" in str(getattr(vision, "model_type", "")):
-        found["num_additional_image_tokens"] = 1  # the class token
-    return {name: value for name, value in found.items() if value is not None}
+        settings["num_additional_image_tokens"] = 1  # the class token
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _class_name(folder: Path) -> str | None:

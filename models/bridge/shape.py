@@ -1,4 +1,4 @@
-"""The numbers of a model of transformers that the rest of the package asks for."""
+"""Sizes of a model of transformers, under the names that the rest of the package uses."""
 
 import dataclasses
 
@@ -9,10 +9,7 @@ from eagle_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """The numbers of a model that the rest of the package asks for.
-
-    As ``vision`` it has ``patch``, ``merge`` and ``heads``; as ``decoder`` the rest.
-    """
+    """Sizes of a decoder, or of a vision tower: ``patch``, ``merge`` and ``heads``."""
 
     vocabulary: int = 0
     context: int = 0
@@ -29,7 +26,13 @@ class Shape:
 
 @dataclasses.dataclass(frozen=True)
 class BridgeConfig:
-    """Shape of a bridged model; `vision_flops` is an estimate by the number of its weights."""
+    """Sizes of a bridged model.
+
+    Attributes:
+      vision, decoder: sizes of the parts.
+      image_token_id: token id that stands for each visual token.
+      vision_weights: number of weights outside the decoder.
+    """
 
     vision: Shape
     decoder: Shape
@@ -37,7 +40,7 @@ class BridgeConfig:
     vision_weights: int
 
     def vision_flops(self, grid: tuple[int, int]) -> float:
-        """Operations that make the visual tokens: two for each weight and visual token."""
+        """Estimated operations for the visual tokens: two for each weight and token."""
         return 2.0 * self.vision_weights * grid[0] * grid[1]
 
 
@@ -64,7 +67,7 @@ def read_shape(model: torch.nn.Module, where: str) -> BridgeConfig:
     def number(name: str) -> int:
         try:
             return int(getattr(text, name, None) or 0)
-        except Exception:  # of configurations whose layers differ
+        except Exception:  # configurations whose layers differ raise
             return 0
 
     heads = number("num_attention_heads") or 1

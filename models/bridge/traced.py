@@ -46,11 +46,13 @@ class Traced(torch.Tensor):
     """A tensor whose value JAX computes.
 
     Attributes:
-      meta: PyTorch's own account of it, a meta tensor: shape, strides, offset and dtype, int64
+      meta: a meta tensor with its shape, strides, offset and dtype in PyTorch, which is int64
         where the value is int32. Metas of views share the storage of their root's meta.
-      hint: its value for the question at hand, where it follows from ids, positions or pixels
-        without weights; None otherwise. Hints of views share the storage of their root's.
-      root: the tensor whose memory it is a view of; None if the memory is its own.
+      hint: the tensor's value for the question at hand, if it follows from ids, positions or
+        pixels without weights; None otherwise. Hints of views share the storage of their
+        root's hint.
+      root: for a view, the tensor whose memory it shows; None for any other tensor.
+      replay: for a view, a function from the root's value to its own.
     """
 
     @staticmethod
@@ -127,7 +129,7 @@ def seen_through(root: torch.Tensor, view: torch.Tensor, memory: Any) -> Any:
 
 
 def _box(root: torch.Tensor, view: torch.Tensor):
-    """A view as an index of slices, and the order of their axes; None if it is no box."""
+    """A view as slices of the root and the order of their axes; None if it is not a box."""
     rest = view.storage_offset() - root.storage_offset()
     axes = sorted(
         (axis for axis in range(root.ndim) if root.shape[axis] > 1),
@@ -152,13 +154,13 @@ def _box(root: torch.Tensor, view: torch.Tensor):
         order.append(axis)
     if rest or not all(0 <= b < max(n, 1) for b, n in zip(begin, root.shape, strict=True)):
         return None
-    # Axes that are indexed by a number vanish, so the order counts the others alone.
+    # Axes that are indexed by a number vanish, so the order counts only sliced axes.
     kept = sorted(order)
     return tuple(index), tuple(kept.index(axis) for axis in order)
 
 
 def _places(root: torch.Tensor, view: torch.Tensor) -> np.ndarray:
-    """For each element of a view its place in the root's value."""
+    """The place of each element of a view in the flattened root."""
     size = 1 + sum((s - 1) * t for s, t in zip(root.shape, root.stride(), strict=True))
     memory = np.zeros(size, np.int32)
     strides = [4 * stride for stride in root.stride()]
@@ -170,14 +172,16 @@ def _places(root: torch.Tensor, view: torch.Tensor) -> np.ndarray:
 
 @dataclasses.dataclass
 class Tracing:
-    """What one tracing of a module gathers.
+    """What one tracing of a model gathers.
 
     Attributes:
       given: large constants as arguments of the program; None while they are gathered.
       large: large constants, in the order in which they were met.
       guards: for each decision that Python took, whether it also holds for the traced values,
         and the line of code that took it.
-      memory: for the storage of a plain tensor that holds traced values, its root.
+      memory: storage of a plain tensor to which a traced value was written -> a plain tensor
+        that covers the storage, and the traced tensor that now stands for it.
+      known: values of plain tensors, by id and version.
     """
 
     given: tuple[Any, ...] | None = None
@@ -190,10 +194,10 @@ class Tracing:
     )
 
     def constant(self, tensor: torch.Tensor) -> Any:
-        """The value of a plain tensor: NumPy's if it is small, else an argument or a fill."""
+        """A plain tensor as an array: a constant if small or uniform, else an argument."""
         key = id(tensor), tensor._version
         if key not in self.known:
-            # The tensor is kept alive, so that no other takes its id.
+            # The tensor is kept alive, so that no other tensor gets its id.
             self.known[key] = tensor, self._constant(tensor)
         return self.known[key][1]
 
@@ -264,12 +268,12 @@ def wrapped(value: Any, dtype: torch.dtype | None = None, hint: Any = None) -> T
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a value is a tensor of PyTorch's own."""
+    """Whether a value is a tensor with which PyTorch itself computes."""
     return isinstance(value, torch.Tensor) and not isinstance(value, Traced)
 
 
 def array_of(tensor: torch.Tensor) -> Any:
-    """The value of any tensor, as JAX or NumPy has it."""
+    """The value of any tensor as an array of JAX or NumPy."""
     if isinstance(tensor, Traced):
         return tensor.read()
     if held := tracing().memory.get(storage(tensor)):
@@ -279,7 +283,7 @@ def array_of(tensor: torch.Tensor) -> Any:
 
 
 def storage(tensor: torch.Tensor) -> int:
-    """Which memory a plain tensor is in."""
+    """Identity of a plain tensor's memory."""
     return tensor.untyped_storage()._cdata
 
 
