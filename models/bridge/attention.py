@@ -1,5 +1,6 @@
 """Attention of transformers' models, computed by JAX and registered with transformers."""
 
+import math
 from typing import Any
 
 import jax
@@ -8,9 +9,12 @@ import torch
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from eagle_jax.models.bridge.traced import array_of, torch_dtype, wrapped
+from eagle_jax import kernels
+from eagle_jax.models.bridge.traced import array_of, is_plain, torch_dtype, wrapped
 
 ATTENTION = "eagle_jax"
+# Shorter sequences, such as Qwen's windows of 64 patches one by one, cost compile time only.
+_LONG = 128
 
 
 def attend(query, key, value, *, mask=None, causal=False, scale=None, softcap=None, sinks=None):
@@ -32,6 +36,13 @@ def attend(query, key, value, *, mask=None, causal=False, scale=None, softcap=No
     """
     (b, h, s, d), (k, u) = query.shape, key.shape[1:3]
     scale = d**-0.5 if scale is None else scale
+    simple = mask is None and softcap is None and sinks is None and value.shape[3] == d
+    if simple and s >= _LONG:
+        # The backends of the ports, which scale by 1 / sqrt(d).
+        if not math.isclose(scale, d**-0.5):
+            query = (query.astype(jnp.float32) * (scale * d**0.5)).astype(query.dtype)
+        heads_last = (x.swapaxes(1, 2) for x in (query, key, value))
+        return kernels.attention(*heads_last, causal=causal).swapaxes(1, 2)
     grouped = query.reshape(b, k, h // k, s, d)
     with jax.named_scope("attention"):
         scores = jnp.einsum(
@@ -76,18 +87,24 @@ def attention(
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     mask = None
     if attention_mask is not None:
-        mask = array_of(attention_mask)[..., : key.shape[2]]
+        causal = False
+        if not _sees_all(attention_mask):
+            mask = array_of(attention_mask)[..., : key.shape[2]]
     out = attend(
         array_of(query),
         array_of(key),
         array_of(value),
         mask=mask,
-        causal=bool(causal) and mask is None and query.shape[2] > 1,
+        causal=bool(causal) and query.shape[2] > 1,
         scale=scaling,
         softcap=softcap,
         sinks=None if s_aux is None else array_of(s_aux),
     )
     return wrapped(out.swapaxes(1, 2), torch_dtype(out.dtype)), None
+
+
+def _sees_all(mask: torch.Tensor) -> bool:
+    return is_plain(mask) and mask.dtype == torch.bool and bool(mask.all())
 
 
 ALL_ATTENTION_FUNCTIONS.register(ATTENTION, attention)

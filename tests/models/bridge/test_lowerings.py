@@ -1,11 +1,13 @@
 """Each lowering against PyTorch, as modules call it: by the dispatch, on traced tensors."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from eagle_jax.errors import InputError
+from eagle_jax.models.bridge.attention import attend
 from eagle_jax.models.bridge.dispatch import Watch
 from eagle_jax.models.bridge.traced import (
     Traced,
@@ -325,3 +327,16 @@ def test_a_large_constant_becomes_an_argument_and_a_uniform_one_a_fill():
         np.testing.assert_array_equal(array_of(total), 2 * ramp.numpy() + 4)
     (large,) = state.large
     np.testing.assert_array_equal(large, ramp)
+
+
+@pytest.mark.parametrize("scale", [None, 0.4])
+@pytest.mark.parametrize("causal", [True, False])
+def test_long_attention_is_that_of_pytorch(causal, scale):
+    query, key, value = normal(1, 4, 130, 8), normal(1, 2, 130, 8), normal(1, 2, 130, 8)
+    ours = attend(
+        *(jnp.asarray(to_numpy(x)) for x in (query, key, value)), causal=causal, scale=scale
+    )
+    wanted = F.scaled_dot_product_attention(
+        query, key, value, is_causal=causal, scale=scale, enable_gqa=True
+    )
+    np.testing.assert_allclose(ours, wanted, atol=2e-6)
