@@ -119,7 +119,7 @@ def _whole_patches(plan: ImagePlan) -> Float32[Array, "p c"]:
 def _equal(patches: Array, grid: Any) -> bool:
     try:
         return np.array_equal(grid.as_argument(patches), grid.pixels)
-    except (TypeError, ValueError):  # another number of pixels
+    except (TypeError, ValueError):  # the number of pixels differs
         return False
 
 

@@ -156,7 +156,7 @@ def _on_device(config: dict[str, Any]) -> ImageSettings | None:
     """Settings with which the device may prepare pixels as the processor does, if any."""
     try:
         settings = read_settings(config, patch_size=1, merge_size=1)
-    except InputError:  # of another processor
+    except InputError:  # a processor or a setting that the device does not have
         return None
     if isinstance(settings, PixelBudget):
         return settings
