@@ -16,6 +16,7 @@ from eagle_jax import (
     curves_along,
     load,
 )
+from eagle_jax.baselines.options import method_with_options
 from eagle_jax.comparison import Perturbation, judge, judging
 from eagle_jax.lists import read_list
 
@@ -45,13 +46,10 @@ def test_all_methods_are_judged_on_the_same_parts(found, entries):
     out, _, comparison = found
     (columns,) = comparison.columns.values()
     own = {column.title: column for column in columns}
-    assert [*own] == [
-        "insertion, region, black",
-        "deletion, region, black",
-        "insertion, grid:7x7, blur",
-        "deletion, grid:7x7, blur",
-        "pointing, box",
-    ]
+    views = ["region, black", "grid:7x7, blur", "grid:9x9, mean", "pixel:10, black"]
+    views.append("voronoi:49, black")
+    columns = [f"{what}, {view}" for view in views for what in ("insertion", "deletion")]
+    assert [*own] == [*columns, "pointing, box"]
     for method in METHODS:
         runs = [Attribution.load(out / method / "items" / one.name) for one in entries]
         for what in ("insertion", "deletion"):
@@ -125,7 +123,7 @@ def test_finer_parts_follow_the_map(partition, found, entries):
         ({"methods": ("tam", "tam")}, "name at least one method, each once"),
         ({"granularity": "word"}, "granularity is 'word'; it must be one of region, pixel"),
         ({"fill": "white"}, "fill of the judging is 'white'"),
-        ({"settings": Settings(options={"samples": 4})}, "their default options"),
+        ({"settings": Settings(options={"samples": 4})}, "options belong to one method"),
     ],
 )
 def test_nothing_is_written_for_what_cannot_be_used(changed, message, entries, tmp_path):
@@ -147,3 +145,22 @@ def test_the_command_compares_on_a_list_that_it_draws(tmp_path, monkeypatch, cap
     assert len(read_list("c-colours-2/colours.jsonl")) == 2
     results = sorted((tmp_path / "c" / "eagle" / "items").iterdir())
     assert [Attribution.load(one).search for one in results] == ["exact", "exact"]
+
+
+def test_voronoi_cells_hold_the_pixels_nearest_to_a_point():
+    image = np.zeros((20, 30, 3), np.uint8)
+    labels = judging._voronoi(image, 5)
+    points = np.random.default_rng(0).random((5, 2)) * (20, 30)
+    centres = np.stack(np.meshgrid(np.arange(20), np.arange(30), indexing="ij"), -1) + 0.5
+    nearest = ((centres[:, :, None] - points) ** 2).sum(-1).argmin(-1)
+    np.testing.assert_array_equal(
+        labels, np.unique(nearest, return_inverse=True)[1].reshape(20, 30)
+    )
+
+
+def test_a_method_is_named_with_its_options():
+    assert method_with_options("rise") == ("rise", {})
+    named = method_with_options("rise@samples=256,variant=paper")
+    assert named == ("rise", {"samples": 256, "variant": "paper"})
+    with pytest.raises(InputError, match="'samples' does not have the form NAME=VALUE"):
+        method_with_options("rise@samples")

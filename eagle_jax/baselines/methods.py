@@ -14,13 +14,13 @@ from eagle_jax.baselines.integrated_gradients import integrated_gradients
 from eagle_jax.baselines.llava_cam import llava_cam
 from eagle_jax.baselines.maps import Heat
 from eagle_jax.baselines.occlusion import leave_one_out, occlusion, random
+from eagle_jax.baselines.options import Option
 from eagle_jax.baselines.rise import rise
 from eagle_jax.baselines.surrogates import kernelshap, lime
 from eagle_jax.baselines.tam import tam
 from eagle_jax.errors import InputError, require_choice
 from eagle_jax.search.methods import name_of
 
-Option = str | int | float | bool | None
 VARIANTS = ("paper", "published")
 # From a case, and options as keywords, to n scores, a map (H, W) or a `Heat`.
 MethodFunction = Callable[..., np.ndarray | Heat]

@@ -37,12 +37,19 @@ class Ranking(NamedTuple):
       heat: map over the pixels whose means over the regions are the scores, or the scores
         painted on the regions; None for EAGLE, and for a scorer without a label map.
       backwards: number of forwards of which the gradient was taken.
+      further: label map and result of each further partition of the image.
     """
 
     result: SearchResult
     scores: Float64[np.ndarray, " n"] | None = None
     heat: Float32[np.ndarray, "H W"] | None = None
     backwards: int = 0
+    further: tuple[tuple[np.ndarray, SearchResult], ...] = ()
+
+    @property
+    def forwards(self) -> int:
+        """Number of masked images that were scored, on all partitions."""
+        return self.result.forwards + sum(result.forwards for _, result in self.further)
 
 
 @checked

@@ -11,7 +11,8 @@ from eagle_jax.errors import InputError
 from eagle_jax.files import local_path
 
 if TYPE_CHECKING:
-    from eagle_jax.explaining.explanation import Approach
+    from eagle_jax.baselines.options import Option
+    from eagle_jax.explaining.ranking import Approach
     from eagle_jax.results.manifest import Settings
 
 BACKENDS = ("port", "bridge")
@@ -111,7 +112,8 @@ def add_question_arguments(parser: argparse.ArgumentParser) -> None:
         "--regions",
         default=str(DEFAULT_REGIONS),
         help="regions of the image: an approximate number of superpixels (SLICO), "
-        '"grid:8x8" for cells, or "opencv:64" for the published segmentation '
+        '"grid:8x8" for cells, "shifted:64" for cells of a shifted grid, or "opencv:64" for '
+        "the published segmentation "
         "(default: %(default)s)",
     )
     parser.add_argument(
@@ -123,6 +125,19 @@ def add_question_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_answer_length_argument(parser)
     add_dialogue_arguments(parser)
+
+
+def add_partitions_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --partitions."""
+    parser.add_argument(
+        "--partitions",
+        default=1,
+        type=positive,
+        metavar="N",
+        help="number of partitions of the image whose values make the map: the regions, then "
+        "superpixels of other sizes and shifted grids, which take 3 forwards per region each "
+        "(default: %(default)s)",
+    )
 
 
 def add_answer_length_argument(parser: argparse.ArgumentParser) -> None:
@@ -250,7 +265,7 @@ def add_regenerate_argument(parser: argparse.ArgumentParser) -> None:
 
 def approach_of(options: argparse.Namespace) -> "Approach":
     """The method, the search and its limits that were asked for, checked."""
-    from eagle_jax.explaining.explanation import Approach, check_approach
+    from eagle_jax.explaining.ranking import Approach, check_approach
     from eagle_jax.search import Limits, Objective
 
     approach = Approach(
@@ -259,6 +274,7 @@ def approach_of(options: argparse.Namespace) -> "Approach":
         search=options.search,
         objective=Objective(options.insight_weight, options.necessity_weight),
         limits=Limits(options.budget, options.seconds, options.top_k, options.stop),
+        partitions=getattr(options, "partitions", 1),
     )
     check_approach(approach)
     return approach
@@ -274,17 +290,14 @@ def settings_of(options: argparse.Namespace) -> "Settings":
     return Settings(**given)
 
 
-def option(argument: str) -> tuple[str, str | int | float]:
+def option(argument: str) -> "tuple[str, Option]":
     """A name and its value, a number if the value looks like a number."""
-    name, sign, value = argument.partition("=")
-    if not (name and sign and value):
-        raise argparse.ArgumentTypeError(f"{argument!r} does not have the form NAME=VALUE")
-    for kind in (int, float):
-        try:
-            return name, kind(value)
-        except ValueError:
-            continue
-    return name, text(value)
+    from eagle_jax.baselines.options import named_option
+
+    try:
+        return named_option(text(argument))
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def path(argument: str) -> Path:

@@ -12,6 +12,7 @@ from eagle_jax.commands.arguments import (
     add_limit_arguments,
     add_list_arguments,
     add_model_arguments,
+    add_partitions_argument,
     add_question_arguments,
     add_regenerate_argument,
     add_search_arguments,
@@ -46,9 +47,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         "compare",
         help="compare methods on a list",
         description="Explains a list by several methods, and judges all explanations in the "
-        "same way: same targets, same granularity, same fill; and again on held-out cells and "
-        "a held-out fill, on which no method searched. Limits apply to the search of eagle "
-        "only, and methods run with their default options.",
+        "same way: same targets, same granularity, same fill; and again on cells and fills on "
+        "which no method searched: there the maps are judged, and not the orders. Limits apply "
+        "to the search of eagle only.",
         epilog=_EXAMPLES,
     )
     parser.set_defaults(run=command)
@@ -59,10 +60,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--methods",
         default="eagle,llava-cam,igos++,tam,random",
         metavar="NAMES",
-        help='names of methods, separated by commas, or "all" (default: %(default)s)',
+        help='names of methods, separated by commas, or "all"; an option follows an "@", as in '
+        "kernelshap@samples=256 (default: %(default)s)",
     )
     add_model_arguments(parser)
     add_question_arguments(parser)
+    add_partitions_argument(parser)
     add_search_arguments(parser)
     add_limit_arguments(parser)
     add(

@@ -9,6 +9,7 @@ from eagle_jax.commands.arguments import (
     add_limit_arguments,
     add_method_arguments,
     add_model_arguments,
+    add_partitions_argument,
     add_question_arguments,
     add_search_arguments,
     approach_of,
@@ -70,6 +71,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "target itself)",
     )
     add_question_arguments(parser)
+    add_partitions_argument(parser)
     add_method_arguments(parser)
     add_search_arguments(parser)
     add_limit_arguments(parser)

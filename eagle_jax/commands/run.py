@@ -12,6 +12,7 @@ from eagle_jax.commands.arguments import (
     add_list_arguments,
     add_method_arguments,
     add_model_arguments,
+    add_partitions_argument,
     add_question_arguments,
     add_regenerate_argument,
     add_search_arguments,
@@ -58,6 +59,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     add("--out", required=True, type=path, metavar="DIR", help="folder for the results")
     add_model_arguments(parser)
     add_question_arguments(parser)
+    add_partitions_argument(parser)
     add_method_arguments(parser)
     add_search_arguments(parser)
     add_limit_arguments(parser)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eagle_jax.argument_types import checked
+from eagle_jax.baselines.options import method_with_options
 from eagle_jax.comparison.columns import Column, Cost, columns_of, costs_of
 from eagle_jax.comparison.judging import (
     GRANULARITIES,
@@ -16,8 +17,8 @@ from eagle_jax.comparison.judging import (
 )
 from eagle_jax.errors import InputError, require_choice
 from eagle_jax.explaining import RunSummary, local_mesh, run_list
-from eagle_jax.explaining.explanation import Approach, check_approach
 from eagle_jax.explaining.loop import DEFAULT_TOGETHER
+from eagle_jax.explaining.ranking import Approach, check_approach
 from eagle_jax.files import encoded, local_path, write_file
 from eagle_jax.inputs.fill import FILLS
 from eagle_jax.lists import Broken, Item
@@ -62,15 +63,17 @@ def compare_methods(
     """Explains a list by several methods and judges all of them in the same way.
 
     Each method's run is a folder of `run_list`; runs and judging resume after an interruption.
-    Explanations are judged at the given granularity and fill, and again on held-out ones: cells
-    of a 7 x 7 grid with another fill, on which no method searched. The maps of the first items
-    are drawn side by side.
+    Explanations are judged at the given granularity and fill, and again on partitions on which
+    no method searched: the cells of a 7 x 7 and of a 9 x 9 grid with other fills, tenths of the
+    pixels, and random Voronoi cells. On the regions themselves the order is judged, on all
+    other partitions the map. The maps of the first items are drawn side by side.
 
     Args:
       entries: from `eagle_jax.lists.read_list`.
       out: folder of the comparison; receives a run of each method, ``judged`` and ``figures``.
       settings: settings of the runs; `settings.method` is ignored.
-      methods: names of `eagle_jax.methods`.
+      methods: names of `eagle_jax.methods`, with options where they are not the defaults:
+        "kernelshap@samples=256".
       granularity: what a step inserts or deletes: "region", "pixel" or "patch".
       fill: what judging shows in place of hidden regions: "black", "mean" or "blur"; None for
         the fill of the runs, `settings.fill`.
@@ -131,32 +134,32 @@ def compare_methods(
 
 def _check(methods: Sequence[str], settings: Settings) -> None:
     for method in methods:
-        check_approach(Approach(method))
+        check_approach(Approach(*method_with_options(method)))
     if not methods or len(set(methods)) < len(methods):
         raise InputError(f"methods is {list(methods)}; name at least one method, each once")
     if settings.options:
-        raise InputError("methods are compared with their default options: give no options")
+        raise InputError("options belong to one method each: write kernelshap@samples=256")
 
 
-def _perturbations(
-    granularity: str, searched: str, fill: str | None
-) -> tuple[Perturbation, Perturbation]:
-    """The given perturbation, and one with cells and a fill that no method searched on."""
+def _perturbations(granularity: str, searched: str, fill: str | None) -> list[Perturbation]:
+    """The given perturbation, and those on which no method searched."""
     require_choice("granularity", granularity, GRANULARITIES)
     fill = searched if fill is None else fill
     require_choice("the fill of the judging", fill, FILLS)
-    unused = next(name for name in ("blur", "mean", "black") if name not in (fill, searched))
-    held_out = Perturbation(HELD_OUT, unused)
-    return Perturbation(granularity, fill), held_out
+    unused = [name for name in ("blur", "mean", "black") if name not in (fill, searched)]
+    fills = unused[0], unused[-1], fill, fill
+    held_out = map(Perturbation, HELD_OUT, fills)
+    return [Perturbation(granularity, fill), *held_out]
 
 
 def _settings_for(method: str, settings: Settings) -> Settings:
-    """The settings of a method's run; limits of a search are for EAGLE alone."""
-    if method != "eagle":
+    """The settings of a method's run; limits and partitions of a search are for EAGLE alone."""
+    name, options = method_with_options(method)
+    if name != "eagle":
         settings = dataclasses.replace(
-            settings, budget=None, seconds=None, top_k=None, stop=None
+            settings, budget=None, seconds=None, top_k=None, stop=None, partitions=1
         )
-    return dataclasses.replace(settings, method=method)
+    return dataclasses.replace(settings, method=name, options=options)
 
 
 def _draw(out: Path, names: Sequence[str], methods: Sequence[str]) -> None:

@@ -24,8 +24,8 @@ from eagle_jax.scoring.model import Model, load
 from eagle_jax.search import curves_along
 
 GRANULARITIES = ("region", "pixel", "patch")
-# Cells that no method searches on.
-HELD_OUT = "grid:7x7"
+# Partitions that no method searches on, by which maps are judged.
+HELD_OUT = ("grid:7x7", "grid:9x9", "pixel:10", "voronoi:49")
 # Number of groups of pixels in the published evaluation.
 _GROUPS = 64
 _JUDGED = "judged"
@@ -36,9 +36,10 @@ class Perturbation(NamedTuple):
     """What is inserted and deleted, step by step, to judge an explanation.
 
     Attributes:
-      partition: "region", the regions of the run; "pixel", 64 equal groups of pixels in the
-        order of the saliency map; "patch", about one cell for each visual token; or a grid
-        such as "grid:7x7".
+      partition: "region", the regions of the run, in the order that the method found; or what
+        the map puts in order: "pixel", 64 equal groups of pixels, or "pixel:10", ten; "patch",
+        about one cell for each visual token; a grid such as "grid:7x7"; or "voronoi:49", the
+        cells nearest to 49 random points.
       fill: what is shown in place of hidden regions: "black", "mean" or "blur".
     """
 
@@ -165,14 +166,15 @@ def _order(
     model: Model, attribution: Attribution, image: np.ndarray, partition: str
 ) -> tuple[Int32[np.ndarray, "H W"], Int32[np.ndarray, "_"]]:
     """The cells of a partition, and the order in which an explanation puts them."""
-    labels, saliency = attribution.labels, attribution.saliency
+    labels, saliency = attribution.labels, attribution.map()
     if partition == "region":
         rest = np.setdiff1d(np.arange(attribution.regions), attribution.order)
         return labels, np.concatenate([attribution.order, rest]).astype(np.int32)
-    if partition == "pixel":
+    form, _, count = partition.partition(":")
+    if form == "pixel":
         rank = np.empty(saliency.size, np.int64)
         rank[np.argsort(-saliency, axis=None, kind="stable")] = np.arange(saliency.size)
-        groups = min(_GROUPS, saliency.size)
+        groups = min(int(count or _GROUPS), saliency.size)
         labels = (rank * groups // saliency.size).reshape(saliency.shape).astype(np.int32)
         return labels, np.arange(groups, dtype=np.int32)
     if partition == "patch":
@@ -180,9 +182,19 @@ def _order(
         frame = settings.frames(*saliency.shape)[0]
         unit = settings.patch_size * settings.merge_size
         partition = f"grid:{frame.shape[0] // unit}x{frame.shape[1] // unit}"
-    labels = segment(image, partition)
+    labels = _voronoi(image, int(count)) if form == "voronoi" else segment(image, partition)
     order = np.argsort(-region_means(labels, saliency), kind="stable")
     return labels, order.astype(np.int32)
+
+
+def _voronoi(image: np.ndarray, count: int) -> Int32[np.ndarray, "H W"]:
+    """For each pixel the nearest of some random points, the same for every image of a size."""
+    from scipy.spatial import KDTree
+
+    shape = image.shape[:2]
+    points = np.random.default_rng(0).random((count, 2)) * shape
+    pixels = np.indices(shape).reshape(2, -1).T + 0.5
+    return segment(image, KDTree(points).query(pixels)[1].reshape(shape))
 
 
 def judgement(

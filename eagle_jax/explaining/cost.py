@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from eagle_jax.baselines.methods import chosen_method
-from eagle_jax.explaining.explanation import Approach
+from eagle_jax.explaining.ranking import FURTHER_FORWARDS, Approach
 from eagle_jax.inputs.pixel_budget import PixelBudget
 from eagle_jax.planning.flops import forward_flops
 from eagle_jax.scoring.case import Case
@@ -68,6 +68,9 @@ def _forwards(approach: Approach, regions: int) -> int:
         forwards //= 3
     elif name != "exact":
         forwards = usual_forwards(regions)
+    partitions = approach.partitions
+    further = partitions - 1 if isinstance(partitions, int) else len(partitions)
+    forwards += FURTHER_FORWARDS * regions * further
     return min(forwards, approach.limits.budget or forwards)
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 from eagle_jax.explaining.corrections import removal_answers, require_all_regions
-from eagle_jax.explaining.explanation import Approach, check_approach, explain_case
+from eagle_jax.explaining.explanation import explain_case
+from eagle_jax.explaining.ranking import Approach, check_approach
 from eagle_jax.files import encoded, json_lines, write_folder
 from eagle_jax.inputs.answer import Place
 from eagle_jax.inputs.fill import DEFAULT_FILL, Fill

@@ -2,10 +2,10 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from eagle_jax.argument_types import checked
@@ -16,8 +16,9 @@ from eagle_jax.baselines.methods import (
     full_options,
     method_name,
 )
-from eagle_jax.baselines.ranking import Ranking, ranking_of
+from eagle_jax.baselines.ranking import Ranking
 from eagle_jax.errors import InputError
+from eagle_jax.explaining.ranking import Approach, check_approach, rank_case
 from eagle_jax.inputs.fill import Fill
 from eagle_jax.inputs.images import ImageSource
 from eagle_jax.inputs.regions import Regions
@@ -26,14 +27,8 @@ from eagle_jax.results.attribution import Attribution
 from eagle_jax.scoring.case import Answer, Case, Target, TargetIds, ask
 from eagle_jax.scoring.model import Model
 from eagle_jax.search import Limits, Objective, Progress
-from eagle_jax.search.conversations import Conversation, answer_alone
-from eagle_jax.search.methods import (
-    DEFAULT_SEARCH,
-    SearchFunction,
-    SearchInProgress,
-    chosen_search,
-    progress_of,
-)
+from eagle_jax.search.conversations import answer_alone
+from eagle_jax.search.methods import DEFAULT_SEARCH, SearchFunction, chosen_search
 
 
 @checked
@@ -45,7 +40,7 @@ def explain(
     answer: Answer | None = None,
     target: Target | None = None,
     target_ids: TargetIds | None = None,
-    regions: Regions | None = None,
+    regions: Regions | Sequence[Regions] | None = None,
     fill: Fill | None = None,
     max_new_tokens: int | None = None,
     batch_size: int | None = None,
@@ -63,6 +58,7 @@ def explain(
     stop: float | None = None,
     insight_weight: float = 1.0,
     necessity_weight: float = 1.0,
+    partitions: int = 1,
     progress: bool = False,
 ) -> Attribution:
     """Finds which regions of an image an answer rests on.
@@ -89,7 +85,8 @@ def explain(
       target_ids: tokens to score at these positions instead of the answer's, as ids or texts:
         "No" where the model said "Yes" asks what speaks for the other answer.
       regions: about this number of SLICO regions (default: 64), a form such as "grid:8x8", or
-        an integer label map (H, W).
+        an integer label map (H, W); or a sequence of partitions, each in one of these forms,
+        of which the first is the regions and the others are further `partitions`.
       fill: what is shown in place of hidden regions: "black" (default), "mean", the image's
         mean colour, "blur", or an image of the same size.
       max_new_tokens: largest number of tokens of an answer that the model generates
@@ -117,6 +114,10 @@ def explain(
       stop: fraction of the full image's score at which the order may end; None for all regions.
       insight_weight: lambda 1 of the paper, weight of sufficiency, p(token | chosen).
       necessity_weight: lambda 2 of the paper, weight of necessity, 1 - p(token | rest).
+      partitions: number of partitions of the image: the regions, then superpixels of other
+        sizes and shifted grids. The regions alone give the order and its curves; the map is
+        made of the values of all partitions. Each further partition takes 3 forwards per
+        region; with a budget, all further partitions share half of it.
       progress: show a progress bar, and say beforehand what a search of more than a minute
         costs.
 
@@ -131,7 +132,15 @@ def explain(
     """
     objective = Objective(insight_weight, necessity_weight)
     limits = Limits(budget, seconds, top_k, stop)
-    approach = Approach(method, options or {}, search, objective, limits)
+    divisions: int | Sequence[Regions] = partitions
+    if isinstance(regions, list | tuple):
+        if partitions != 1 or not regions:
+            raise InputError(
+                f"partitions is {partitions} and regions is a sequence of {len(regions)}: name "
+                "at least one partition, and leave out their number"
+            )
+        regions, *divisions = regions
+    approach = Approach(method, options or {}, search, objective, limits, divisions)
     check_approach(approach)  # before the model is asked, which takes longer
     question = {
         "answer": answer,
@@ -154,93 +163,6 @@ def explain(
 
         announce_cost(case, approach)
     return explain_case(case, approach, progress)
-
-
-class Approach(NamedTuple):
-    """How the order of regions is found, as in `explain`.
-
-    Attributes:
-      method: name of a method, a `Method`, or a function.
-      options: given options of a method other than EAGLE.
-      search: name of EAGLE's search, or a search function.
-      objective: weights of EAGLE's objective.
-      limits: limits of EAGLE's search.
-    """
-
-    method: MethodChoice = "eagle"
-    options: Mapping[str, Option] = MappingProxyType({})
-    search: str | SearchFunction = DEFAULT_SEARCH
-    objective: Objective = Objective()
-    limits: Limits = Limits()
-
-
-def check_approach(approach: Approach) -> None:
-    """Raises unless there is such a method with such options, and such a search.
-
-    Args:
-      approach: a method and its settings.
-
-    Raises:
-      InputError: the method, an option or the search does not exist, or a limit is given to a
-        method that has none.
-    """
-    chosen_search(approach.search)
-    options = full_options(approach.method, approach.options)
-    if chosen_method(approach.method).searches:
-        return
-    for name, value in vars(approach.limits).items():
-        if value is not None:
-            raise InputError(
-                f"{name} limits the searches of eagle; the cost of "
-                f"{method_name(approach.method)} depends on its options: "
-                f"{', '.join(options) or 'it has no options'}"
-            )
-
-
-def rank_case(
-    case: Case,
-    approach: Approach,
-    on_progress: Callable[[Progress], Any] = lambda progress: None,
-    interrupted: Callable[[], bool] = never,
-) -> Conversation[Ranking]:
-    """Finds the order of regions of a case, by EAGLE or another method, as a conversation.
-
-    Args:
-      case: from `eagle_jax.ask`.
-      approach: a method and its settings.
-      on_progress: called after each round.
-      interrupted: called before each round of a search; once it returns True, the search ends
-        and returns its partial result.
-
-    Yields:
-      Sets of regions to be scored, see `eagle_jax.search.conversations`.
-
-    Returns:
-      The order, its curves and what the method found besides.
-
-    Raises:
-      InputError: as `check_approach`, or the budget is too small.
-    """
-    if chosen_method(approach.method).searches:
-        search = SearchInProgress(
-            case.scorer,
-            approach.search,
-            approach.objective,
-            approach.limits,
-            lambda: on_progress(progress_of([search])),
-            interrupted,
-        )
-        return Ranking((yield from search.conversation()))
-    ranking = ranking_of(case, approach.method, approach.options)
-    forwards, scores = 0, None
-    while True:
-        try:
-            sets = ranking.send(scores)  # type: ignore[arg-type]
-        except StopIteration as end:
-            return end.value
-        scores = yield sets
-        forwards += len(scores)
-        on_progress(Progress(forwards, None, None, (None,)))
 
 
 def explain_case(case: Case, approach: Approach, progress: bool = False) -> Attribution:
@@ -309,7 +231,7 @@ def conclude(case: Case, approach: Approach, ranking: Ranking, seconds: float) -
         insight_weight=float(approach.objective.insight_weight),
         necessity_weight=float(approach.objective.necessity_weight),
         model=case.model.name,
-        forwards=result.forwards,
+        forwards=ranking.forwards,
         backwards=ranking.backwards,
         seconds=seconds,
         method=method_name(approach.method),
@@ -318,7 +240,22 @@ def conclude(case: Case, approach: Approach, ranking: Ranking, seconds: float) -
         cut=case.cut,
         **case.dialogue._asdict(),
         **estimates,
+        **_further_arrays(ranking),
     )
+
+
+def _further_arrays(ranking: Ranking) -> dict[str, Any]:
+    """Regions, values and errors of all further partitions, numbered through."""
+    if not ranking.further:
+        return {}
+    labels, results = zip(*ranking.further, strict=True)
+    first = np.cumsum([0, *(int(each.max()) + 1 for each in labels[:-1])], dtype=np.int32)
+    estimates = [result.estimates for result in results]
+    return {
+        "further_labels": np.stack(labels) + first[:, None, None],
+        "further_values": np.concatenate([each.values for each in estimates], 1),
+        "further_errors": np.concatenate([each.errors for each in estimates], 1),
+    }
 
 
 def _case(
@@ -344,6 +281,9 @@ def _recorded_options(approach: Approach, ranking: Ranking) -> dict[str, Option]
         options["chosen_by"] = chosen
     limits = vars(approach.limits).items()
     options |= {name: value for name, value in limits if value is not None}
-    if result.ended is not None:
-        options["ended"] = result.ended
+    results = result, *(further for _, further in ranking.further)
+    if ended := next(filter(None, (each.ended for each in results)), None):
+        options["ended"] = ended
+    if ranking.further:
+        options["partitions"] = len(results)
     return options

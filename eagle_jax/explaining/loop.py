@@ -17,14 +17,10 @@ from eagle_jax.argument_types import checked
 from eagle_jax.baselines.ranking import Ranking
 from eagle_jax.errors import InputError, require_choice
 from eagle_jax.explaining.corrections import removal_answers, require_all_regions
-from eagle_jax.explaining.explanation import (
-    Approach,
-    check_approach,
-    conclude,
-    rank_case,
-)
+from eagle_jax.explaining.explanation import conclude
 from eagle_jax.explaining.mesh import local_mesh
 from eagle_jax.explaining.preparation import prepare_case, read_divided
+from eagle_jax.explaining.ranking import Approach, check_approach, rank_case
 from eagle_jax.explaining.resuming import remove_leftovers, sort_entries
 from eagle_jax.files import local_path
 from eagle_jax.lists import Broken, Item
@@ -203,7 +199,7 @@ class _Run:
         remove_failure(self.out, item.name)
         with self._lock:
             self.finished += 1
-            self.forwards += ranking.result.forwards
+            self.forwards += ranking.forwards
             self.bar.update()
         return None
 
@@ -299,6 +295,7 @@ def _approach(settings: Settings) -> Approach:
         settings.search,
         Objective(settings.insight_weight, settings.necessity_weight),
         Limits(settings.budget, settings.seconds, settings.top_k, settings.stop),
+        settings.partitions,
     )
 
 

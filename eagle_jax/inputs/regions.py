@@ -20,8 +20,13 @@ _MOST_PIXELS, _SHRUNK_PIXELS = 640 * 480, 160_000
 # No region is shrunk below this number of pixels on average.
 _LEAST_REGION = 64
 _FORMS = (
-    "a number, 'slico:64', 'grid:8x8', 'grid:64', 'opencv:64' or an integer label map (H, W)"
+    "a number, 'slico:64', 'grid:8x8', 'grid:64', 'shifted:64', 'opencv:64' or an integer "
+    "label map (H, W)"
 )
+# What further partitions are made of, and their number of regions by that of the first.
+_FURTHER = (("slico", 4 / 3), ("shifted", 1), ("slico", 2 / 3), ("shifted", 2 / 3))
+MOST_PARTITIONS = 1 + len(_FURTHER)
+"""Largest number of partitions that are made without a request for each of them."""
 
 
 @checked
@@ -37,6 +42,7 @@ def segment(image: UInt8[np.ndarray, "H W 3"], regions: Regions) -> Int32[np.nda
         are enlarged again.
         'grid:RxC': cells in R rows and C columns.
         'grid:N': about N nearly square cells.
+        'shifted:N': as many, of a grid shifted by half a cell; at the borders are halves.
         'opencv:N': about N regions from OpenCV-contrib's SLICO, as in the published results.
         A label map, integers (H, W): its regions, numbered by increasing label.
 
@@ -53,7 +59,7 @@ def segment(image: UInt8[np.ndarray, "H W 3"], regions: Regions) -> Int32[np.nda
     if isinstance(regions, np.ndarray):
         return _from_map(regions, image.shape[:2])
     algorithm, _, amount = str(regions).rpartition(":")
-    if algorithm not in ("", "slico", "grid", "opencv"):
+    if algorithm not in ("", "slico", "grid", "shifted", "opencv"):
         raise InputError(f"regions is {regions!r}; it must be {_FORMS}")
     if algorithm == "grid" and "x" in amount:
         rows, _, columns = amount.partition("x")
@@ -66,10 +72,31 @@ def segment(image: UInt8[np.ndarray, "H W 3"], regions: Regions) -> Int32[np.nda
         )
     if algorithm == "opencv":
         return _opencv_slico(image, count)
-    if algorithm == "grid":
+    if algorithm in ("grid", "shifted"):
         rows = min(height, max(1, round(math.sqrt(count * height / width))))
-        return _grid(image, rows, min(width, max(1, round(count / rows))))
+        columns = min(width, max(1, round(count / rows)))
+        return _grid(image, rows, columns, algorithm == "shifted")
     return _slico(image, count)
+
+
+@checked
+def further_partitions(
+    image: UInt8[np.ndarray, "H W 3"], labels: Int32[np.ndarray, "H W"], count: int
+) -> list[Int32[np.ndarray, "H W"]]:
+    """Divides an image again, into superpixels of other sizes and cells of shifted grids.
+
+    Args:
+      image: uint8 (H, W, 3) pixels.
+      labels: the first partition.
+      count: number of partitions, the first included, from 1 to `MOST_PARTITIONS`.
+
+    Returns:
+      The further partitions, ``count - 1`` label maps.
+    """
+    n = int(labels.max()) + 1
+    amounts = [min(max(1, round(size * n)), labels.size) for _, size in _FURTHER]
+    forms = [f"{form}:{amount}" for (form, _), amount in zip(_FURTHER, amounts, strict=True)]
+    return [segment(image, form) for form in forms[: count - 1]]
 
 
 def _count(text: str, regions: int | str) -> int:
@@ -142,16 +169,19 @@ def _opencv_slico(image: np.ndarray, count: int) -> np.ndarray:
     return _contiguous(superpixels.getLabels())
 
 
-def _grid(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
+def _grid(image: np.ndarray, rows: int, columns: int, shifted: bool = False) -> np.ndarray:
     height, width = image.shape[:2]
     if rows > height or columns > width:
         raise InputError(
             f"a grid of {rows} rows and {columns} columns requested, but the image has only "
             f"{width} x {height} pixels"
         )
-    row = np.arange(height) * rows // height
-    column = np.arange(width) * columns // width
-    return (row[:, None] * columns + column).astype(np.int32)
+    row, column = np.arange(height) * rows // height, np.arange(width) * columns // width
+    if shifted:
+        row = (2 * np.arange(height) * (rows - 1) + height) // (2 * height)
+        column = (2 * np.arange(width) * (columns - 1) + width) // (2 * width)
+    # The last half of a shifted grid of tiny cells has no pixel.
+    return (row[:, None] * (column[-1] + 1) + column).astype(np.int32)
 
 
 def _from_map(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

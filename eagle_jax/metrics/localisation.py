@@ -162,10 +162,11 @@ def relevance_mass(saliency: Float[np.ndarray, "H W"], mask: Bool[np.ndarray, "H
     """Fraction of the map's sum that lies in the object.
 
     Args:
-      saliency: importance of every pixel, not negative and not zero everywhere.
+      saliency: importance of every pixel, not negative; a map of zeros has no mass.
       mask: object mask.
     """
-    return float(saliency[mask].sum(dtype=np.float64) / saliency.sum(dtype=np.float64))
+    total = float(saliency.sum(dtype=np.float64))
+    return float(saliency[mask].sum(dtype=np.float64)) / total if total else 0.0
 
 
 @checked

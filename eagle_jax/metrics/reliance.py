@@ -8,8 +8,8 @@ from jaxtyping import Float, Float32, Int32
 
 from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
-from eagle_jax.metrics.faithfulness import insertion_auc
-from eagle_jax.metrics.statistics import auroc
+from eagle_jax.metrics.faithfulness import FLOOR, insertion_auc
+from eagle_jax.metrics.statistics import Interval, auroc, bootstrap_interval
 from eagle_jax.metrics.word_classes import PERCEPTION, PRIOR, WordClass, words
 
 
@@ -125,6 +125,40 @@ def word_reliance(
                 )
             )
     return records
+
+
+@checked
+@checked
+def image_share(
+    answer_tokens: tuple[str, ...],
+    positions: Int32[np.ndarray, "t"],
+    full: Float[np.ndarray, "t"],
+    blank: Float[np.ndarray, "t"],
+) -> Interval:
+    """Fraction of an answer's words that rest on the image and not on the language prior.
+
+    A word counts as ``1 - p(word | blank image) / p(word | full image)``, at least 0: 0 if the
+    word is as likely without the image, 1 if it is impossible without the image. The
+    probability of a word is the product over its tokens.
+
+    Args:
+      answer_tokens: texts of all tokens of the answer.
+      positions: positions that were scored with the answer's own token.
+      full: probability of each of these tokens for the full image.
+      blank: probability of each of these tokens for the blank image.
+
+    Returns:
+      The mean over the words, without marks and the end of the answer, and its bootstrap
+      interval over the words.
+    """
+    row = {int(position): i for i, position in enumerate(positions)}
+    shares = []
+    for word in words(answer_tokens):
+        scored = [row[position] for position in word.tokens if position in row]
+        if scored and word.word_class not in ("punctuation", "end"):
+            with_image, without = full[scored].prod(), blank[scored].prod()
+            shares.append(max(0.0, 1 - float(without) / max(float(with_image), FLOOR)))
+    return bootstrap_interval(np.array(shares))
 
 
 @checked

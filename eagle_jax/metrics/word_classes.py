@@ -9,6 +9,8 @@ cover nearly all of them; colours and numbers are short lists too. Every other w
 import re
 from typing import Literal, NamedTuple, get_args
 
+import numpy as np
+
 from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 
@@ -144,3 +146,29 @@ def word_class(word: str) -> WordClass:
     stem = plain.split("'")[0]
     # "it's" has the class of "it", "dog's" that of "dog".
     return _CLASS_OF.get(plain) or _CLASS_OF.get(stem, "content")
+
+
+@checked
+def phrase_tokens(tokens: tuple[str, ...], phrase: str) -> tuple[int, ...]:
+    """Positions of the tokens that spell the first occurrence of a phrase in an answer.
+
+    Whole words are preferred to parts of words, and equal letters to letters in another case.
+
+    Args:
+      tokens: texts of the answer's tokens, which joined give the answer.
+      phrase: a word or phrase.
+
+    Returns:
+      The positions; empty if the answer does not contain the phrase.
+    """
+    text, inner = "".join(tokens), r"\s+".join(map(re.escape, phrase.split()))
+    if not inner:
+        return ()
+    for pattern in (rf"(?<!\w){inner}(?!\w)", inner):
+        for flags in (0, re.IGNORECASE):
+            if match := re.search(pattern, text, flags):
+                ends = np.cumsum([len(token) for token in tokens])
+                starts = np.append(0, ends[:-1])
+                overlap = (starts < match.end()) & (ends > match.start())
+                return tuple(np.flatnonzero(overlap).tolist())
+    return ()

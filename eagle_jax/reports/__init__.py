@@ -5,6 +5,7 @@ README, `chips` the tokens below it. All figures share the colours and sizes of 
 `fonts` and the layout of `sheet`. `page/` is the HTML page that people share.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from eagle_jax.argument_types import checked
@@ -15,15 +16,20 @@ if TYPE_CHECKING:
 
 
 @checked
-def plot(attribution: Attribution) -> "matplotlib.figure.Figure":
-    """Draws an explanation: regions, saliency, curves and tokens.
+def plot(
+    attribution: Attribution, target: str | Sequence[int] | None = None
+) -> "matplotlib.figure.Figure":
+    """Draws an explanation: regions, map, curves, tokens and what each region is worth.
 
     Args:
       attribution: attribution with its image.
+      target: word or phrase of the answer, or positions in the answer, that is drawn alone, as
+        `Attribution.part` gives it; None for all target tokens.
 
     Raises:
-      InputError: the attribution was saved without its image; `Attribution.with_image` adds it.
+      InputError: the attribution was saved without its image (`Attribution.with_image` adds
+        it), or the target is not among the target tokens.
     """
     from eagle_jax.reports.explanation_figure import draw_explanation
 
-    return draw_explanation(attribution)
+    return draw_explanation(attribution if target is None else attribution.part(target))

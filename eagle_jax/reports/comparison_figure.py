@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eagle_jax.reports.fonts import text_width, wrapped
+from eagle_jax.reports.fonts import fitting, wrapped
 from eagle_jax.reports.image_panels import draw_overlay, figure_image, show_image
 from eagle_jax.reports.look import FAINT, MARGIN, short_number
 from eagle_jax.reports.sheet import INNER, Sheet
@@ -66,12 +66,6 @@ def draw_comparison(attributions: Mapping[str, Attribution]) -> Figure:
             f"insertion {short_number(attribution.insertion_auc)}, "
             f"deletion {short_number(attribution.deletion_auc)}"
         )
-        sheet.text(left, top + 0.37, _fitting(method, side), 9, bold=True, va="top")
+        sheet.text(left, top + 0.37, fitting(method, 9, side * 72), 9, bold=True, va="top")
         sheet.text(left, top + 0.2, scores, 7.5, FAINT, va="top")
     return sheet.figure
-
-
-def _fitting(text: str, inches: float) -> str:
-    while text_width(text, 9, True) > inches * 72:
-        text = text[:-2] + "\u2026"
-    return text

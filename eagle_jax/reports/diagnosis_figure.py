@@ -26,6 +26,7 @@ from eagle_jax.reports.image_panels import (
 )
 from eagle_jax.reports.sheet import LINE, Sheet, image_row, prompt_lines
 from eagle_jax.results.attribution import Attribution
+from eagle_jax.results.saliency import shown_map
 from eagle_jax.search.sets import prefixes
 
 # Fraction of the image that still shows through the fill; with black, as published.
@@ -40,10 +41,10 @@ def draw_diagnosis(
 ) -> Figure:
     """Draws why a Yes or No is wrong and how little of the image has to go to mend it.
 
-    Three panels: the map of what speaks against the right answer (1 - saliency of the search
-    for it); the image with the regions of the minimal correction removed and outlined; and
-    the probability of the right answer while the last regions of the order are removed first.
-    Below them the answer before and after.
+    Three panels: the map of what speaks against the right answer (the values below 0 of the
+    search for it, or without values 1 - saliency); the image with the regions of the minimal
+    correction removed and outlined; and the probability of the right answer while the last
+    regions of the order are removed first. Below them the answer before and after.
 
     Args:
       attribution: search for the right answer, with its image.
@@ -114,14 +115,18 @@ def draw_diagnosis(
 
 
 def draw_against(axes: Axes, attribution: Attribution) -> None:
-    """Draws 1 - saliency over the image: high where regions speak against the target.
+    """Draws over the image what speaks against the target: its values below 0.
+
+    Without values this is 1 - saliency.
 
     Args:
       axes: axes to draw on, which get the image's pixel coordinates.
       attribution: search for the right answer.
     """
     image = figure_image(attribution)
-    against = enlarged(1 - attribution.saliency, image)
+    valued = attribution.values is not None
+    against = shown_map(-attribution.map()) if valued else 1 - attribution.saliency
+    against = enlarged(against, image)
     show_image(axes, overlay(image, against, 0.6, look.AGAINST_COLOURS), attribution)
 
 

@@ -9,16 +9,24 @@ from eagle_jax.reports import look
 from eagle_jax.reports.chips import ChipRows
 from eagle_jax.reports.fonts import drawable, font, text_width
 from eagle_jax.reports.image_panels import draw_overlay, draw_regions
-from eagle_jax.reports.importance_panel import draw_importance, interactions
 from eagle_jax.reports.sheet import INNER, LINE, Sheet, image_row, prompt_lines
+from eagle_jax.reports.value_panels import (
+    draw_values,
+    draw_words,
+    interactions,
+    word_panel,
+    word_parts,
+)
 from eagle_jax.results.attribution import Attribution
+from eagle_jax.results.summary import share_text
 
 
 def draw_explanation(attribution: Attribution) -> Figure:
-    """Draws an attribution on one page: prompt, regions, saliency, curves, answer tokens.
+    """Draws an attribution on one page: prompt, regions, map, curves, answer tokens.
 
-    No state of pyplot changes. Panels follow the shape of the image, and the height of the
-    figure follows the length of the answer.
+    With values, the map shows them; below it are the maps of the words that rest most on the
+    image, and the values with their errors. No state of pyplot changes. Panels follow the shape
+    of the image, and the height of the figure follows the length of the answer.
 
     Args:
       attribution: attribution with its image.
@@ -31,8 +39,10 @@ def draw_explanation(attribution: Attribution) -> Figure:
     """
     chips = ChipRows(attribution, INNER * 72)
     prompt = prompt_lines(attribution.prompt)
-    row = image_row(attribution.labels.shape, title=1.75, gap=0.3)
-    estimated = attribution.importance is not None and attribution.order.size > 0
+    row = image_row(attribution.labels.shape, title=1.85, gap=0.3)
+    parts = word_parts(attribution)
+    words = word_panel(attribution.labels.shape)[1] + 0.75 if parts else 0.0
+    valued = attribution.values is not None and attribution.order.size > 0
     sheet = Sheet(
         {
             "top": 0.24,
@@ -41,31 +51,45 @@ def draw_explanation(attribution: Attribution) -> Figure:
             "images": row.height,
             "answer": 0.7,
             "chips": chips.height / 72,
-            "estimates": 1.9 if estimated else 0.14,
+            "words": words,
+            "values": 1.9 if valued else 0.14,
             "footer": 0.42,
         }
     )
     label = "Prompt" if attribution.prompt else "No prompt"
     sheet.paragraph(sheet.bottom["top"] - 0.16, label, prompt, 11)
     top = sheet.bottom["titles"]
+    titles = "Most important regions", "Saliency"
+    if attribution.values is not None:
+        titles = "First regions of the order", "Values of the regions"
     panels = (
-        ("Most important regions", lambda axes: draw_regions(axes, attribution)),
-        ("Saliency", lambda axes: draw_overlay(axes, attribution)),
+        (titles[0], lambda axes: draw_regions(axes, attribution)),
+        (titles[1], lambda axes: draw_overlay(axes, attribution)),
     )
     _, (left, low) = row.draw(sheet, top, panels)
     bar = sheet.axes(left + row.wide + 0.08, low, 0.09, row.tall)
-    look.colour_bar(bar, ScalarMappable(Normalize(0, 1), "viridis"), "vertical")
+    look.colour_bar(bar, ScalarMappable(Normalize(0, _top(attribution)), "viridis"), "vertical")
 
-    start = row.right + 1.0
+    start = row.right + 1.1
     sheet.text(start - 0.45, top + 0.09, "Insertion and deletion", 10, bold=True)
     wide, tall = min(look.WIDTH - look.MARGIN - 0.62 - start, 4.4), min(row.height, 3.4) - 0.68
     draw_curves(sheet.axes(start, top - 0.26 - tall, wide, tall), attribution)
 
-    _draw_answer(sheet, chips)
-    if estimated:
-        _draw_estimates(sheet, attribution)
+    _draw_answer(sheet, chips, share_text(attribution))
+    if parts:
+        line = sheet.bottom["words"] + words - 0.3
+        sheet.text(look.MARGIN, line, "Words that rest most on the image", 10, bold=True)
+        draw_words(sheet, sheet.bottom["words"], parts)
+    if valued:
+        _draw_values(sheet, attribution)
     sheet.footer(attribution, f"{attribution.seconds:,.1f} s")
     return sheet.figure
+
+
+def _top(attribution: Attribution) -> float:
+    """The value that the map shows in its brightest colour: 1 where it has no unit."""
+    top = 0.0 if attribution.values is None else float(attribution.map().max())
+    return top if top > 0 else 1.0
 
 
 def draw_curves(axes: Axes, attribution: Attribution) -> None:
@@ -125,9 +149,10 @@ def _measured(attribution: Attribution) -> str:
     return f"probability of \u201c{token}\u201d"
 
 
-def _draw_answer(sheet: Sheet, chips: ChipRows) -> None:
+def _draw_answer(sheet: Sheet, chips: ChipRows, share: str) -> None:
     line = sheet.bottom["answer"] + 0.25
     sheet.text(look.MARGIN, line, "Answer", 10, bold=True)
+    sheet.text(look.MARGIN + 0.75, line, share, 8.5, look.FAINT)
     end = look.WIDTH - look.MARGIN - text_width("perception", 8) / 72 - 0.1
     bar = sheet.axes(end - 2.0, line + 0.01, 2.0, 0.1)
     look.colour_bar(bar, ScalarMappable(chips.scale, look.RELIANCE_COLOURS), "horizontal")
@@ -136,10 +161,12 @@ def _draw_answer(sheet: Sheet, chips: ChipRows) -> None:
     chips.draw(sheet.axes(look.MARGIN, sheet.bottom["chips"], INNER, chips.height / 72))
 
 
-def _draw_estimates(sheet: Sheet, attribution: Attribution) -> None:
-    low, half = sheet.bottom["estimates"] + 0.45, INNER / 2
-    draw_importance(sheet.axes(look.MARGIN + 0.4, low, half - 0.7, 0.95), attribution)
-    sheet.text(look.MARGIN, low + 1.07, "What each region adds, with its error", 10, bold=True)
+def _draw_values(sheet: Sheet, attribution: Attribution) -> None:
+    low, half = sheet.bottom["values"] + 0.45, INNER / 2
+    draw_values(sheet.axes(look.MARGIN + 0.4, low, half - 0.7, 0.95), attribution)
+    sheet.text(
+        look.MARGIN, low + 1.07, "What each region is worth, with its error", 10, bold=True
+    )
     lines = interactions(attribution)
     if lines:
         sheet.text(look.MARGIN + half, low + 1.07, "Regions that act together", 10, bold=True)

@@ -163,3 +163,10 @@ def _log_missing(script: _Script) -> None:
         script.name,
         script.package,
     )
+
+
+def fitting(text: str, size: float | int, width: float) -> str:
+    """A bold text, cut to a width in points."""
+    while text_width(text, size, True) > width and len(text) > 1:
+        text = text[:-2] + "\u2026"
+    return text

@@ -87,14 +87,15 @@ def draw_regions(axes: Axes, attribution: Attribution) -> None:
         )
 
 
-def draw_overlay(axes: Axes, attribution: Attribution) -> None:
+def draw_overlay(axes: Axes, attribution: Attribution, raster: int = RASTER) -> None:
     """Draws the saliency map over the image.
 
     Args:
       axes: axes to draw on, which get the image's pixel coordinates.
       attribution: attribution with its image.
+      raster: longest side of the drawing in pixels.
     """
-    image = figure_image(attribution)
+    image = resized(attribution.require_image(), raster)
     saliency = enlarged(attribution.saliency, image)
     show_image(axes, overlay(image, saliency), attribution)
 
@@ -117,10 +118,12 @@ def figure_image(attribution: Attribution) -> np.ndarray:
     return resized(attribution.require_image())
 
 
-def resized(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """An image at the resolution of the figures."""
+def resized(
+    image: UInt8[np.ndarray, "H W 3"], raster: int = RASTER
+) -> UInt8[np.ndarray, "h w 3"]:
+    """An image at the resolution of the figures, or with another longest side in pixels."""
     height, width = image.shape[:2]
-    scale = RASTER / max(height, width)
+    scale = raster / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     smooth = Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS
     return np.asarray(Image.fromarray(image).resize(size, smooth))

@@ -2,8 +2,8 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, UInt8
@@ -14,27 +14,16 @@ from eagle_jax.errors import InputError
 from eagle_jax.files import encoded, write_folder
 from eagle_jax.inputs.images import ImageSource, read_image
 from eagle_jax.metrics.faithfulness import deletion_auc, insertion_auc
-from eagle_jax.metrics.reliance import token_reliance
+from eagle_jax.metrics.reliance import image_share, token_reliance
+from eagle_jax.metrics.statistics import Interval
 from eagle_jax.results import storage
-from eagle_jax.results.saliency import ranked_saliency, stretched
-from eagle_jax.results.summary import summary_of
+from eagle_jax.results.consistency import require_size, valid_texts
+from eagle_jax.results.curves import WholeCurves, mean_auc, objective_along, whole_curves
+from eagle_jax.results.saliency import MapKind, MapTarget, errors_of, map_of, part_of, shown_map
+from eagle_jax.results.summary import line_of, summary_of
 
 if TYPE_CHECKING:
     import matplotlib.figure
-
-
-class WholeCurves(NamedTuple):
-    """Curves from the blank to the full image.
-
-    Attributes:
-      area: fraction of the image in the regions taken so far, from 0 to 1.
-      insertion: probability of each target token with these regions visible.
-      deletion: the same with these regions removed.
-    """
-
-    area: Float32[np.ndarray, "m"]
-    insertion: Float32[np.ndarray, "m t"]
-    deletion: Float32[np.ndarray, "m t"]
 
 
 @checked
@@ -67,11 +56,17 @@ class Attribution:
       options: settings of the method by name, for EAGLE the ``search`` and its settings.
       backwards: number of forwards whose gradient was taken.
       heat: map by which a method ranks its regions; None for methods that find an order.
-      importance: average increase of the objective by each region, over its possible places
-        in the order, as a search that models the scores estimates it; None for other searches.
-      uncertainty: standard error of the importance.
+      values: what each region is worth to each target token: its Shapley value, in
+        probability. The values of a token add up to its probability for the full image minus
+        its probability for the blank image. None for methods other than EAGLE.
+      errors: standard error of each value.
       pairs: regions that interact most, the strongest pair first.
       interaction: what a pair of regions adds together, less what each of them adds alone.
+      gap: correction that made the values add up, the largest of all tokens.
+      unseen: mean error of the probabilities that the values rest on, for sets of regions that
+        were not scored: how far the values may be off.
+      further_labels: regions of the further partitions, numbered through; None without them.
+      further_values, further_errors: values of these regions, and their standard errors.
       fill: what is shown in place of hidden regions: "black", "mean", "blur" or an image.
       cut: where the answer that the model generated was cut; empty for a whole answer.
       system: system message in front of the conversation; None for the chat template's own.
@@ -104,10 +99,15 @@ class Attribution:
     )
     backwards: int = 0
     heat: Float32[np.ndarray, "H W"] | None = None
-    importance: Float32[np.ndarray, "n"] | None = None
-    uncertainty: Float32[np.ndarray, "n"] | None = None
+    values: Float32[np.ndarray, "t n"] | None = None
+    errors: Float32[np.ndarray, "t n"] | None = None
     pairs: Int32[np.ndarray, "m 2"] | None = None
     interaction: Float32[np.ndarray, "m"] | None = None
+    gap: float | None = None
+    unseen: float | None = None
+    further_labels: Int32[np.ndarray, "further H W"] | None = None
+    further_values: Float32[np.ndarray, "t cells"] | None = None
+    further_errors: Float32[np.ndarray, "t cells"] | None = None
     fill: str | UInt8[np.ndarray, "H W 3"] = "black"
     # No part of the explanation: a given answer equals a generated one.
     cut: str = dataclasses.field(default="", compare=False)
@@ -118,19 +118,12 @@ class Attribution:
         if not isinstance(other, Attribution):
             return NotImplemented
         names = [field.name for field in dataclasses.fields(self) if field.compare]
-        pairs = ((getattr(self, name), getattr(other, name)) for name in names)
-        return all(np.array_equal(mine, theirs) for mine, theirs in pairs)
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        answer = " ".join(self.answer.split())
-        answer = answer if len(answer) <= 60 else answer[:59] + "\u2026"
-        height, width = self.labels.shape
-        return (
-            f"<Attribution of {answer!r}: {self.order.size} of {self.regions} regions of a "
-            f"{width} x {height} image in order, {self.search}, {self.forwards:,} forwards>"
-        )
+        return line_of(self)
 
     def __str__(self) -> str:
         return self.summary()
@@ -148,38 +141,80 @@ class Attribution:
 
     @property
     def whole(self) -> WholeCurves:
-        """The curves up to the full and the blank image.
-
-        A search that was cut short did not score the sets after its last region: all missing
-        regions are taken as one step, so that areas under curves remain comparable.
-        """
-        curves = self.area, self.insertion, self.deletion
-        if self.order.size == self.regions:
-            return WholeCurves(*curves)
-        ends = np.ones(1, np.float32), self.deletion[:1], self.insertion[:1]
-        return WholeCurves(*map(np.concatenate, zip(curves, ends, strict=True)))
+        """The curves up to the full and the blank image, missing regions as one last step."""
+        return whole_curves(self)
 
     @property
     def objective(self) -> Float32[np.ndarray, "_"]:
-        """The search's objective F of each chosen prefix, from one region to k.
-
-        References:
-          EAGLE, arXiv 2509.22496, section 3: insight score plus necessity score.
-        """
-        return self._objective()[1 : self.order.size + 1].astype(np.float32)
+        """The search's objective F of each chosen prefix, from one region to k."""
+        return objective_along(self)[1 : self.order.size + 1].astype(np.float32)
 
     @property
     def saliency(self) -> Float32[np.ndarray, "H W"]:
-        """Map over the pixels, from 0 to 1: the heat stretched, or else by the order.
+        """Map over the pixels, from 0 to 1: `map` without what speaks against the answer."""
+        return shown_map(self.map())
 
-        `eagle_jax.results.saliency.ranked_saliency` has the formula.
+    @checked
+    def map(
+        self, target: MapTarget = None, by: MapKind | None = None
+    ) -> Float32[np.ndarray, "H W"]:
+        """Map over the pixels for all target tokens, or for a word of the answer.
+
+        Several partitions give their mean of the values per area, see docs/methods.md.
+
+        Args:
+          target: word or phrase of the answer, or positions in the answer, among the target
+            tokens; None for all target tokens.
+          by: "values" paints the value of each region, mean over the tokens, in probability:
+            below 0 where it speaks against them. "order" is the published map, from 1 on the
+            first region of the order to 0 on the last. None takes the values, or the heat of a
+            method, stretched from 0 to 1, or else the order.
+
+        Raises:
+          InputError: the target is not among the target tokens, or there are no values.
 
         References:
-          EAGLE, arXiv 2509.22496, section 3.
+          By the order: EAGLE, arXiv 2509.22496, section 3.
         """
-        if self.heat is not None:
-            return stretched(self.heat)
-        return ranked_saliency(self.labels, self.order, self._objective())
+        return map_of(self, target, by)
+
+    @checked
+    def map_errors(self, target: MapTarget = None) -> Float32[np.ndarray, "H W"]:
+        """Standard error of `map` by values, for all target tokens or a word of the answer.
+
+        Args:
+          target: as in `map`.
+
+        Raises:
+          InputError: as in `map`.
+        """
+        return errors_of(self, target)
+
+    @checked
+    def part(self, target: str | Sequence[int]) -> "Attribution":
+        """The explanation of a word of the answer, out of the explanation of all target tokens.
+
+        It has the word's own values, map and curves; nothing is searched again. The order stays
+        that of all target tokens; their interactions and heat are left out.
+
+        Args:
+          target: as in `map`.
+
+        Raises:
+          InputError: the target is not among the target tokens.
+        """
+        return part_of(self, target)
+
+    @property
+    def ranking(self) -> Int32[np.ndarray, "_"]:
+        """Regions by their mean value over the target tokens; without values, the order.
+
+        The order says which regions suffice together, the ranking what each region is worth.
+        """
+        if self.values is None:
+            return self.order
+        value = self.values.mean(0, dtype=np.float64)
+        return np.argsort(-value, kind="stable").astype(np.int32)
 
     @property
     def reliance(self) -> Float32[np.ndarray, "t"]:
@@ -187,14 +222,23 @@ class Attribution:
         return token_reliance(self.whole.area, self.whole.insertion)
 
     @property
+    def image_share(self) -> Interval:
+        """Fraction of the words that rest on the image and not on the language prior.
+
+        With a bootstrap interval over the words; see `eagle_jax.metrics.reliance.image_share`.
+        """
+        own, ends = ~self.counterfactual, self.whole.insertion[[-1, 0]]
+        return image_share(valid_texts(self.answer_tokens), self.positions[own], *ends[:, own])
+
+    @property
     def insertion_auc(self) -> float:
         """Insertion AUC of the mean over target tokens; higher is better."""
-        return _auc(insertion_auc, self.whole.area, self.whole.insertion)
+        return mean_auc(insertion_auc, self.whole.area, self.whole.insertion)
 
     @property
     def deletion_auc(self) -> float:
         """Deletion AUC of the mean over target tokens; lower is better."""
-        return _auc(deletion_auc, self.whole.area, self.whole.deletion)
+        return mean_auc(deletion_auc, self.whole.area, self.whole.deletion)
 
     def summary(self) -> str:
         """A few lines for people: answer, leading regions, AUCs and cost."""
@@ -220,13 +264,10 @@ class Attribution:
         """Name of the fill, or "an image"."""
         return self.fill if isinstance(self.fill, str) else "an image"
 
-    def plot(self) -> "matplotlib.figure.Figure":
-        """Draws everything in one figure, as `eagle_jax.plot` does.
-
-        Raises:
-          InputError: the attribution was saved without its image.
-        """
-        return drawer("plot")(self)
+    @checked
+    def plot(self, target: str | Sequence[int] | None = None) -> "matplotlib.figure.Figure":
+        """Draws everything, or a word alone, in one figure, as `eagle_jax.plot` does."""
+        return drawer("plot")(self, target)
 
     @checked
     def report(self, path: str | os.PathLike) -> None:
@@ -236,8 +277,7 @@ class Attribution:
           path: name of the HTML file; an existing file is replaced.
 
         Raises:
-          InputError: the attribution was saved without its image, or the file cannot be
-            written.
+          InputError: the image is missing, or the file cannot be written.
         """
         drawer("report")(self, path)
 
@@ -272,12 +312,7 @@ class Attribution:
           InputError: the image cannot be read or has another size.
         """
         image = read_image(source)
-        if image.shape[:2] != self.labels.shape:
-            (height, width), (own_height, own_width) = image.shape[:2], self.labels.shape
-            raise InputError(
-                f"the image has {width} x {height} pixels, the explained image had "
-                f"{own_width} x {own_height}: give the image that was explained"
-            )
+        require_size(image, self.labels)
         return dataclasses.replace(self, image=image)
 
     @checked
@@ -313,12 +348,3 @@ class Attribution:
           InputError: a file is missing, damaged or edited, or from a newer eagle-jax.
         """
         return cls(**storage.read(folder))
-
-    def _objective(self) -> np.ndarray:
-        insertion = self.whole.insertion.mean(axis=1, dtype=np.float64)
-        deletion = self.whole.deletion.mean(axis=1, dtype=np.float64)
-        return self.insight_weight * insertion + self.necessity_weight * (1 - deletion)
-
-
-def _auc(metric, area: np.ndarray, curves: np.ndarray) -> float:
-    return float(metric(area.astype(np.float64), curves.mean(axis=1, dtype=np.float64)))

@@ -1,11 +1,13 @@
 """Whether the fields of an attribution agree with each other, whoever made them."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from eagle_jax.errors import InputError
 from eagle_jax.inputs.fill import FILLS
 
 # Type and shape of each array; axes of one name have one length.
@@ -20,8 +22,11 @@ _ARRAYS = {
     "positions": (np.int32, "t"),
     "token_ids": (np.int32, "t"),
     "heat": (np.float32, "H W"),
-    "importance": (np.float32, "n"),
-    "uncertainty": (np.float32, "n"),
+    "values": (np.float32, "t n"),
+    "errors": (np.float32, "t n"),
+    "further_labels": (np.int32, "further H W"),
+    "further_values": (np.float32, "t cells"),
+    "further_errors": (np.float32, "t cells"),
     "pairs": (np.int32, "m 2"),
     "interaction": (np.float32, "m"),
 }
@@ -51,14 +56,40 @@ def check_fields(fields: Mapping[str, Any]) -> None:
         _require(plain, "options must be texts, numbers and truth values by name")
 
 
+def valid_texts(tokens: tuple[str, ...]) -> tuple[str, ...]:
+    """Texts of tokens with U+FFFD for lone surrogates, which stored results may hold."""
+    return tuple(re.sub("[\ud800-\udfff]", "\ufffd", token) for token in tokens)
+
+
+def require_size(image: np.ndarray, labels: np.ndarray) -> None:
+    """Raises unless an image has the size of the explained image.
+
+    Args:
+      image: (H, W, 3) pixels.
+      labels: (H, W) region of every pixel.
+
+    Raises:
+      InputError: the image has another size.
+    """
+    if image.shape[:2] != labels.shape:
+        (height, width), (own_height, own_width) = image.shape[:2], labels.shape
+        raise InputError(
+            f"the image has {width} x {height} pixels, the explained image had "
+            f"{own_width} x {own_height}: give the image that was explained"
+        )
+
+
 def _check_shapes(fields: Mapping[str, Any]) -> None:
     labels, image, pairs = fields["labels"], fields["image"], fields["pairs"]
+    further = fields["further_labels"]
     height, width = (labels if image is None else image).shape[:2]
     sizes = {
         **{"H": height, "W": width, "2": 2, "3": 3, "n": len(np.unique(labels))},
         **{"k": fields["order"].size, "k+1": fields["order"].size + 1},
         **{"t": len(fields["tokens"]), "a": len(fields["answer_tokens"])},
         "m": 0 if pairs is None else len(pairs),
+        "further": 0 if further is None else len(further),
+        "cells": 0 if further is None else len(np.unique(further)),
     }
     for name, (dtype, axes) in _ARRAYS.items():
         array, shape = fields[name], tuple(sizes[axis] for axis in axes.split())
@@ -77,21 +108,30 @@ def _check_indices(fields: Mapping[str, Any]) -> None:
         len(np.unique(order)) == order.size and _within(order, n),
         f"order must name regions of 0..{n - 1}, none twice",
     )
+    if fields["further_labels"] is not None:
+        names = "values", "errors", "further_values", "further_errors"
+        _require(
+            all(fields[name] is not None for name in names),
+            f"further partitions need {', '.join(names)}",
+        )
+        inside = _within(fields["further_labels"], fields["further_values"].shape[1])
+        _require(inside, "further_labels must be numbered through, all in use")
     if fields["pairs"] is not None:
         _require(_within(fields["pairs"], n), f"pairs must name regions of 0..{n - 1}")
     _require(_within(positions, a), f"positions must be places in the answer, 0..{a - 1}")
 
 
 def _check_numbers(fields: Mapping[str, Any]) -> None:
-    for name in ("heat", "importance", "uncertainty", "interaction"):
+    for name in ("heat", "values", "errors", "interaction", "further_values", "further_errors"):
         array = fields[name]
         _require(array is None or np.isfinite(array).all(), f"{name} must be finite")
     for name in ("insertion", "deletion"):
         # Written so that NaN fails.
         inside = ((fields[name] >= 0) & (fields[name] <= 1 + ROUNDING)).all()
         _require(inside, f"{name} must hold probabilities in [0, 1]")
-    for name in ("insight_weight", "necessity_weight", "seconds"):
-        _require(math.isfinite(fields[name]), f"{name} must be a finite number")
+    for name in ("insight_weight", "necessity_weight", "seconds", "gap", "unseen"):
+        number = fields[name]
+        _require(number is None or math.isfinite(number), f"{name} must be a finite number")
 
 
 def _within(indices: np.ndarray, count: int) -> bool:

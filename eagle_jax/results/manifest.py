@@ -46,6 +46,7 @@ class Settings:
       regions: about this number of SLICO regions, or a form such as "grid:8x8".
       fill: what is shown in place of hidden regions: "black", "mean", "blur", or the path of an
         image.
+      partitions: number of partitions of each image, as in `eagle_jax.explain`.
       method: a name of `eagle_jax.methods`.
       options: options of a method other than EAGLE, by name.
       search: name of EAGLE's search, a key of `eagle_jax.search.SEARCHES`.
@@ -77,6 +78,7 @@ class Settings:
     min_pixels: int | None = None
     max_pixels: int | None = None
     regions: int | str = DEFAULT_REGIONS
+    partitions: int = 1
     fill: str = DEFAULT_FILL
     method: str = "eagle"
     options: Mapping[str, str | int | float | bool | None] = dataclasses.field(

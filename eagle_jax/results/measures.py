@@ -11,6 +11,7 @@ from eagle_jax.argument_types import checked
 from eagle_jax.metrics import faithfulness, hallucination, localisation
 from eagle_jax.metrics.reliance import WordReliance, word_reliance
 from eagle_jax.results.attribution import Attribution
+from eagle_jax.results.consistency import valid_texts
 from eagle_jax.results.run_folder import ItemResult
 from eagle_jax.search.sets import Curves
 
@@ -44,6 +45,7 @@ MEASURES = {
     "normalised_deletion_auc": Measure("deletion AUC, normalised", "lower"),
     "log_insertion_auc": Measure("insertion AUC of log p", "higher"),
     "log_deletion_auc": Measure("deletion AUC of log p", "lower"),
+    "image_share": Measure("words that rest on the image", ""),
     "random_insertion_auc": Measure("insertion AUC, random order", ""),
     "random_deletion_auc": Measure("deletion AUC, random order", ""),
     "gain_over_random": Measure("gain over random order", "higher"),
@@ -108,6 +110,8 @@ def measure(result: ItemResult, published_measures: bool = False) -> ItemMeasure
     kind = "presence" if label else "word" if attribution.partial else "sentence"
     area, inserted, deleted = (curve.astype(np.float64) for curve in attribution.whole)
     values = _faithfulness(area, inserted, deleted)
+    if (share := attribution.image_share).count:
+        values["image_share"] = share.mean
     if result.controls is not None:
         values |= _gains(attribution, result.controls, values["insertion_minus_deletion"])
     if item.boxes:
@@ -128,7 +132,9 @@ def measure(result: ItemResult, published_measures: bool = False) -> ItemMeasure
         prompt=item.prompt,
         values=values,
         words=word_reliance(
-            attribution.answer_tokens, attribution.positions[own], attribution.reliance[own]
+            valid_texts(attribution.answer_tokens),
+            attribution.positions[own],
+            attribution.reliance[own],
         ),
         curves=np.stack(
             [np.interp(GRID, area, curve.mean(axis=1)) for curve in (inserted, deleted)]
@@ -208,13 +214,20 @@ def _gains(
 def _localisation(
     what: str, attribution: Attribution, mask: Bool[np.ndarray, "H W"], published_measures: bool
 ) -> dict[str, float]:
-    labels, order, saliency = attribution.labels, attribution.order, attribution.saliency
+    labels, saliency = attribution.labels, attribution.saliency
+    order = attribution.order if published_measures else attribution.ranking
     if published_measures:
         # The published start value takes both weights as 1.
         start = 1 - attribution.deletion[0].mean() + attribution.insertion[0].mean()
         coarse = localisation.published_map(labels, order, attribution.objective, float(start))
         hit = localisation.published_pointing_game(coarse, mask)
+        saliency = attribution.map(by="order")
     else:
+        if attribution.further_labels is not None:
+            # The map of several partitions is finer than the regions: its levels are ranked.
+            levels = np.unique(-saliency, return_inverse=True)[1]
+            labels = levels.reshape(labels.shape).astype(np.int32)
+            order = np.arange(labels.max() + 1, dtype=np.int32)
         hit = localisation.pointing_game(labels, order, mask)
     return {
         f"{what}_pointing": float(hit),

@@ -20,7 +20,7 @@ from eagle_jax.errors import InputError, one_line, shown_value
 from eagle_jax.files import encoded, json_lines, local_path, require_writable
 from eagle_jax.results.consistency import check_fields
 
-SCHEMA = 3
+SCHEMA = 4
 RECORD, ARRAYS, IMAGE, FIGURE = "attribution.json", "arrays.npz", "image.png", "figure.png"
 # The fill, where it is an image.
 FILL = "fill.png"
@@ -42,11 +42,14 @@ _SCALARS = {
     "backwards": int,
     "cut": str,
 }
-# Texts that may be absent, which JSON writes as null.
-_GIVEN = ("system", "thinking")
+# What may be absent, which JSON writes as null.
+_GIVEN = {"system": str, "thinking": str, "gap": float, "unseen": float}
 _TEXTS = ("answer_tokens", "tokens")
 _NAMES = ("labels", "order", "insertion", "deletion", "answer_ids", "positions", "token_ids")
-_OPTIONAL = ("heat", "importance", "uncertainty", "pairs", "interaction")
+_FURTHER = ("further_labels", "further_values", "further_errors")
+_OPTIONAL = ("heat", "values", "errors", "pairs", "interaction", *_FURTHER)
+# What earlier releases stored, which is not read any more.
+_DROPPED = ("importance", "uncertainty")
 DAMAGE = (
     OSError,
     ValueError,
@@ -116,7 +119,8 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
             if _digest(content[name]) != record["sha256"].get(name):
                 raise ValueError(f"{name} is damaged or belongs to another attribution")
         fields = {name: _typed(record, name, kind) for name, kind in _SCALARS.items()}
-        fields |= {name: _typed(record, name, str, type(None)) for name in _GIVEN}
+        for name, kind in _GIVEN.items():
+            fields[name] = _typed(record, name, kind, type(None))
         for name in _TEXTS:
             fields[name] = tuple(_typed(record, name, list))
             if not all(isinstance(text, str) for text in fields[name]):
@@ -185,14 +189,18 @@ def _read_record(folder: Path) -> dict[str, Any]:
         search = _typed(record, "search", str)
         record |= {"method": "eagle", "options": {"search": search}}
     # What the first records lack.
-    absent = {"backwards": 0, "fill": "black", "cut": "", "system": None, "thinking": None}
+    absent = {"backwards": 0, "fill": "black", "cut": ""} | dict.fromkeys(_GIVEN)
     return absent | record
 
 
 def _read_arrays(content: bytes) -> dict[str, np.ndarray | None]:
     with open_arrays(content) as held:
         # Schemas 1 and 2 call the positions "target".
-        arrays = {"positions" if name == "target" else name: held[name] for name in held.files}
+        arrays = {
+            "positions" if name == "target" else name: held[name]
+            for name in held.files
+            if name not in _DROPPED
+        }
     if not set(_NAMES) <= arrays.keys() <= {*_NAMES, *_OPTIONAL}:
         raise ValueError(f"{ARRAYS} must hold {', '.join(_NAMES)}")
     return {name: arrays.get(name) for name in _OPTIONAL} | arrays

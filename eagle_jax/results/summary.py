@@ -35,6 +35,8 @@ def summary_of(attribution: "Attribution") -> str:
     if attribution.partial or attribution.counterfactual.any():
         lines["target"] = _targets(attribution)
     lines["regions"] = ("\n" + " " * 12).join(regions)
+    if share := share_text(attribution):
+        lines["image"] = share
     lines["insertion"] = f"AUC {attribution.insertion_auc:.3f} (higher is better)"
     lines["deletion"] = f"AUC {attribution.deletion_auc:.3f} (lower is better)"
     if "search" in attribution.options:
@@ -43,6 +45,32 @@ def summary_of(attribution: "Attribution") -> str:
         lines["fill"] = attribution.fill_name
     lines["cost"] = f"{attribution.forwards:,} forwards in {attribution.seconds:.1f} s"
     return "\n".join(f"{name:<12}{text}" for name, text in lines.items())
+
+
+def share_text(attribution: "Attribution") -> str:
+    """How much of the answer rests on the image, with its interval; empty without words."""
+    share = attribution.image_share
+    if share.count < 2:
+        return f"{share.mean:.0%} of the word rests on the image" if share.count else ""
+    return (
+        f"{share.mean:.0%} ({share.low:.0%} to {share.high:.0%}) of the words rest on the image"
+    )
+
+
+def line_of(attribution: "Attribution") -> str:
+    """One line that tells attributions apart.
+
+    Args:
+      attribution: from `eagle_jax.explain`.
+    """
+    answer = " ".join(attribution.answer.split())
+    answer = answer if len(answer) <= 60 else answer[:59] + "\u2026"
+    ordered, (height, width) = attribution.order.size, attribution.labels.shape
+    return (
+        f"<Attribution of {answer!r}: {ordered} of {attribution.regions} regions of a "
+        f"{width} x {height} image in order, {attribution.search}, "
+        f"{attribution.forwards:,} forwards>"
+    )
 
 
 def _targets(attribution: "Attribution") -> str:
@@ -61,5 +89,8 @@ def _searched(attribution: "Attribution") -> str:
     text = f"{attribution.search}, chosen by {chosen}" if chosen else attribution.search
     if attribution.search == "exact":
         return text
+    partitions = attribution.options.get("partitions")
+    if partitions is not None:
+        return f"{text}, {partitions} partitions"
     fraction = attribution.forwards / (attribution.regions * (attribution.regions + 1))
     return f"{text}: {fraction:.0%} of the forwards of the exact search"

@@ -236,3 +236,22 @@ def ask(
         dialogue=dialogue,
         generated=answer is None,
     )
+
+
+def divided_again(case: Case, labels: Int32[np.ndarray, "H W"]) -> Case:
+    """The same question about the same image with other regions.
+
+    Args:
+      case: the question; its batch size and device arrays are kept.
+      labels: region of every pixel.
+    """
+    scorer, plan = case.scorer, case.question.plan
+    height, width = labels.shape
+    rows, columns = plan.labels.shape
+    padded = np.pad(labels, ((0, rows - height), (0, columns - width)))
+    plan = dataclasses.replace(plan, labels=padded)
+    question = on_devices(scorer.network, dataclasses.replace(case.question, plan=plan))
+    again = MaskedImageScorer(
+        scorer.network, question, labels, scorer.tokens, scorer.batch_size
+    )
+    return dataclasses.replace(case, scorer=again)

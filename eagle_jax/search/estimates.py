@@ -1,40 +1,64 @@
-"""Estimates of a Gaussian process: gain of F by each region, its error, and interactions."""
+"""Estimates from all scores of a search: values of the regions, their errors, interactions."""
 
 import itertools
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
-from scipy.special import expit
+from jaxtyping import Bool, Float, Float32, Int
 
-from eagle_jax.search.gaussian_process import SetProcess, to_signs
+from eagle_jax.search.gaussian_process import SetProcess, fit
 from eagle_jax.search.paths import Surface
-from eagle_jax.search.rounds import Estimates, Objective
-from eagle_jax.search.sets import prefixes
+from eagle_jax.search.rounds import Estimates, Problem, Rounds
+from eagle_jax.search.sets import ends, prefixes
+from eagle_jax.search.shapley import shapley_values
 
 # Number of places along the order at which regions are added and removed, number of regions of
 # which all pairs are compared, and number of pairs in the result.
 _PLACES, _LEADING, _PAIRS = 5, 12, 5
+# Number of the first and of the last scored sets that a process learns from. The first sets of
+# a search say what all orders have in common, the last sets lie along its last order.
+_FIRST_SETS, _LAST_SETS = 512, 1536
+
+
+def learnt_from(known: int) -> Int[np.ndarray, " m"]:
+    """Numbers of the scored sets that a process learns from, which bounds its time.
+
+    Args:
+      known: number of scored sets.
+    """
+    first = min(_FIRST_SETS, known)
+    return np.r_[:first, max(first, known - _LAST_SETS) : known]
 
 
 def estimate(
-    process: SetProcess, objective: Objective, order: Int[np.ndarray, " n"]
+    problem: Problem,
+    order: Int[np.ndarray, " k"],
+    sets: Bool[np.ndarray, "m n"],
+    scores: Float32[np.ndarray, "m t"],
+    before: SetProcess | None = None,
 ) -> Estimates:
-    """Gain of F by single regions and by pairs, mean over places along an order.
+    """Estimates what the regions are worth, from everything that a search has scored.
 
     Args:
-      process: process that has learned from the scores.
-      objective: what to maximise.
-      order: all regions.
+      problem: the problem of the search.
+      order: the order that the search found; regions may be missing.
+      sets: scored sets without duplicates, the blank and the full image among them.
+      scores: target probabilities of each set.
+      before: process that has learned from some of these sets; None for none.
 
     Returns:
-      The estimates. The errors follow from the process's uncertainty about sets without a
-      score, to first order in the error of their logits.
+      The values with their errors, from `shapley_values`, and the strongest interactions, mean
+      over places along the order.
     """
-    n = len(order)
-    surface = Surface(process, objective)
-    base = prefixes(order)[np.unique(np.linspace(0, n, _PLACES).round().astype(int))]
-    importance = _added(surface, base).mean(0)
-    leading = np.sort(np.argsort(-np.abs(importance), kind="stable")[:_LEADING])
+    kept = learnt_from(len(sets))
+    process = fit(sets[kept], scores[kept], before)
+    size = sets.sum(1)
+    known = shapley_values(process, scores[size == 0][0], scores[size == problem.regions][0])
+    ranked = np.argsort(-np.abs(known.values.mean(0)), kind="stable")
+    leading = np.sort(ranked[:_LEADING])
+    whole = np.append(order, ranked[~np.isin(ranked, order)]).astype(np.int64)
+    places = np.unique(np.linspace(0, len(whole), _PLACES).round().astype(int))
+    base = prefixes(whole)[places]
+    surface = Surface(process, problem.objective)
     pairs = np.array([*itertools.combinations(leading.tolist(), 2)], np.int32).reshape(-1, 2)
     # Row i: interactions of leading region i with all leading regions.
     interaction = np.stack(
@@ -44,17 +68,42 @@ def estimate(
     strength = interaction[first, second]
     strongest = np.argsort(-np.abs(strength), kind="stable")[:_PAIRS]
     return Estimates(
-        importance.astype(np.float32),
-        _errors(process, objective, base).astype(np.float32),
+        known.values,
+        known.errors,
         pairs[strongest],
         strength[strongest].astype(np.float32),
+        known.gap,
+        known.unseen,
     )
 
 
-def _added(surface: Surface, sets: Bool[np.ndarray, "b n"]) -> Float[np.ndarray, "b n"]:
-    """F with each region in the set minus F without it."""
-    value, toggled = surface.around(sets)
-    return np.where(sets, value[:, None] - toggled, toggled - value[:, None])
+def with_estimates(search: Rounds, problem: Problem) -> Rounds:
+    """A search that returns estimates from all scores that it was sent.
+
+    Args:
+      search: a search that has not begun; one that makes its own estimates keeps them.
+      problem: its problem.
+    """
+    sets, scores = [], []
+    asked = next(search)
+    while True:
+        answer = yield asked
+        if answer is not None:
+            sets.append(np.asarray(asked.sets, bool))
+            scores.append(answer)
+        try:
+            asked = search.send(answer)
+        except StopIteration as end:
+            solution = end.value
+            break
+    if solution.estimates is not None:
+        return solution
+    order, insertion, deletion = solution.curves
+    # A search of a user's own need not have asked for the blank and the full image.
+    sets = np.concatenate([ends(problem.regions), *sets])
+    scores = np.concatenate([insertion[:1], deletion[:1], *scores])
+    first = np.sort(np.unique(sets, axis=0, return_index=True)[1])
+    return solution._replace(estimates=estimate(problem, order, sets[first], scores[first]))
 
 
 def _interaction(
@@ -65,22 +114,7 @@ def _interaction(
     return (_added(surface, base | beside) - _added(surface, base & ~beside)).mean(0)
 
 
-def _errors(
-    process: SetProcess, objective: Objective, base: Bool[np.ndarray, "p n"]
-) -> Float[np.ndarray, " n"]:
-    """Standard error of the gain of F by each region."""
-    places, n = base.shape
-    # For each region the sets with it and without it, shown and hidden.
-    alone = np.eye(n, dtype=bool)[:, None]
-    sets = np.stack([base | alone, base & ~alone], 1).reshape(n, -1, n)
-    signs = to_signs(np.concatenate([sets, ~sets], 1).reshape(-1, n))
-    weights = objective.insight_weight, -objective.necessity_weight
-    sides = np.repeat(np.outer(weights, [1, -1]).ravel(), places) / places
-    p = expit(process.logits(signs)).reshape(n, len(sides), -1)
-    effect = sides[:, None] * p * (1 - p) / p.shape[2]
-    known = process.known(signs).reshape(-1, n, len(sides))
-    by_region = signs.reshape(sets.shape[0], -1, n)
-    prior = np.stack([process.kernel(of_region, of_region) for of_region in by_region])
-    unknown = prior - np.einsum("mra,mrb->rab", known, known, optimize=True)
-    variance = np.einsum("rat,rab,rbt->rt", effect, unknown, effect, optimize=True)
-    return np.sqrt(np.maximum(variance @ process.variance, 0.0))
+def _added(surface: Surface, sets: Bool[np.ndarray, "b n"]) -> Float[np.ndarray, "b n"]:
+    """F with each region in the set minus F without it."""
+    value, toggled = surface.around(sets)
+    return np.where(sets, value[:, None] - toggled, toggled - value[:, None])

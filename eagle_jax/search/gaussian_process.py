@@ -18,7 +18,8 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.linalg.lapack import dpotri  # pyright: ignore[reportAttributeAccessIssue]
 from scipy.optimize import minimize
 
-_CONSTANT = 2.0
+CONSTANT = 2.0
+"""Variance of the constant part of the kernel."""
 # Probabilities are clipped to this distance from 0 and 1, where logits amplify rounding.
 _CLIP = 1e-3
 # Largest relevance: sets that differ in such a region have a similarity of almost 0.
@@ -71,7 +72,7 @@ class SetProcess:
         self, signs: Float[np.ndarray, "b n"], others: Float[np.ndarray, "c n"]
     ) -> Float[np.ndarray, "b c"]:
         """The kernel of two groups of sets."""
-        return _CONSTANT + (signs * self.slope) @ others.T + self.similarity(signs, others)
+        return CONSTANT + (signs * self.slope) @ others.T + self.similarity(signs, others)
 
     def logits(self, signs: Float[np.ndarray, "b n"]) -> Float[np.ndarray, "b t"]:
         """The expected logit of each token for some sets."""
@@ -80,7 +81,7 @@ class SetProcess:
     @property
     def linear(self) -> tuple[Float[np.ndarray, " t"], Float[np.ndarray, "n t"]]:
         """The constant of the expected logits, and the effect of each region alone."""
-        constant = _CONSTANT * self.weights.sum(0) + self.mean
+        constant = CONSTANT * self.weights.sum(0) + self.mean
         return constant, self.slope[:, None] * (self.signs.T @ self.weights)
 
     def covariance(self, signs: Float[np.ndarray, "b n"]) -> Float[np.ndarray, "b b"]:
@@ -132,18 +133,23 @@ def fit(
             known = np.zeros((0, 0))
     relevance, slope, noise = _parameters(scales)
     factor = _factor(signs, relevance, slope, noise, known)
-    weights = cho_solve((factor, True), logits, check_finite=False)
-    variance = np.maximum((logits * weights).mean(0), 1e-12)
+    weights, variance = _weights(factor, logits)
     return SetProcess(
         signs, relevance, slope, noise, mean, weights, variance, factor, scales, learnt
     )
+
+
+def _weights(factor, logits) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the scored sets, and the likeliest variance of each token."""
+    weights = cho_solve((factor, True), logits, check_finite=False)
+    return weights, np.maximum((logits * weights).mean(0), 1e-12)
 
 
 def _factor(signs, relevance, slope, noise, known) -> np.ndarray:
     """The Cholesky factor of the kernel of sets, given the factor of the first sets."""
     m = len(known)
     fresh = signs[m:]
-    rows = _CONSTANT + (fresh * slope) @ signs.T + _similarity(fresh, signs, relevance)
+    rows = CONSTANT + (fresh * slope) @ signs.T + _similarity(fresh, signs, relevance)
     corner = rows[:, m:]
     corner[np.diag_indices_from(corner)] += noise
     factor = np.zeros((len(signs), len(signs)))
@@ -182,11 +188,10 @@ def _learn(signs, logits, say, start, steps: int) -> np.ndarray:
     def loss(scales):
         relevance, slope, noise = _parameters(scales)
         similarity = _similarity(signs, signs, relevance)
-        kernel = _CONSTANT + (signs * slope) @ signs.T + similarity
+        kernel = CONSTANT + (signs * slope) @ signs.T + similarity
         kernel[np.diag_indices_from(kernel)] += noise
         factor, _ = cho_factor(kernel, lower=True, check_finite=False)
-        weights = cho_solve((factor, True), logits, check_finite=False)
-        variance = np.maximum((logits * weights).mean(0), 1e-12)
+        weights, variance = _weights(factor, logits)
         likelihood = -m / 2 * (say @ np.log(variance)) - np.log(np.diag(factor)).sum()
         inverse, _ = dpotri(factor, lower=True)
         inverse = np.tril(inverse) + np.tril(inverse, -1).T

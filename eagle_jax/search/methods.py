@@ -137,7 +137,7 @@ def find_orders(
             functools.partial(Task, scorer, search.conversation())
             for scorer, search in zip(scorers, searches, strict=True)
         ]
-        answer_together(begins, together or len(begins))
+        answer_together(begins, together or max(1, len(begins)))
     return [search.result for search in searches]
 
 
@@ -184,7 +184,10 @@ class SearchInProgress:
 
     def conversation(self) -> Conversation[SearchResult]:
         """Asks for the scores of each round, and returns the result."""
+        from eagle_jax.search.estimates import with_estimates
+
         clock, rounds = time.monotonic(), _searched(self._name, self._begin, self.problem)
+        rounds = with_estimates(rounds, self.problem)
         scores = None
         while True:
             asked = None

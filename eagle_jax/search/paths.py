@@ -57,12 +57,20 @@ class Surface:
           F of the sets, and F of the sets with one region removed, or added if it was not in
           the set, for each region.
         """
-        scores = self._scores(to_signs(both_ways(sets)).astype(np.float32))
+        scores = self.scores(to_signs(both_ways(sets)).astype(np.float32))
         value = self.objective.value(*np.split(scores, 2))
         return value[:, -1], value[:, :-1]
 
-    def _scores(self, signs) -> np.ndarray:
-        """Probabilities for sets with each region toggled; the last column for the sets."""
+    def scores(self, signs: Float[np.ndarray, "b n"]) -> Float[np.ndarray, "b k t"]:
+        """Expected probabilities of sets and of all their neighbours.
+
+        Args:
+          signs: 1 for a visible and -1 for a hidden region, float32.
+
+        Returns:
+          For each of the n regions the probabilities with this region toggled, then those of
+          the set itself: k is n + 1.
+        """
         (b, n), tokens = signs.shape, len(self._weights)
         alike = np.exp(signs @ self._regions - self._whole)
         weighted = (alike[:, None] * self._weights).reshape(b * tokens, -1)

@@ -46,20 +46,30 @@ class Round(NamedTuple):
 
 @checked
 class Estimates(NamedTuple):
-    """What a search that models the set function estimates in addition to the order.
+    """What follows from all scores of a search, in addition to the order.
+
+    A Gaussian process that learns from the scores predicts those of all other sets.
 
     Attributes:
-      importance: gain of F by each region, mean over places along the order.
-      uncertainty: standard error of the importance.
+      values: what each region is worth to each target token: its Shapley value, in
+        probability. The values of a token add up to its probability for the full image minus
+        its probability for the blank image. The Shapley value of the objective F is the mean
+        over the tokens times the sum of both weights, as insight and necessity have the same.
+      errors: standard errors of the values.
       pairs: regions that interact most, the strongest pair first.
       interaction: gain of F by both regions of a pair together, minus the gain of each without
         the other: above 0 each needs the other, below 0 either suffices.
+      gap: largest difference over the tokens between the sum to which values must add up and
+        the sum as the process predicts it; the values were corrected by it.
+      unseen: expected mean error of predicted probabilities of sets without a score.
     """
 
-    importance: Float32[np.ndarray, " n"]
-    uncertainty: Float32[np.ndarray, " n"]
+    values: Float32[np.ndarray, "t n"]
+    errors: Float32[np.ndarray, "t n"]
     pairs: Int32[np.ndarray, "m 2"]
     interaction: Float32[np.ndarray, " m"]
+    gap: float
+    unseen: float
 
 
 @checked
@@ -68,7 +78,7 @@ class Solution(NamedTuple):
 
     Attributes:
       curves: the order, and the scores along it.
-      estimates: estimates of a search that models the set function; None for other searches.
+      estimates: values of the regions and interactions; None leaves them to `find_orders`.
       search: name of the search that found the order, if a search chose among others.
     """
 
@@ -148,7 +158,7 @@ class SearchResult(NamedTuple):
       forwards: number of masked images that were scored.
       rounds: number of rounds, each of which needed the scores of the round before.
       search: name of the search.
-      estimates: estimates of a search that models the set function; None for other searches.
+      estimates: values of the regions and interactions; None for methods without a search.
       ended: why the search ended early: "budget", "seconds" or "interrupt"; None if it did not.
     """
 

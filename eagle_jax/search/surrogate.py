@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 
-from eagle_jax.search.estimates import estimate
-from eagle_jax.search.gaussian_process import SetProcess, fit
+from eagle_jax.search.estimates import estimate, learnt_from
+from eagle_jax.search.gaussian_process import fit
 from eagle_jax.search.paths import Surface, area_under, least_certain
-from eagle_jax.search.rounds import Estimates, Objective, Problem, Round, Rounds, Solution
+from eagle_jax.search.rounds import Problem, Round, Rounds, Solution
 from eagle_jax.search.scored import ScoredSets
 from eagle_jax.search.sets import Curves, both_ways, ends, prefixes
 from eagle_jax.search.steps import Steps
@@ -43,9 +43,6 @@ _VAIN = 2
 _PASSES = 10
 # A token does not move if its range is below this fraction of the largest range.
 _STILL = 0.01
-# Number of the first and of the last scored sets that the process learns from. The first sets
-# are random and say what all orders have in common, the last sets lie along the present order.
-_FIRST_SETS, _LAST_SETS = 512, 1536
 
 
 def surrogate(problem: Problem) -> Rounds:
@@ -113,7 +110,7 @@ def _search(problem: Problem, budget: int) -> Rounds:
     enough, tolerance = _FIRST * n, _LITTLE * max(1, n / _MANY)
     while True:
         moving = _moving(scored.scores)
-        kept = _kept(len(scored))
+        kept = learnt_from(len(scored))
         process = fit(scored.sets[kept], scored.scores[kept][:, moving], process)
         order, expected = _promising(problem, Surface(process, objective), order, fixed)
         state = _expecting(state, expected, tolerance)
@@ -153,7 +150,8 @@ def _search(problem: Problem, budget: int) -> Rounds:
         if len(unseen):
             scored.add(unseen, (yield Round(unseen)))
         best = scored.curves(order)
-    return Solution(_restored(problem, best), _estimates(process, objective, best, moving))
+    estimates = estimate(problem, best.order, scored.sets, scored.scores, process)
+    return Solution(_restored(problem, best), estimates)
 
 
 def _expecting(state: _State, expected: float, tolerance: float) -> _State:
@@ -179,29 +177,10 @@ def _wants_whole_path(
     return due and affordable or last_chance or look >= unseen
 
 
-def _estimates(
-    process: SetProcess, objective: Objective, best: Curves, moving: Bool[np.ndarray, " t"]
-) -> Estimates:
-    """The process's estimates, per target token: F is a mean over all tokens, moved or not."""
-    estimates = estimate(process, objective, best.order)
-    fraction = np.float32(moving.mean())
-    return estimates._replace(
-        importance=fraction * estimates.importance,
-        uncertainty=fraction * estimates.uncertainty,
-        interaction=fraction * estimates.interaction,
-    )
-
-
 def _moving(scores: Float32[np.ndarray, "m t"]) -> Bool[np.ndarray, " t"]:
     """Tokens whose scores depend on the regions; modelling the others would only take time."""
     moved = np.ptp(scores, axis=0)
     return moved >= _STILL * moved.max()
-
-
-def _kept(known: int) -> Int[np.ndarray, " m"]:
-    """Numbers of the scored sets that the process learns from."""
-    first = min(_FIRST_SETS, known)
-    return np.r_[:first, max(first, known - _LAST_SETS) : known]
 
 
 def _full(sets: float) -> int:

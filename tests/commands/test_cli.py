@@ -92,17 +92,19 @@ def test_explain_writes_a_folder_and_replaces_it(place, untied, capsys):
     lines = out.splitlines()
     assert lines[0].split(maxsplit=1) == ["answer", "Yes, a cat."]
     assert [line.split()[0] for line in lines] == [
-        *("answer", "regions", "2.", "3.", "insertion", "deletion", "search", "cost"),
-        *("device", "written"),
+        *("answer", "regions", "2.", "3.", "image", "insertion", "deletion", "search"),
+        *("cost", "device", "written"),
     ]
-    assert "exact, chosen by auto" in lines[6]
-    assert "20 forwards" in lines[7] and lines[9].split()[1] == "a/b/figure.png"
+    assert "exact, chosen by auto" in lines[7]
+    assert "20 forwards" in lines[8] and lines[10].split()[1] == "a/b/figure.png"
     first = Attribution.load("a/b")
     assert sorted(os.listdir("a/b")) == FILES and first.tokens == first.answer_tokens
 
     # The figure is drawn by now; what is left to see is the second result.
-    assert cli.main([*arguments, "--target", "Yes", "--target-id", "a"]) == 0
+    target = ["--target", "Yes", "--target-id", "a", "--partitions", "2"]
+    assert cli.main([*arguments, *target]) == 0
     second = Attribution.load("a/b")
+    assert second.further_labels.shape == (1, *second.labels.shape)
     assert second.positions.tolist() == [0] and second.tokens == ("a",)
     assert everything(place) == sorted(["a", "a/b", "cat.png", *(f"a/b/{f}" for f in FILES)])
 
@@ -201,6 +203,8 @@ def test_out_is_refused_before_anything_is_done(out, said, unloaded, capsys):
         (("explain", "cat.png", *ASK, "--batch-size", "0"), "--batch-size"),
         (("explain", "cat.png", *ASK, "--batch-size", "two"), "--batch-size"),
         (("explain", "cat.png", *ASK, "--search", "psychic"), "--search"),
+        (("explain", "cat.png", *ASK, "--partitions", "0"), "--partitions"),
+        (("explain", "cat.png", *ASK, "--partitions", "6"), "it must be from 1 to 5"),
         (("explain", "cat.png", *ASK, "--dtype", "int8"), "--dtype"),
         (("explain", "cat.png", *ASK, "--answer"), "--answer"),
         (("explain", "cat.png", *ASK, "--answer", "\udcff"), "not valid UTF-8"),

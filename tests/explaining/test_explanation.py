@@ -8,7 +8,9 @@ import pytest
 
 import eagle_jax
 from eagle_jax import Attribution, InputError
+from eagle_jax.explaining.ranking import Approach, rank_case
 from eagle_jax.search import Curves, Round, Solution, find_orders
+from eagle_jax.search.conversations import answer_alone
 from eagle_jax.search.sets import prefixes
 
 PROMPT = "Is there a cat in the image?"
@@ -72,6 +74,69 @@ def test_word_and_token_level(target, model, image):
     np.testing.assert_allclose(
         found.insertion[[0, -1]], whole.insertion[[0, -1], 3:5], 1e-4, 1e-7
     )
+
+
+def test_several_partitions_leave_the_first_as_it_is(model, image, tmp_path):
+    said = {"answer": "Yes, a cat.", "regions": "grid:5x4"}
+    alone = eagle_jax.explain(model, image, PROMPT, **said)
+    found = eagle_jax.explain(model, image, PROMPT, **said, partitions=3)
+    for name in ("labels", "order", "insertion", "deletion", "values", "errors", "pairs"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(alone, name))
+    assert found.options == alone.options | {"partitions": 3}
+    assert "surrogate, chosen by auto, 3 partitions" in found.summary()
+    labels = found.further_labels
+    n = labels.reshape(2, -1).max(1) + 1
+    assert labels.shape == (2, 56, 56)
+    assert 2 * n[0] <= found.forwards - alone.forwards <= 3 * n[1]
+    assert found.further_values.shape == found.further_errors.shape == (len(found.tokens), n[1])
+    # Every partition explains the same change of probability.
+    change = found.insertion[-1] - found.insertion[0]
+    for values in (found.values, *np.split(found.further_values, n[:1], axis=1)):
+        np.testing.assert_allclose(values.sum(1), change, atol=1e-5)
+    assert found.map("cat").shape == (56, 56) and (found.map_errors("cat") > 0).all()
+    named = eagle_jax.explain(
+        model, image, PROMPT, answer="Yes, a cat.", regions=[said["regions"], *labels]
+    )
+    assert same(found, named)
+    found.save(tmp_path / "saved")
+    assert Attribution.load(tmp_path / "saved") == found
+
+
+def test_partitions_share_the_budget_and_the_time(model, image):
+    case = eagle_jax.ask(model, image, PROMPT, answer="Yes", regions="grid:5x4")
+    found = eagle_jax.explain(case, partitions=2, budget=220)
+    alone = eagle_jax.explain(case, budget=110)
+    np.testing.assert_array_equal(found.order, alone.order)
+    assert alone.forwards < found.forwards <= 220
+    seen = []
+    approach = Approach(partitions=3)
+    ranking = answer_alone(case.scorer, rank_case(case, approach, seen.append))
+    forwards = [state.forwards for state in seen]
+    assert forwards == sorted(forwards) and forwards[-1] == ranking.forwards
+    assert all(len(state.curves) == 1 for state in seen)
+    timed = eagle_jax.explain(case, partitions=3, seconds=1e-9)
+    assert timed.further_labels is None and timed.options["ended"] == "seconds"
+    asking = rank_case(case, approach, interrupted=lambda: len(seen) > 0)
+    ranking = answer_alone(case.scorer, asking)
+    assert ranking.result.ended == "interrupt" and not ranking.further
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ({"partitions": 0}, "partitions is 0; it must be from 1 to 5"),
+        ({"partitions": 6}, "partitions is 6; it must be from 1 to 5"),
+        ({"partitions": 2, "regions": [4, 4]}, "leave out their number"),
+        ({"regions": []}, "name at least one partition"),
+        ({"regions": [4, "x"]}, "regions is 'x'"),
+        ({"partitions": 2, "regions": 4, "budget": 15}, "2 partitions take at least 16"),
+        ({"partitions": 2, "method": "rise"}, "rise has no search"),
+        ({"regions": [4, 9], "method": "tam"}, "tam has no search"),
+    ],
+)
+def test_partitions_that_cannot_be_used(arguments, said, model, image):
+    with pytest.raises(InputError, match=said):
+        eagle_jax.explain(model, image, PROMPT, answer="Yes", **arguments)
 
 
 def test_counterfactual(model, image):
@@ -143,11 +208,17 @@ def test_weights_of_the_objective_decide(model, image):
 
 
 @pytest.mark.parametrize(
-    "weights", [(-1.0, 1.0), (1.0, -0.5), (0.0, 0.0), (np.nan, 1.0), (1.0, np.inf)]
+    "insight, necessity, said",
+    [
+        (-1.0, 1.0, "0 or more, and not both 0"),
+        (1.0, -0.5, "0 or more, and not both 0"),
+        (0.0, 0.0, "0 or more, and not both 0"),
+        (np.nan, 1.0, "insight_weight is nan .* must be a number"),
+        (1.0, np.inf, "0 or more, and not both 0"),
+    ],
 )
-def test_impossible_weights(weights, model, image):
-    insight, necessity = weights
-    with pytest.raises(InputError, match="0 or more, and not both 0"):
+def test_impossible_weights(insight, necessity, said, model, image):
+    with pytest.raises(InputError, match=said):
         eagle_jax.explain(
             model,
             image,
@@ -243,7 +314,8 @@ def test_a_budget_and_what_the_surrogate_knows_are_kept(case, tmp_path):
     found = eagle_jax.explain(case, search="surrogate", budget=80)
     assert found.forwards <= 80 and sorted(found.order) == list(range(16))
     assert found.options == {"search": "surrogate", "budget": 80}
-    assert found.importance.shape == found.uncertainty.shape == (16,)
+    assert found.values.shape == found.errors.shape == (len(found.tokens), 16)
+    assert 0 < found.gap < 1 and 0 < found.unseen < 1
     assert found.pairs.shape == (5, 2) and found.interaction.shape == (5,)
     assert f"surrogate: {found.forwards / 272:.0%} of the forwards" in found.summary()
     found.save(tmp_path / "kept")
@@ -256,7 +328,10 @@ def test_auto_says_what_it_chose(model, image):
     )
     assert found.options == {"search": "exact", "chosen_by": "auto"}
     assert "exact, chosen by auto\n" in found.summary()
-    assert found.importance is None
+    assert found.values.shape == (1, 4)
+    # The values add up to what the image adds.
+    rise = found.deletion[0] - found.insertion[0]
+    np.testing.assert_allclose(found.values.sum(1), rise, atol=1e-5)
 
 
 def backwards(problem):

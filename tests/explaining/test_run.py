@@ -194,6 +194,29 @@ def test_the_batch_size_holds_for_corrections_too(
     assert summary.finished == 1 and sizes and set(sizes) == {3}
 
 
+def test_partitions_of_a_run_make_the_maps_that_explain_makes(entries, tmp_path):
+    settings = dataclasses.replace(SETTINGS, regions="grid:4x5", partitions=2)
+    summary = run_list(entries[:2], tmp_path / "out", settings, together=2)
+    assert summary.failures == ()
+    model, forwards = eagle_jax.load("demo"), 0
+    for item in entries[:2]:
+        ours = read_result(tmp_path / "out", item.name).attribution
+        target = {} if item.label is None else {"target": [0], "target_ids": [item.label]}
+        alone = eagle_jax.explain(
+            *(model, item.image, item.prompt),
+            **target,
+            regions="grid:4x5",
+            partitions=2,
+            max_new_tokens=8,
+        )
+        np.testing.assert_array_equal(ours.further_labels, alone.further_labels)
+        np.testing.assert_allclose(ours.map(), alone.map(), atol=1e-3)
+        forwards += ours.forwards
+    assert summary.forwards == forwards
+    with pytest.raises(InputError, match="partitions 2, now 3"):
+        run_list(entries[:2], tmp_path / "out", dataclasses.replace(settings, partitions=3))
+
+
 def test_limits_are_kept_and_corrections_need_all_regions(entries, tmp_path):
     settings = dataclasses.replace(SETTINGS, search="exact", top_k=2, stop=5.0, seconds=600.0)
     summary = run_list(entries[:2], tmp_path / "out", settings)

@@ -6,7 +6,7 @@ from PIL import Image
 from skimage.measure import label
 
 from eagle_jax.errors import InputError
-from eagle_jax.inputs.regions import segment
+from eagle_jax.inputs.regions import further_partitions, segment
 
 
 def scene(height, width, seed=0):
@@ -159,3 +159,35 @@ def test_a_region_of_a_large_image_keeps_some_pixels():
     image = np.random.default_rng(0).integers(0, 256, (1000, 600, 3), np.uint8)
     count = segment(image, 4000).max() + 1
     assert 3500 <= count <= 4500
+
+
+@pytest.mark.parametrize("shape", [(168, 168), (90, 31), (1, 7), (3, 2), (5, 7)])
+def test_a_shifted_grid_has_halves_at_the_borders(shape):
+    image = scene(*shape)
+    count = min(36, image.shape[0] * image.shape[1])
+    labels = segment(image, f"shifted:{count}")
+    cells = segment(image, f"grid:{count}").max() + 1
+    assert cells / 2 < check_labels(labels, image) <= cells
+    if shape == (168, 168):
+        widths = np.diff(np.flatnonzero(np.diff(labels[0], prepend=-1, append=-1)))
+        np.testing.assert_array_equal(widths, [17, 34, 33, 34, 34, 16])
+        np.testing.assert_array_equal(labels // 6, (labels % 6).T)
+
+
+def test_further_partitions_differ_in_size_and_place():
+    image = scene(120, 160)
+    first = segment(image, 36)
+    maps = further_partitions(image, first, 5)
+    counts = [check_labels(labels, image) for labels in maps]
+    wanted = np.array([4 / 3, 1, 2 / 3, 2 / 3]) * (first.max() + 1)
+    np.testing.assert_allclose(counts, wanted, rtol=0.2)
+    for fewer in range(1, 5):
+        again = further_partitions(image, first, fewer)
+        assert len(again) == fewer - 1
+        assert all(np.array_equal(*pair) for pair in zip(again, maps, strict=False))
+    grid = segment(image, "grid:6x6")
+    (_, shifted) = further_partitions(image, grid, 3)
+    cells = len(np.unique(36 * grid.astype(int) + shifted))
+    assert cells > 100, "the grids lie on each other"
+    tiny = further_partitions(scene(1, 1), np.zeros((1, 1), np.int32), 5)
+    assert [labels.tolist() for labels in tiny] == [[[0]]] * 4

@@ -7,16 +7,19 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
-from made_attributions import made_attribution
+from made_attributions import made_attribution, made_values
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
+from eagle_jax.errors import InputError
 from eagle_jax.reports import fonts
 from eagle_jax.reports.chips import ChipRows
 from eagle_jax.reports.comparison_figure import draw_comparison
+from eagle_jax.reports.diagnosis_figure import draw_diagnosis
 from eagle_jax.reports.explanation_figure import draw_explanation
-from eagle_jax.reports.image_panels import overlay
+from eagle_jax.reports.image_panels import enlarged, figure_image, overlay, resized
 from eagle_jax.reports.look import RELIANCE_COLOURS, short_number
+from eagle_jax.reports.value_panels import word_parts
 
 LONG = tuple(f" word{i % 37}" for i in range(127)) + ("</s>",)
 ODD = ("$x_1$", " 图像", " 😀👍", "\n\n", "long" * 60, "  ", "%s{}", "▁piece", "\x00\ud800")
@@ -27,9 +30,7 @@ SPLIT = {
     "answer": ("A", " \ufffd", "\ufffd", "\ufffd", " kite", "."),
     "text": "A \U0001f600 kite.",
 }
-ESTIMATES = {
-    "importance": np.linspace(0.3, -0.05, 12, dtype=np.float32),
-    "uncertainty": np.linspace(0.01, 0.1, 12, dtype=np.float32),
+ESTIMATES = made_values(8, 12) | {
     "pairs": np.array([[0, 1], [2, 3]], np.int32),
     "interaction": np.array([0.25, -0.125], np.float32),
     "order": np.arange(12)[::-1].astype(np.int32),
@@ -38,6 +39,8 @@ CASES = {
     "landscape": {},
     "estimates": ESTIMATES,
     "portrait": {"shape": (90, 50)},
+    "values of a tower": {"shape": (400, 30), **made_values(8, 10)},
+    "values of odd texts": {"shape": (40, 300), "answer": ODD, **made_values(9, 5)},
     "tower": {"shape": (400, 30), "prompt": ""},
     "panorama": {"shape": (40, 300), "answer": LONG},
     "one pixel, one token": {"shape": (1, 1), "answer": ("Yes",)},
@@ -93,14 +96,80 @@ def test_estimates_are_drawn_by_place_with_their_errors():
     assert "10 and 9: -0.125, either is enough" in shown
     (panel,) = (one for one in drawing.axes if one.get_xlabel().startswith("region, by"))
     (bars,) = panel.containers
-    line, _, (spans,) = bars
-    order = ESTIMATES["order"]
-    np.testing.assert_allclose(line.get_ydata(), ESTIMATES["importance"][order])
+    _, _, (spans,) = bars
+    value = ESTIMATES["values"].mean(0)
+    error = np.sqrt((ESTIMATES["errors"] ** 2).sum(0)) / 8
+    ranked = np.argsort(-value)
     ends = np.array([segment[:, 1] for segment in spans.get_segments()])
-    np.testing.assert_allclose(
-        np.ptp(ends, axis=1), 2 * ESTIMATES["uncertainty"][order], rtol=1e-5
-    )
+    np.testing.assert_allclose(ends.mean(axis=1), value[ranked], atol=1e-6)
+    np.testing.assert_allclose(np.ptp(ends, axis=1), 2 * error[ranked], rtol=1e-5)
+    # Ticks are places in the order; dots are hollow where a value is not apart from 0.
+    assert [text.get_text() for text in panel.get_xticklabels()] == [
+        str(12 - region) for region in ranked
+    ]
+    hollow = {line.get_markerfacecolor(): line.get_xdata() for line in panel.lines}
+    apart = np.abs(value[ranked]) >= 2 * error[ranked]
+    np.testing.assert_array_equal(hollow["white"], np.flatnonzero(~apart))
+    assert 0 < apart.sum() < 12
     assert "Regions that act together" not in words(draw_explanation(made_attribution()))
+
+
+def test_words_that_rest_most_on_the_image_have_maps_of_their_own():
+    insertion = np.full((13, 8), 0.9, np.float32)
+    insertion[0] = 0.85, 0.5, 0.2, 0.9, 0.9, 0.1, 0.0, 0.0
+    it = made_attribution(**made_values(8, 12), insertion=insertion)
+    parts = word_parts(it)
+    assert [text for text, _ in parts] == ["red", "car", "house"]
+    assert all(part == it.part(text) for text, part in parts)
+    drawing = draw_explanation(it)
+    shown = words(drawing)
+    assert "Words that rest most on the image" in shown
+    assert [text in shown for text in ("+0.40", "+0.70", "+0.80")] == [True] * 3
+    assert f"{it.image_share.mean:.0%} (" in "".join(shown)
+    saliency = overlay(
+        resized(it.image, 400), enlarged(it.part("car").saliency, np.empty((300, 400, 3)))
+    )
+    maps = [axes.images[0].get_array() for axes in drawing.axes if axes.images]
+    assert any(shown.shape == saliency.shape and (shown == saliency).all() for shown in maps)
+    for nothing in (made_attribution(insertion=insertion), it.part("car")):
+        assert word_parts(nothing) == []
+    many = made_attribution(
+        answer=tuple(f" word{i}" for i in range(9)),
+        **made_values(9, 12),
+        insertion=np.linspace(0, np.ones(9), 13, dtype=np.float32),
+    )
+    assert len(word_parts(many)) == 6
+
+
+def test_a_word_is_drawn_alone():
+    it = made_attribution(**made_values(8, 12))
+    shown = words(it.plot("car"))
+    assert shown == words(draw_explanation(it.part("car"))) != words(it.plot())
+    assert "probability of \u201ccar\u201d" in shown
+    with pytest.raises(InputError, match="'dog' is not among"):
+        it.plot("dog")
+
+
+def test_a_map_of_values_has_a_scale_in_probability():
+    it = made_attribution(**made_values(8, 12))
+    top = it.map().max()
+    labels = [text for axes in draw_explanation(it).axes for text in axes.get_yticklabels()]
+    assert f"{top:.2g}" in [text.get_text() for text in labels]
+    against = dataclasses.replace(it, values=-np.abs(it.values))
+    draw_explanation(against)
+
+
+def test_a_diagnosis_shows_values_below_0():
+    it = made_attribution(**made_values(8, 12))
+    drawing = draw_diagnosis(it, ["Yes"] * 13, "No")
+    image = figure_image(it)
+    values = np.maximum(-it.map(), 0)
+    expected = overlay(image, enlarged(values / values.max(), image), 0.6, "YlOrRd")
+    np.testing.assert_array_equal(drawing.axes[0].images[0].get_array(), expected)
+    without = made_attribution()
+    expected = overlay(image, enlarged(1 - without.saliency, image), 0.6, "YlOrRd")
+    shown = draw_diagnosis(without, ["Yes"] * 13, "No").axes[0].images[0].get_array()
+    np.testing.assert_array_equal(shown, expected)
 
 
 def test_chips_name_special_and_counterfactual_tokens():

@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 import pytest
-from made_attributions import made_attribution
+from made_attributions import made_attribution, made_values
 from made_results import corrected_from, made_result, write_run
 from PIL import Image
 
@@ -56,6 +56,20 @@ def test_a_finding_is_told_in_full():
     assert found["reliance"] == pytest.approx(made.reliance.tolist())
     picture = base64.b64decode(found["image"].split(",")[1])
     assert picture.startswith((b"\x89PNG", b"\xff\xd8"))
+
+
+def test_values_are_told_with_their_errors_and_take_no_more_room_than_the_curves():
+    made = made_attribution(**made_values(8, 12))
+    found = explanation_data(Explanation("", made))
+    for name in ("values", "errors"):
+        held = unpack(found["values"][name], "<f4").reshape(8, 12)
+        np.testing.assert_array_equal(held, getattr(made, name))
+    assert (found["values"]["gap"], found["values"]["unseen"]) == (0.0625, 0.03125)
+    assert "of the words rest on the image" in found["share"]
+    bare = explanation_data(Explanation("", made_attribution()))
+    assert bare["values"] is None
+    more = len(json.dumps(found)) - len(json.dumps(bare))
+    assert more < len(found["insertion"]) + len(found["deletion"]) + 500
 
 
 def test_tokens_words_and_sentences():

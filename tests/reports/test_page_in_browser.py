@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from chromium import CHROMIUM, FLAGS
 from live_server import live_server
-from made_attributions import made_attribution
+from made_attributions import made_attribution, made_values
 from made_results import corrected_from, made_result
 from PIL import Image
 
@@ -19,9 +19,13 @@ import eagle_jax
 from eagle_jax import demo
 from eagle_jax.explaining.explanation import Approach
 from eagle_jax.live.session import Session
+from eagle_jax.metrics.word_classes import phrase_tokens
 from eagle_jax.reports.page import Explanation, report
 from eagle_jax.reports.page.run_pages import IndexEntry, index_page
 from eagle_jax.scoring.case import AskSettings
+
+# The map, without the hatching over it.
+MAP = "canvas:not(.hatching)"
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no Chromium: apt-get install chromium"
@@ -85,17 +89,17 @@ def settled(page):
     return page
 
 
-def overlay(page, panel=0):
+def overlay(page, panel=0, layer=MAP):
     """Pixels over the picture, (H, W, 4)."""
     settled(page)
     width, height, values = page.evaluate(
-        """(panel) => {
-          const canvas = document.querySelectorAll("canvas")[panel];
+        """([panel, layer]) => {
+          const canvas = document.querySelectorAll(layer)[panel];
           const { width, height } = canvas;
           const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
           return [width, height, Array.from(data)];
         }""",
-        panel,
+        [panel, layer],
     )
     return np.array(values).reshape(height, width, 4)
 
@@ -113,7 +117,7 @@ def inside(labels):
 
 def at(page, explanation, region):
     """Where a region of the picture is on the screen."""
-    box = page.locator("canvas").first.bounding_box()
+    box = page.locator(MAP).first.bounding_box()
     height, width = explanation.labels.shape
     row, column = inside(explanation.labels)[region]
     return (
@@ -252,7 +256,7 @@ def test_a_finger_marks_a_region_and_chooses_a_word(open_page, tmp_path):
     page = open_page(reported(tmp_path / "a.html", made), width=390, has_touch=True)
     page.locator(".chip").nth(1).tap()
     assert chosen(settled(page)) == ["red"]
-    page.locator("canvas").scroll_into_view_if_needed()
+    page.locator(MAP).scroll_into_view_if_needed()
     page.touchscreen.tap(*at(page, made, int(made.order[0])))
     assert settled(page).locator(".reading").inner_text().startswith("Rank 1 of ")
 
@@ -313,7 +317,7 @@ def test_all_of_it_works_by_the_keyboard(open_page, tmp_path):
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
     assert settled(page).locator("output").inner_text().startswith("1 of ")
-    told = page.locator("canvas").get_attribute("aria-label")
+    told = page.locator(MAP).get_attribute("aria-label")
     assert told.startswith(f"Only the first 1 of {made.regions} regions")
     assert (
         page.locator(".chip").nth(1).get_attribute("aria-description").startswith("probability")
@@ -417,16 +421,135 @@ def test_what_speaks_against_an_answer_is_said_and_shown(open_page, tmp_path):
     assert "speaks against this answer" in page.locator(".verdicts").inner_text()
 
 
-def test_estimates_have_error_bars(open_page, tmp_path):
-    rng = np.random.default_rng(2)
-    importance, error = rng.random((2, 12), dtype=np.float32)
-    made = made_attribution(importance=importance, uncertainty=error)
+def worth(made, tokens):
+    """What the regions are worth to some tokens, and the errors, which are independent."""
+    chosen = made.errors[list(tokens)].astype(np.float64)
+    error = np.sqrt((chosen**2).sum(0)) / len(chosen)
+    return made.values[list(tokens)].mean(0, dtype=np.float64), error
+
+
+def scaled(made, tokens):
+    """The map of some tokens as the page draws it: values scaled by the largest of them."""
+    values = worth(made, tokens)[0]
+    return values / max(np.abs(values).max(), 0.05 * np.abs(made.values).max())
+
+
+def hatched(page, made):
+    """Regions with lines over them, and how dark the lines are."""
+    layer = overlay(page, layer=".hatching")[..., 3]
+    finer = len(layer) // len(made.labels)
+    labels = np.repeat(np.repeat(made.labels, finer, axis=0), finer, axis=1)
+    strength = np.array([layer[labels == region].max() for region in range(made.regions)])
+    lined = np.array([(layer[labels == region] > 0).mean() for region in range(made.regions)])
+    assert (lined[strength > 0] < 0.4).all(), "lines, not areas"
+    return strength
+
+
+def test_a_word_shows_its_own_values_and_what_is_not_apart_from_0(open_page, tmp_path):
+    made = made_attribution(**made_values(8, 12))
+    # A word that the image hardly moves.
+    made.values[4] /= 1000
     page = open_page(reported(tmp_path / "a.html", made))
-    first = made.order[0]
-    said = f"{importance[first]:.3f} \u00b1 {error[first]:.3f}"
-    assert page.locator(".estimate title").first.text_content() == f"rank 1: {said}"
-    page.mouse.move(*at(page, made, int(first)))
-    assert f"It adds {said}" in settled(page).locator(".reading").inner_text()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    check_map(page, made, scaled(made, range(8)))
+    assert "not apart from 0" in page.locator(".legend").inner_text()
+    for index, tokens in ((2, [2]), (5, [5]), (4, [4])):
+        page.locator(".chip").nth(index).click()
+        page.mouse.move(0, 0)
+        check_map(page, made, scaled(made, tokens))
+        value, error = worth(made, tokens)
+        apart = np.abs(value) >= 2 * error
+        strength = hatched(page, made)
+        np.testing.assert_array_equal(strength == 0, apart)
+        limit = max(np.abs(value).max(), 0.05 * np.abs(made.values).max())
+        expected = 255 * (0.1 + 0.6 * np.minimum(1, 2 * error / limit))
+        np.testing.assert_allclose(strength[~apart], expected[~apart], atol=1)
+        shown = [r for r in np.argsort(-value) if apart[r] and value[r] > 0.05 * limit][:5]
+        assert page.locator(".badges span").count() == len(shown)
+    page.locator(".chip").nth(1).click()
+    page.locator(".chip").nth(2).click(modifiers=["Shift"])
+    page.mouse.move(0, 0)
+    check_map(page, made, scaled(made, [1, 2]))
+    page.get_by_text("Without these", exact=True).click()
+    assert settled(page).locator(".hatching").is_hidden()
+    assert asked == [], "a click asks nobody"
+
+
+def test_a_region_tells_its_value_for_the_chosen_word(open_page, tmp_path):
+    made = made_attribution(**made_values(8, 12))
+    made.values[2, 3:5], made.errors[2, 3:5] = (0.3, 0.02), (0.05, 0.05)
+    page = open_page(reported(tmp_path / "a.html", made))
+    page.mouse.move(*at(page, made, 3))
+    value, error = worth(made, range(8))
+    mean = f"{value[3]:.3f} \u00b1 {error[3]:.3f}"
+    said = settled(page).locator(".reading").inner_text()
+    assert f"It is worth {mean} to the whole answer" in said
+    assert "\u201ccar\u201d +0.30" in said
+    page.locator(".chip").nth(2).click()
+    page.mouse.move(*at(page, made, 3))
+    said = settled(page).locator(".reading").inner_text()
+    part = 100 * 0.3 / made.values[2].sum()
+    assert "It is worth 0.300 \u00b1 0.050 to \u201ccar\u201d, " in said
+    assert f"{part:.0f} % of what the image adds" in said
+    page.mouse.move(*at(page, made, 4))
+    said = settled(page).locator(".reading").inner_text()
+    assert "It is worth 0.020 \u00b1 0.050 to \u201ccar\u201d, not apart from 0." in said
+    # The regions in words have the values as well.
+    page.locator("summary").first.click()
+    region = int(made.order[0])
+    row = settled(page).locator(".regions tbody tr").first.inner_text()
+    assert f"{made.values[:, region].mean():.3f} \u00b1" in row
+
+
+def test_values_have_error_bars_and_the_map_says_how_far_it_may_be_off(open_page, tmp_path):
+    made = made_attribution(**made_values(8, 12))
+    page = settled(open_page(reported(tmp_path / "a.html", made)))
+
+    def check(tokens, name):
+        value, error = worth(made, tokens)
+        ranked = np.argsort(-value)
+        largest = set(np.argsort(-np.abs(value))[:10])
+        expected = [
+            f"rank by value {place}: {value[region]:.3f} \u00b1 {error[region]:.3f}"
+            for place, region in enumerate(ranked, start=1)
+            if region in largest
+        ]
+        assert page.locator(".estimate title").all_text_contents() == expected
+        assert name in page.locator(".estimates figcaption").inner_text()
+        assert page.locator(".estimates rect.against").count() == sum(value[[*largest]] < 0)
+
+    check(np.arange(8), "to the whole answer")
+    page.locator(".chip").nth(5).click()
+    page.mouse.move(0, 0)
+    settled(page)
+    check([5], "to \u201chouse\u201d")
+    page.locator(".estimate").first.hover()
+    first = int(np.argmax(made.values[5]))
+    marked = overlay(page)[made.labels == first][:, :3]
+    assert (marked == (255, 216, 74)).all(axis=1).any(), "its region is outlined"
+    trust = page.locator(".verdicts").inner_text()
+    assert "mean error of about 0.031" in trust and "corrected by up to 0.063" in trust
+    share = made.image_share
+    said = (
+        f"{share.mean:.0%} ({share.low:.0%} to {share.high:.0%}) of the words rest on the image"
+    )
+    assert page.locator(".share").inner_text() == said
+
+
+def test_a_folder_of_an_earlier_release_is_shown_along_the_order(open_page, tmp_path):
+    made = made_attribution()
+    made.save(tmp_path / "old")
+    page = settled(open_page(reported(tmp_path / "a.html", tmp_path / "old")))
+    assert page.locator(".estimates").count() == 0 and page.locator(".hatching").is_hidden()
+    assert "not apart" not in page.locator(".legend").inner_text()
+    assert "may be" not in page.locator(".verdicts").inner_text()
+    page.locator(".chip").nth(2).click()
+    page.mouse.move(0, 0)
+    values = gains(made, [2])
+    check_map(page, made, values / np.abs(values).max())
+    page.mouse.move(*at(page, made, 3))
+    assert "worth" not in settled(page).locator(".reading").inner_text()
 
 
 def test_texts_stay_texts(open_page, tmp_path):
@@ -608,6 +731,26 @@ def test_drop_ask_click_and_watch(open_page, live, session, tmp_path):
     page.locator("aside li").nth(1).wait_for()
     page.locator("aside button").first.click()
     assert settled(page).locator(".caption").inner_text() == caption
+
+
+def test_one_search_of_the_whole_answer_explains_every_word(open_page, live, session):
+    page = open_page(live)
+    page.get_by_role("button", name="Try the demo image").click()
+    page.locator(".chip", has_text="dog").wait_for()
+    page.get_by_role("button", name="Explain the whole answer").click()
+    page.locator("#download").wait_for()
+    assert "without another search" in page.locator(".tools .hint").inner_text()
+    assert "of the words rest on the image" in page.locator(".share").inner_text()
+    whole = eagle_jax.explain(
+        session.model, demo.IMAGE, demo.PROMPT, regions="grid:3x3", search="exact"
+    )
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    for word in ("dog", "boat"):
+        page.locator(".chip", has_text=word).click()
+        page.mouse.move(0, 0)
+        check_map(page, whole, scaled(whole, list(phrase_tokens(whole.answer_tokens, word))))
+    assert asked == []
 
 
 def test_cancel_ends_a_search_and_the_page_goes_on(open_page, live, session):

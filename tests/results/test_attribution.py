@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_attributions import made_attribution
+from made_attributions import made_attribution, made_values
 from PIL import Image
 
 from eagle_jax.errors import InputError
 from eagle_jax.results.attribution import Attribution
 from eagle_jax.results.published import to_eagle
+from eagle_jax.results.saliency import region_values, shown_map
 from eagle_jax.results.storage import require_free
 
 FILES = ("attribution.json", "arrays.npz", "image.png")
@@ -119,6 +120,163 @@ def test_heat_is_the_saliency_where_there_is_one(tmp_path):
     again = Attribution.load(tmp_path / "out")
     assert again == it and again.search == "rise" and again.options == {"seed": 3, "mean": None}
     assert not make(heat=np.ones((13, 17), np.float32)).saliency.any()
+
+
+def several_partitions(seed=5):
+    """Two further partitions of 4 and 3 regions, beside 6 regions."""
+    rng = np.random.default_rng(seed)
+    shape = (2, 13, 17)
+    further = rng.integers(0, [[[4]], [[3]]], shape) + np.array([0, 4])[:, None, None]
+    values = {
+        "values": rng.normal(size=(5, 6)) / 5,
+        "errors": rng.random((5, 6)) / 50,
+        "further_values": rng.normal(size=(5, 7)) / 5,
+        "further_errors": rng.random((5, 7)) / 50,
+    }
+    values = {name: array.astype(np.float32) for name, array in values.items()}
+    return make(further_labels=further.astype(np.int32), **values)
+
+
+@pytest.mark.parametrize("target, rows", [(None, range(5)), ("red", [1]), ([0, 2], [0, 2])])
+def test_the_map_of_several_partitions_averages_values_per_area(target, rows):
+    it = several_partitions()
+    alone = make(values=it.values, errors=it.errors)
+    np.testing.assert_array_equal(
+        alone.map(target), np.float32(it.values[rows].mean(0, dtype=float))[it.labels]
+    )
+    error = np.sqrt((it.errors[rows] ** 2).sum(0))[it.labels] / len(rows)
+    np.testing.assert_allclose(alone.map_errors(target), error, rtol=1e-6)
+    maps = [it.labels, *it.further_labels]
+    values = [it.values, it.further_values, it.further_values]
+    errors = [it.errors, it.further_errors, it.further_errors]
+
+    def average(row, column, moved=None, by=0):
+        scaled = 0.0
+        for i, labels in enumerate(maps):
+            region = labels[row, column]
+            value = values[i][rows, region].mean(dtype=float)
+            if i == moved:
+                value += by * math.hypot(*errors[i][rows, region].tolist()) / len(rows)
+            size = (labels == region).sum() / (13 * 17 / 6)
+            scaled += math.asinh(value / size / 1e-3) / 3
+        return 1e-3 * math.sinh(scaled)
+
+    found, error = it.map(target), it.map_errors(target)
+    assert found.dtype == error.dtype == np.float32
+    for row, column in [(0, 0), (12, 16), (5, 3), (7, 11)]:
+        assert found[row, column] == pytest.approx(average(row, column), rel=1e-5)
+        moved = [average(row, column, i, 1) - average(row, column, i, -1) for i in range(3)]
+        assert error[row, column] == pytest.approx(math.hypot(*moved) / 2, rel=1e-4)
+    np.testing.assert_array_equal(it.map(by="order"), alone.map(by="order"))
+    np.testing.assert_array_equal(it.ranking, alone.ranking)
+    assert it.saliency.min() == 0 and it.saliency.max() == 1
+
+
+def test_partitions_that_agree_keep_the_values():
+    value = np.linspace(-0.2, 0.5, 6, dtype=np.float32)[None].repeat(5, 0)
+    labels = (np.arange(12 * 18) % 6).reshape(12, 18).astype(np.int32)
+    same = {"values": value, "errors": value**2}
+    alone = make(shape=(12, 18), labels=labels, **same)
+    it = make(
+        shape=(12, 18),
+        labels=labels,
+        further_labels=labels[None],
+        **same,
+        **{f"further_{name}": array for name, array in same.items()},
+    )
+    np.testing.assert_allclose(it.map(), alone.map(), rtol=1e-5)
+    assert (it.map_errors() < alone.map_errors() + 1e-9).all()
+    with pytest.raises(InputError, match="exact has no values and no errors"):
+        make().map_errors()
+
+
+def test_several_partitions_are_saved(tmp_path):
+    it = several_partitions()
+    it.save(tmp_path / "out")
+    assert Attribution.load(tmp_path / "out") == it != several_partitions(6)
+    for change, said in [
+        ({"further_values": None}, "further partitions need values, errors"),
+        ({"values": None, "errors": None}, "further partitions need values, errors"),
+        ({"further_labels": it.further_labels + 1}, "numbered through, all in use"),
+        ({"further_labels": it.further_labels - 1}, "numbered through, all in use"),
+        ({"further_labels": it.further_labels[:, 1:]}, "as in further_labels"),
+        ({"further_labels": it.further_labels * 0}, "further_values must be float32"),
+        ({"further_labels": None}, "further_values must be float32"),
+        ({"further_errors": it.further_errors * np.float32("nan")}, "must be finite"),
+    ]:
+        with pytest.raises(InputError, match=said):
+            dataclasses.replace(it, **change).save(tmp_path / "other")
+
+
+def test_a_map_by_values_is_signed_and_the_saliency_shows_what_speaks_for_the_answer():
+    it = make(**made_values(5, 6))
+    means = it.values.mean(0, dtype=np.float64)
+    np.testing.assert_allclose(it.map(), means[it.labels], rtol=1e-5)
+    np.testing.assert_allclose(
+        it.saliency, np.maximum(means, 0)[it.labels] / means.max(), rtol=1e-5
+    )
+    np.testing.assert_array_equal(it.map(by="order"), make().saliency)
+    np.testing.assert_array_equal(it.ranking, np.argsort(-means))
+    np.testing.assert_array_equal(make().ranking, it.order)
+    np.testing.assert_allclose(it.map("red car"), it.values[1:3].mean(0)[it.labels], rtol=1e-5)
+    np.testing.assert_array_equal(it.map([2]), it.values[2][it.labels])
+    worth = region_values(it, "red car")
+    both = np.sqrt(it.errors[1] ** 2 + it.errors[2] ** 2) / 2
+    np.testing.assert_allclose(worth.errors, both, rtol=1e-5)
+    expected = np.abs(it.values[1:3].mean(0)) >= 2 * worth.errors
+    np.testing.assert_array_equal(worth.apart, expected)
+    assert region_values(make()) is None
+    against = make(values=-np.ones((5, 6), np.float32), errors=np.ones((5, 6), np.float32))
+    assert (against.map() == -1).all() and not against.saliency.any()
+
+
+def test_a_part_explains_a_word_out_of_the_whole():
+    it = make(
+        **made_values(5, 6), pairs=np.zeros((1, 2), np.int32), interaction=np.ones(1, "f")
+    )
+    part = it.part("red car")
+    assert (
+        part.positions.tolist() == [1, 2] and part.tokens == (" red", " car") and part.partial
+    )
+    np.testing.assert_array_equal(part.saliency, shown_map(it.map("red car")))
+    np.testing.assert_array_equal(part.map(by="order"), it.map("red car", by="order"))
+    np.testing.assert_array_equal(part.insertion, it.insertion[:, 1:3])
+    np.testing.assert_array_equal(part.reliance, it.reliance[1:3])
+    assert part.pairs is None and part.interaction is None and part.order is it.order
+    assert "target      ' red', ' car'" in part.summary()
+    assert part.part("car") == it.part("car") != it.part([1])
+    heat = make(heat=np.random.default_rng(0).random((13, 17), np.float32), method="rise")
+    np.testing.assert_array_equal(heat.part("car").saliency, heat.map("car", by="order"))
+    for nothing in ("dog", [9], []):
+        with pytest.raises(InputError, match="is not among the target tokens; they are 'A', "):
+            it.part(nothing)
+
+
+def test_values_are_saved_and_importances_of_earlier_releases_are_not_read(tmp_path):
+    it = _saved(make(**made_values(5, 6)), tmp_path / "out")
+    assert Attribution.load(it) == make(**made_values(5, 6)) != make()
+    with np.load(it / "arrays.npz") as held:
+        arrays = {name: held[name] for name in held if name not in ("values", "errors")}
+    arrays |= {name: np.ones(6, np.float32) for name in ("importance", "uncertainty")}
+    reseal(it, lambda record: [record.pop(name) for name in ("gap", "unseen")], arrays)
+    reseal(it, lambda record: record.update(schema=3))
+    old = Attribution.load(it)
+    assert old == make() and old.values is None and old.gap is None
+    np.testing.assert_array_equal(old.saliency, old.map(by="order"))
+
+
+def test_how_much_of_an_answer_rests_on_the_image_is_in_the_summary():
+    insertion = np.full((7, 5), 0.5, np.float32)
+    insertion[0] = 0.5, 0.25, 0.0, 0.1, 0.1
+    it = make(insertion=insertion)
+    share = it.image_share
+    assert (share.mean, share.count) == (pytest.approx(0.5), 3)
+    line = (
+        f"image       50% ({share.low:.0%} to {share.high:.0%}) of the words rest on the image"
+    )
+    assert line in it.summary()
+    assert "image       100% of the word rests on the image" in it.part("car").summary()
+    assert "\nimage " not in it.part([3, 4]).summary(), "marks are no words"
 
 
 def test_folders_of_earlier_schemas_still_load(tmp_path):
@@ -255,7 +413,7 @@ def test_save_and_load_round_trip(tmp_path, shape):
         assert not isinstance(mine, np.ndarray) or mine.dtype == theirs.dtype
     assert again != make(shape=shape, seed=1)
     record = json.loads((tmp_path / "deep" / "er" / "attribution.json").read_text("utf-8"))
-    assert record["schema"] == 3 and record["versions"]["numpy"] == np.__version__
+    assert record["schema"] == 4 and record["versions"]["numpy"] == np.__version__
     np.testing.assert_array_equal(
         np.asarray(Image.open(tmp_path / "deep" / "er" / "image.png")), it.image
     )
@@ -333,8 +491,8 @@ def test_load_of_no_folder(tmp_path):
 def test_a_newer_schema_is_said_to_be_newer(tmp_path):
     make().save(tmp_path / "out")
     path = tmp_path / "out" / "attribution.json"
-    path.write_text(path.read_text("utf-8").replace('"schema": 3', '"schema": 4'), "utf-8")
-    with pytest.raises(InputError, match="schema 4"):
+    path.write_text(path.read_text("utf-8").replace('"schema": 4', '"schema": 5'), "utf-8")
+    with pytest.raises(InputError, match="schema 5"):
         Attribution.load(tmp_path / "out")
 
 

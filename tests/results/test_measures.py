@@ -45,6 +45,27 @@ def test_faithfulness_equals_a_direct_computation():
     )
 
 
+def test_the_map_of_several_partitions_points():
+    result = made_result()
+    it = result.attribution
+    values = np.full((len(it.tokens), 24), 0.01, np.float32)
+    values[:, 23] = 0.5
+    fields = {"values": values, "errors": values}
+    alone = result._replace(attribution=dataclasses.replace(it, **fields))
+    # The other partition gives all of the value to the object's corner, half of one region.
+    corner = np.zeros(it.labels.shape, np.int32)
+    corner[:5, :5] = 1
+    further = np.tile(np.array([0.001, 0.7], np.float32), (len(it.tokens), 1))
+    fields |= {"further_labels": corner[None], "further_values": further}
+    several = dataclasses.replace(it, **fields, further_errors=further)
+    several = result._replace(attribution=several)
+    for expected, judged in ((0, alone), (1, several)):
+        found = measure(judged).values
+        assert found["mask_pointing"] == found["mask_expected_hit"] == expected
+    masses = [measure(judged).values["mask_mass"] for judged in (alone, several)]
+    assert masses[0] < masses[1]
+
+
 def test_curves_are_means_over_tokens_on_the_common_grid():
     result = made_result()
     it = result.attribution
@@ -191,3 +212,13 @@ def test_a_control_is_measured_over_its_own_areas():
     values = measure(result._replace(item=item, mask=None, controls={"area": swapped})).values
     assert values["insertion_auc"] == pytest.approx(1 - 0.25 / 2)
     assert values["area_insertion_auc"] == pytest.approx(1 - 0.75 / 2)
+
+
+def test_the_image_share_of_an_item_is_that_of_its_words():
+    for kind in ("sentence", "word"):
+        result = made_result(kind=kind)
+        share = result.attribution.image_share
+        assert measure(result).values["image_share"] == share.mean and 0 < share.mean < 1
+    # The scored "No" is none of the answer's words.
+    presence = measure(made_result(kind="presence", answers=corrected_from(3)))
+    assert "image_share" not in presence.values

@@ -56,3 +56,14 @@ def made_attribution(
         "seconds": 3.0,
     }
     return Attribution(**(made | fields))
+
+
+def made_values(tokens, regions, seed=0) -> dict:
+    """Fields of values and their errors; some values are below 0, some not apart from 0."""
+    rng = np.random.default_rng(seed)
+    return {
+        "values": rng.normal(0.02, 0.1, (tokens, regions)).astype(np.float32),
+        "errors": rng.uniform(0.01, 0.06, (tokens, regions)).astype(np.float32),
+        "gap": 0.0625,
+        "unseen": 0.03125,
+    }

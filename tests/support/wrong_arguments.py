@@ -68,6 +68,8 @@ WRONG = {
     "scalar": np.float64("nan"),
     "no array": np.zeros((0, 0)),
 }
+# Methods without arguments.
+NO_ARGUMENTS = {"Attribution.summary", "Diagnosis.plot", "Diagnosis.summary"}
 # Made by the package and never by users, or a pytree, which JAX makes of anything.
 RESULTS = {
     *("Built", "Column", "Comparison", "Cost", "InputError", "Interval", "ItemMeasures"),
@@ -108,7 +110,7 @@ def public() -> dict[str, typing.Callable]:
         if isinstance(value, type) and name not in RESULTS:
             for part, method in vars(value).items():
                 takes = isinstance(method, types.FunctionType | classmethod)
-                if part[0] != "_" and takes and part not in ("plot", "summary"):
+                if part[0] != "_" and takes and f"{name}.{part}" not in NO_ARGUMENTS:
                     found[f"{name}.{part}"] = getattr(value, part)
     return {name: value for name, value in found.items() if name not in RESULTS}
 
@@ -120,6 +122,8 @@ def valid(folder: Path) -> dict[str, dict[str, typing.Any]]:
     asked = {"image": image, "prompt": "Is there a dog in the image?"}
     case = eagle_jax.ask(model, **asked, answer="Yes.", regions="grid:2x2")
     attribution = made_attribution(answer=("Yes", "<|im_end|>"))
+    valued = np.full((2, attribution.regions), 0.1, np.float32)
+    valued = dataclasses.replace(attribution, values=valued, errors=valued)
     item = eagle_jax.lists.Item("a", "line 1", folder / "a.png", "Describe the image.")
     result = made_result()
     write_run(folder / "run", [result])
@@ -147,6 +151,10 @@ def valid(folder: Path) -> dict[str, dict[str, typing.Any]]:
     return {
         "Attribution": fields(made_attribution(), *ATTRIBUTED),
         "Attribution.load": {"folder": folder / "saved"},
+        "Attribution.map_errors": {"self": valued, "target": [0]},
+        "Attribution.map": {"self": attribution, "target": [0], "by": "order"},
+        "Attribution.part": {"self": attribution, "target": [0]},
+        "Attribution.plot": {"self": attribution, "target": [0]},
         "Attribution.report": {"self": attribution, "path": folder / "page.html"},
         "Attribution.require_image": {"self": attribution},
         "Attribution.save": {"self": attribution, "folder": folder / "saved"},
@@ -212,6 +220,12 @@ def valid(folder: Path) -> dict[str, dict[str, typing.Any]]:
         "log_probability": {"curves": rows},
         "log_score": {**pure, "visible": visible},
         "log_score_patches": {**pure, "patches": soft_patches(case.question.plan, factors)},
+        "image_share": {
+            "answer_tokens": ("a", " cat"),
+            "positions": np.array([0, 1]),
+            "full": np.array([0.9, 0.8]),
+            "blank": np.array([0.9, 0.1]),
+        },
         "masked_patches": {"plan": case.question.plan, "visible": visible},
         "mean_over_tokens": {"curves": rows, "tokens": np.array([True, False])},
         "measure": {"result": result},
@@ -221,13 +235,14 @@ def valid(folder: Path) -> dict[str, dict[str, typing.Any]]:
         "page_bytes": {"explanations": [Explanation("a", attribution)]},
         "paired_difference": {"first": curve, "second": area},
         "perception_auroc": {"answer_words": [word]},
+        "phrase_tokens": {"tokens": ("a", " cat"), "phrase": "cat"},
         "plan": {"topology": "h100", "regions": 16},
         "plan_image": {
             "image": image,
             "labels": np.zeros((168, 168), np.int32),
             "settings": model.image_settings,
         },
-        "plot": {"attribution": attribution},
+        "plot": {"attribution": attribution, "target": [0]},
         "pointing_game": fields(shown, "labels", "order", "mask"),
         "prefixes": {"order": order},
         "prompt_difference": {

@@ -15,7 +15,9 @@ from eagle_jax.metrics.word_classes import words
 from eagle_jax.reports.page.explanations import Explanation
 from eagle_jax.reports.token_labels import SPACES, answer_chips, reliance_range
 from eagle_jax.results.attribution import Attribution
+from eagle_jax.results.consistency import valid_texts
 from eagle_jax.results.measures import control_families, mean_aucs
+from eagle_jax.results.summary import share_text
 
 # Longest side of the image in a page, in pixels.
 SIDE = 1280
@@ -58,7 +60,8 @@ def explanation_data(explanation: Explanation) -> dict[str, Any]:
         "centres": _centres(labels, attribution.regions),
         **search_state(attribution),
         **_answer(attribution),
-        "estimates": _estimates(attribution),
+        "share": share_text(attribution),
+        "values": _values(attribution),
         "diagnosis": _diagnosis(explanation),
         "controls": _controls(explanation),
     }
@@ -174,19 +177,21 @@ def _answer(attribution: Attribution) -> dict[str, Any]:
         "chips": [chip._asdict() for chip in chips],
         "words": [
             sorted({chip_at[position] for position in word.tokens})
-            for word in words(attribution.answer_tokens)
+            for word in words(valid_texts(attribution.answer_tokens))
         ],
         "sentences": [sentence for sentence in sentences if sentence],
     }
 
 
-def _estimates(attribution: Attribution) -> dict[str, list[float]] | None:
-    """Importances with their errors, by region, of a search that estimates them."""
-    if attribution.importance is None or attribution.uncertainty is None:
+def _values(attribution: Attribution) -> dict[str, Any] | None:
+    """Values with their errors, a row for each target token, and how far they may be off."""
+    if attribution.values is None or attribution.errors is None:
         return None
     return {
-        "importance": attribution.importance.tolist(),
-        "uncertainty": attribution.uncertainty.tolist(),
+        "values": packed(attribution.values, "<f4"),
+        "errors": packed(attribution.errors, "<f4"),
+        "gap": attribution.gap,
+        "unseen": attribution.unseen,
     }
 
 

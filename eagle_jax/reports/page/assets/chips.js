@@ -74,6 +74,7 @@ function chipRow(explanation, onpick, onpreview, asking) {
     el("span", { class: "ramp" }),
     el("span", {}, `read off the image ${explanation.range[1].toFixed(2)}`),
     el("span", { class: "hint" }, "bar: probability"),
+    el("span", { class: "hint share" }, explanation.share),
   ];
   return { element, draw, scale };
 }

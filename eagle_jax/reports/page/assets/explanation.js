@@ -1,5 +1,11 @@
 // An explanation as the page holds it: arrays unpacked, and what follows from them.
 
+// A value is apart from 0 if it is at least this number of its standard errors away from it.
+const APART = 2;
+// The largest value of a map, as a fraction of the largest value of any target, from which on it
+// is drawn in full colour.
+const FAINT = 0.05;
+
 function unpack(text, Kind) {
   const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
   return new Kind(bytes.buffer);
@@ -18,6 +24,9 @@ function readExplanation(data) {
     insertion: unpack(control.insertion, Float32Array),
     deletion: unpack(control.deletion, Float32Array),
   }));
+  if (data.values !== null)
+    explanation.values = { ...data.values, values: unpack(data.values.values, Float32Array),
+      errors: unpack(data.values.errors, Float32Array) };
   const covered = new Float64Array(data.regions);
   for (const label of labels) covered[label] += 1 / labels.length;
   explanation.covered = covered;
@@ -57,27 +66,62 @@ function gainsAlong(explanation, chosen) {
     insight * (shown[i + 1] - shown[i]) + necessity * (hidden[i] - hidden[i + 1]));
 }
 
-// The value of each region for a map, -1 to 1: for all targets as the method gave it, for some
-// targets what the region adds to them, scaled so that the largest value is 1.
+// What each region is worth to some targets, null for all of them: the mean of their values, with
+// its standard error; errors of different targets are independent.
+function worthTo(explanation, chosen) {
+  const { regions, values: { values, errors } } = explanation;
+  const picked = chosen ?? everyTarget(explanation);
+  const over = (add) => Float64Array.from({ length: regions }, (_, region) =>
+    picked.reduce((sum, target) => sum + add(target * regions + region), 0));
+  const worth = {
+    values: over((i) => values[i]).map((sum) => sum / picked.length),
+    errors: over((i) => errors[i] ** 2).map((sum) => Math.sqrt(sum) / picked.length),
+  };
+  worth.apart = Array.from(worth.values, (value, region) =>
+    Math.abs(value) >= APART * worth.errors[region]);
+  return worth;
+}
+
+// A map of the regions for some targets: values from -1 to 1, the largest 1 or -1; how far each may
+// be off, on the same scale, where it is not apart from 0, and 0 elsewhere.
 function mapOf(explanation, chosen) {
-  if (chosen === null) return Float64Array.from(explanation.value);
+  const { regions } = explanation, doubt = new Float64Array(regions);
+  if (explanation.values !== null) {
+    const { values, errors, apart } = worthTo(explanation, chosen);
+    // A word that the image hardly moves has a faint map, not one of noise.
+    const largest = explanation.values.values.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-9);
+    const most = values.reduce((most, value) => Math.max(most, Math.abs(value)), FAINT * largest);
+    errors.forEach((error, region) => {
+      if (!apart[region]) doubt[region] = Math.min(1, APART * error / most);
+    });
+    return { values: values.map((value) => value / most), doubt, apart };
+  }
+  // Without values: for all targets as the method gave it, for some what a region adds to them.
+  if (chosen === null) return { values: Float64Array.from(explanation.value), doubt, apart: null };
   const gains = gainsAlong(explanation, chosen);
   const most = Math.max(...gains.map(Math.abs), 1e-6);
-  const values = new Float64Array(explanation.regions);
+  const values = new Float64Array(regions);
   explanation.order.forEach((region, i) => { values[region] = gains[i] / most; });
-  return values;
+  return { values, doubt, apart: null };
 }
 
 // Regions by their value for some targets, the first the most important.
 function leading(explanation, chosen, count) {
-  if (chosen === null) return explanation.order.slice(0, count);
-  const values = mapOf(explanation, chosen);
-  return [...explanation.order].sort((a, b) => values[b] - values[a])
-    .slice(0, count).filter((region) => values[region] > 0.05);
+  if (chosen === null && explanation.values === null) return explanation.order.slice(0, count);
+  const { values, apart } = mapOf(explanation, chosen);
+  const regions = apart ? [...apart.keys()] : [...explanation.order];
+  return regions.sort((a, b) => values[b] - values[a]).slice(0, count)
+    .filter((region) => values[region] > 0.05 && (apart?.[region] ?? true));
 }
 
 // Chips that a region raises, the strongest first, with how far.
 function carriedBy(explanation, region) {
+  if (explanation.values !== null)
+    return explanation.chips.filter((chip) => chip.scored.length)
+      .map((chip) => [chip, worthTo(explanation, chip.scored)])
+      .filter(([, { values, apart }]) => values[region] > 0.02 && apart[region])
+      .map(([chip, { values }]) => [chip, values[region]])
+      .sort((a, b) => b[1] - a[1]);
   const step = explanation.order.indexOf(region), count = targets(explanation);
   if (step < 0) return [];
   const [insight, necessity] = explanation.weights;

@@ -89,6 +89,9 @@ function show(explanation, number) {
   shown.replaceChildren(panels[0].element);
   whole.hidden = explanation.order.length > 0
     && explanation.chips.every((chip) => chip.scored.length);
+  hint.textContent = whole.hidden && explanation.values
+    ? "Click a word to see its own map, without another search."
+    : "Click a word to search for where it comes from.";
   download.hidden = number === null;
   if (number !== null) download.href = `/reports/${number}`;
   shown.before(tools);

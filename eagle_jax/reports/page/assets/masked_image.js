@@ -2,6 +2,8 @@
 
 const FOR = [213, 94, 0], AGAINST = [0, 114, 178], MARK = [255, 216, 74];
 const BADGES = 5;
+// Longest side of the hatching in pixels, at least.
+const HATCHED = 900;
 
 const rgba = ([red, green, blue], alpha) =>
   ((Math.round(255 * alpha) << 24) | (blue << 16) | (green << 8) | red) >>> 0;
@@ -9,9 +11,10 @@ const rgba = ([red, green, blue], alpha) =>
 function imageView(explanation, onregion) {
   const { width, height, labels } = explanation;
   const canvas = el("canvas", { width, height, role: "img" });
+  const hatching = hatchView(labels, width, height);
   const badges = el("div", { class: "badges", "aria-hidden": "true" });
   const image = el("img", { src: explanation.image, width, height, alt: "" });
-  const view = el("div", { class: "image" }, image, canvas, badges);
+  const view = el("div", { class: "image" }, image, canvas, hatching, badges);
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(width, height);
   const out = new Uint32Array(pixels.data.buffer);
@@ -33,7 +36,7 @@ function imageView(explanation, onregion) {
     if (event.pointerType === "mouse") onregion(null);
   });
 
-  function paintMap(values) {
+  function paintMap({ values }) {
     const colours = Uint32Array.from(values, (value) =>
       rgba(value < 0 ? AGAINST : FOR, 0.8 * Math.min(1, Math.abs(value))));
     for (let i = 0; i < out.length; i++) out[i] = colours[labels[i]];
@@ -49,14 +52,15 @@ function imageView(explanation, onregion) {
     for (let i = 0; i < out.length; i++) out[i] = filled && hidden[labels[i]] ? filled[i] : 0;
   }
 
-  // state: mode ("map", "only", "without"), step, values of the map, leading regions, marked,
-  // label of the image in words.
+  // state: mode ("map", "only", "without"), step, map, leading regions, marked, label of the image
+  // in words.
   view.draw = (state) => {
     drawn = state;
-    if (state.mode === "map") paintMap(state.values);
+    if (state.mode === "map") paintMap(state.map);
     else paintFill(state.step, state.mode === "only");
     if (state.marked !== null) outline(out, labels, width, height, state.marked);
     context.putImageData(pixels, 0, 0);
+    hatching.draw(state.mode === "map" ? state.map : null);
     image.classList.toggle("grey", state.mode === "map");
     badges.replaceChildren(...(state.mode === "map" ? state.leading : []).map((region, i) => {
       const badge = el("span", {}, String(i + 1));
@@ -65,6 +69,32 @@ function imageView(explanation, onregion) {
       return badge;
     }));
     canvas.setAttribute("aria-label", state.label);
+  };
+  return view;
+}
+
+// Lines over the regions whose value is not apart from 0, the stronger the further it may be off.
+// They are finer than the pixels of a small image.
+function hatchView(labels, width, height) {
+  const finer = Math.ceil(HATCHED / Math.max(width, height)), wide = width * finer, high = height * finer;
+  const period = Math.round(Math.max(wide, high) / 80);
+  const view = el("canvas", { class: "hatching", width: wide, height: high, "aria-hidden": "true" });
+  const context = view.getContext("2d");
+  view.draw = (map) => {
+    view.hidden = map === null || map.apart === null;
+    if (view.hidden) return;
+    const pixels = context.createImageData(wide, high);
+    const out = new Uint32Array(pixels.data.buffer);
+    const line = (colour) => Array.from(map.doubt, (off, region) =>
+      map.apart[region] ? 0 : rgba([colour, colour, colour], 0.1 + 0.6 * off));
+    const lines = [line(255), line(0)];
+    for (let y = 0; y < high; y++)
+      for (let x = period - 1 - y % period; x < wide; x += period)
+        for (const side of [0, 1])
+          if (x + side < wide)
+            out[y * wide + x + side] =
+              lines[side][labels[Math.floor(y / finer) * width + Math.floor((x + side) / finer)]];
+    context.putImageData(pixels, 0, 0);
   };
   return view;
 }

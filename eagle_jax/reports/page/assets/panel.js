@@ -10,14 +10,14 @@
 function panelView(explanation, shared, several, ask = null) {
   // Panels of the same answer choose together.
   const same = explanation.chips.map((chip) => chip.text).join("\u0000");
-  let marked = null;
+  let marked = null, estimates = null;
   const image = imageView(explanation, mark);
   const curves = curveView((area) => shared.follow(area));
   const chips = chipRow(explanation, pick, preview, ask !== null);
   const caption = el("p", { class: "caption", "aria-live": "polite" });
   const reading = el("p", { class: "reading", "aria-live": "polite" });
   const scale = el("p", { class: "scale" });
-  const key = legend();
+  const key = el("p", { class: "legend" });
   const trust = el("div"), regions = regionTable(() => explanation, mark);
   const verdict = explanation.diagnosis ? diagnosisView(explanation, shared) : null;
   const element = el("article", { class: "panel" },
@@ -78,7 +78,7 @@ function panelView(explanation, shared, several, ask = null) {
     // The map of a diagnosis shows what speaks against the right answer.
     const mapped = picked ?? (explanation.diagnosis ? everyTarget(explanation) : null);
     image.draw({ mode, step, marked, label: mode === "map" ? said : stepText(explanation, mode, step),
-      values: mapOf(explanation, mapped), leading: leading(explanation, mapped, BADGES) });
+      map: mapOf(explanation, mapped), leading: leading(explanation, mapped, BADGES) });
     key.hidden = mode !== "map";
     curves.draw(explanation, picked, mode, step);
     chips.draw(wanted, mode, step, marked === null ? [] : carriedBy(explanation, marked));
@@ -86,13 +86,17 @@ function panelView(explanation, shared, several, ask = null) {
     reading.textContent = marked === null
       ? (mode === "map" ? "Point at a region of the image to see what it carries."
         : stepText(explanation, mode, step))
-      : regionText(explanation, marked);
+      : regionText(explanation, marked, picked);
     verdict?.draw(mode, step);
+    estimates?.draw(picked);
   }
 
   function begin() {
-    trust.replaceChildren(...(explanation.order.length ? [trustView(explanation)] : []));
+    estimates = explanation.values ? estimatesView(explanation, mark) : null;
+    trust.replaceChildren(...(explanation.order.length
+      ? [trustView(explanation, estimates?.element)] : []));
     scale.replaceChildren(...chips.scale());
+    key.replaceChildren(...legend(explanation));
     regions.fill();
   }
 
@@ -107,11 +111,14 @@ function panelView(explanation, shared, several, ask = null) {
   };
 }
 
-function legend() {
-  return el("p", { class: "legend" },
+function legend(explanation) {
+  const doubtful = [el("span", { class: "swatch open" }), "not apart from 0"];
+  return [
     el("span", { class: "swatch against" }), "speaks against",
-    el("span", { class: "swatch for" }), "speaks for the answer",
-    el("span", { class: "badge" }, "1"), "leading regions");
+    el("span", { class: "swatch for" }), "speaks for",
+    ...(explanation.values ? doubtful : []),
+    el("span", { class: "badge" }, "1"), explanation.values ? "worth most" : "leading regions",
+  ];
 }
 
 function curveLegend(explanation) {

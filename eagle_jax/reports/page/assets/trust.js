@@ -5,7 +5,7 @@ const CONTROL_NAMES = {
   area: "largest regions first",
 };
 
-function trustView(explanation) {
+function trustView(explanation, estimates) {
   const count = targets(explanation), all = everyTarget(explanation);
   const blank = meanCurve(explanation.insertion, count, all)[0];
   const full = meanCurve(explanation.deletion, count, all)[0];
@@ -17,7 +17,6 @@ function trustView(explanation) {
     ...explanation.controls.map(({ name, orders, auc }) => [
       (CONTROL_NAMES[name] ?? name) + (orders > 1 ? `, mean of ${orders}` : ""), auc]),
   ];
-  const estimated = explanation.estimates ? estimatesView(explanation) : null;
   return el("section", { class: "trust" },
     el("h3", {}, "How far to trust this"),
     el("ul", { class: "verdicts" },
@@ -31,7 +30,7 @@ function trustView(explanation) {
       el("tbody", {}, rows.map(([name, auc]) => el("tr", {},
         el("th", { scope: "row" }, name),
         auc.map((value) => el("td", {}, value.toFixed(3))))))),
-    estimated,
+    estimates,
     el("dl", {}, [
       ["whole image", `mean probability ${full.toFixed(3)}`],
       ["blank image", `mean probability ${blank.toFixed(3)}`],
@@ -66,8 +65,19 @@ function verdicts(explanation, blank, full) {
     found.push(["open", "Not compared with random orders, which also raise the score; "
       + "eagle-jax run --controls N scores N of them."]);
   }
+  found.push(...valueVerdict(explanation));
   if (explanation.order.length < explanation.regions)
     found.push(["open", `The search stopped after ${explanation.order.length} of `
       + `${explanation.regions} regions; the others are not ranked.`]);
   return found;
+}
+
+// How far the map may be off.
+function valueVerdict({ values }) {
+  if (!values || values.unseen === null || values.gap === null) return [];
+  return [[values.unseen < 0.1 ? "good" : "bad",
+    `The map may be ${values.unseen < 0.1 ? "a little" : "far"} off: it rests on probabilities of `
+    + `sets of regions that were not scored, predicted with a mean error of about `
+    + `${values.unseen.toFixed(3)}. Values were corrected by up to `
+    + `${values.gap.toFixed(3)} so that they add up to what the image adds.`]];
 }
