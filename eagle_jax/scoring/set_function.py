@@ -10,6 +10,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Float32
 
 from eagle_jax.argument_types import checked
@@ -93,7 +94,7 @@ def _from_patches(
         with jax.named_scope("vision"):
             visual = network.visual_tokens(patches, question.layout)
         scores = after_vision(network, question, visual, values)
-    if hasattr(network, "require_decided") and not isinstance(scores, jax.core.Tracer):
+    if hasattr(network, "require_decided") and not isinstance(scores, Tracer):
         unknown = np.isnan(scores).any(axis=1)
         if unknown.any():
             require_decided(network, question, patches[unknown][:1])
