@@ -26,7 +26,7 @@ def first_interrupt_waits() -> Iterator[Callable[[], bool]]:
       `find_orders`. It is `never` outside the main thread, and where Ctrl-C is ignored or has
       a handler that is not in `ENDING`.
     """
-    before = signal.getsignal(signal.SIGINT)
+    before: Any = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or before not in ENDING:
         yield never
         return

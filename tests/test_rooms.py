@@ -1,6 +1,7 @@
 """Data flows one way: a room imports only from lower floors."""
 
 import ast
+import configparser
 import re
 from pathlib import Path
 
@@ -105,3 +106,11 @@ def test_the_time_model_of_plans_has_one_door():
         if other.startswith(room) and not name.startswith(room)
     }
     assert users == {("eagle_jax.planning.estimate", room)}
+
+
+def test_every_folder_of_the_package_is_installed():
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    installed = settings["options"]["packages"].split()
+    folders = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+    assert {*installed} == folders - {"eagle_jax.__init__"} | {FACE}

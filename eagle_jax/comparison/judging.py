@@ -194,7 +194,8 @@ def _voronoi(image: np.ndarray, count: int) -> Int32[np.ndarray, "H W"]:
     shape = image.shape[:2]
     points = np.random.default_rng(0).random((count, 2)) * shape
     pixels = np.indices(shape).reshape(2, -1).T + 0.5
-    return segment(image, KDTree(points).query(pixels)[1].reshape(shape))
+    nearest = np.asarray(KDTree(points).query(pixels)[1])
+    return segment(image, nearest.reshape(shape))
 
 
 def judgement(

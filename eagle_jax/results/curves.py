@@ -1,7 +1,7 @@
 """Curves along an order from the blank to the full image, and the objective along them."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -50,7 +50,7 @@ def objective_along(
 
 
 def mean_auc(
-    metric: Callable[..., float],
+    metric: Callable[..., Any],
     area: Float32[np.ndarray, "m"],
     curves: Float32[np.ndarray, "m t"],
 ) -> float:
