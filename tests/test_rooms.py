@@ -23,7 +23,7 @@ FLOORS = [
 # The package's face offers what these floors hold, for the two above.
 FACE, ABOVE = "eagle_jax", ("eagle_jax.commands", "eagle_jax.cli")
 # Within models/ the same holds.
-LAYERS = [["layers"], ["checkpoints"], ["families"]]
+LAYERS = [["layers"], ["checkpoints"], ["families"], ["bridge"]]
 
 
 def _modules() -> dict[str, Path]:

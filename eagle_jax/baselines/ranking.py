@@ -113,11 +113,13 @@ def ranking_of(
         scorer = asked.scorer if isinstance(asked, Case) else asked
         return _estimated(name, scorer, chosen.estimate(scorer, **options))
     assert chosen.look is not None
-    if not isinstance(asked, Case):
+    bridged = isinstance(asked, Case) and asked.model.backend == "bridge" and name in METHODS
+    if bridged or not isinstance(asked, Case):
         others = [key for key, known in METHODS.items() if known.needs == "probabilities"]
+        why = "this scorer has none: give a case of eagle_jax.ask"
+        why = "the bridge does not show it: take a ported model" if bridged else why
         raise InputError(
-            f"{name} looks into the network, and this scorer has none: give a case of "
-            f"eagle_jax.ask, or use one of {', '.join(others)}"
+            f"{name} looks into the network, and {why}, or use one of {', '.join(others)}"
         )
     return _looked(name, asked, functools.partial(chosen.look, asked, **options))
 

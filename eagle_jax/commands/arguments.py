@@ -15,16 +15,23 @@ if TYPE_CHECKING:
     from eagle_jax.explaining.ranking import Approach
     from eagle_jax.results.manifest import Settings
 
+BACKENDS = ("port", "bridge")
 DTYPES = ("float32", "bfloat16", "float16")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --model, --dtype, --quantize, --min-pixels and --max-pixels."""
+    """Adds --model, --backend, --dtype, --quantize, --min-pixels and --max-pixels."""
     parser.add_argument(
         "--model",
         default="demo",
         help='model: "demo", "demo-shortcut", a Hugging Face folder, or a hub id '
         "(default: demo)",
+    )
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        help="how the model runs: as this package's port, or as the modules of transformers "
+        "inside JAX, which needs PyTorch (default: the port, where there is one)",
     )
     parser.add_argument(
         "--dtype",

@@ -1,6 +1,7 @@
 """The model of a command: how it is loaded, and at which size it sees images."""
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,10 +24,14 @@ def load_model(options: argparse.Namespace) -> "Model":
     """Loads the model of --model, as the other arguments of `add_model_arguments` say."""
     import eagle_jax
 
-    return eagle_jax.load(
+    model = eagle_jax.load(
         options.model,
+        backend=options.backend,
         dtype=options.dtype,
         quantize=options.quantize,
         min_pixels=options.min_pixels,
         max_pixels=options.max_pixels,
     )
+    if model.backend == "bridge":
+        print(f"{model.name} runs by the bridge, as transformers' modules", file=sys.stderr)
+    return model

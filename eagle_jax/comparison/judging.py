@@ -88,6 +88,7 @@ def judge_all(
         return
     model = load(
         settings.model,
+        backend=settings.backend,
         dtype=settings.dtype,
         mesh=mesh,
         quantize=settings.quantize,

@@ -118,6 +118,7 @@ def run_list(
         if waiting:
             model = load(
                 settings.model,
+                backend=settings.backend,
                 dtype=settings.dtype,
                 mesh=local_mesh(split_weights),
                 quantize=settings.quantize,

@@ -51,10 +51,14 @@ def rendered(
 
 def token_ids(tokenizer: Any, text: str) -> list[int]:
     """Token ids of what a chat template has written."""
+    return tokenizer(text, add_special_tokens=lacks_begin(tokenizer, text)).input_ids
+
+
+def lacks_begin(tokenizer: Any, text: str) -> bool:
+    """Whether the tokenizer adds the tokens that begin a sequence to what a template wrote."""
     # As in transformers: without a begin token in the text the tokenizer adds its own.
     first = tokenizer.bos_token
-    missing = first is None or not text.startswith(first)
-    return tokenizer(text, add_special_tokens=missing).input_ids
+    return first is None or not text.startswith(first)
 
 
 def read_chat_template(folder: Path, tokenizer: Any, image_token_id: int) -> str:

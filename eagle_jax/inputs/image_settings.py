@@ -1,8 +1,8 @@
 """Settings that all image processors share; each processor has a file of its own.
 
-`PixelBudget` (Qwen), `CentreCrop` (CLIP, for LLaVA) and `Tiles` (GOT-OCR 2, for InternVL)
-decide which part of an image a model sees, and at which size. `eagle_jax.inputs.processors` is
-the table of image processors.
+`PixelBudget` (Qwen), `CentreCrop` (CLIP, for LLaVA), `Tiles` (GOT-OCR 2, for InternVL) and
+`Stretch` (SigLIP) decide which part of an image a model sees, and at which size.
+`eagle_jax.inputs.processors` is the table of image processors.
 """
 
 import dataclasses
@@ -49,16 +49,21 @@ class ImageSettings:
       merge_size: number of patches on one side of a visual token.
       mean, std: mean and standard deviation of each channel, for normalisation.
       rescale_factor: factor that uint8 values are multiplied by before normalisation.
+      resample: Pillow's number of the filter of the resize.
     """
 
     crops: ClassVar[bool] = False
     """Whether the processor crops the image to a square at its centre."""
+
+    filters: ClassVar[tuple[int, ...]] = (3,)
+    """Filters that the processor may resize with."""
 
     patch_size: int = 14
     merge_size: int = 1
     mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
     std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
     rescale_factor: float = 1 / 255
+    resample: int = 3
 
     @classmethod
     def from_hf(
@@ -78,7 +83,7 @@ class ImageSettings:
           InputError: a setting is not supported, or its value is invalid; it is named.
         """
         fields = {"patch_size": patch_size, "merge_size": merge_size}
-        for given in (_shared_fields(config, cls.crops), cls.read_fields(config)):
+        for given in (_shared_fields(config, cls), cls.read_fields(config)):
             fields |= {name: value for name, value in given.items() if value is not None}
         return cls(**{name: value for name, value in fields.items() if value is not None})
 
@@ -115,14 +120,14 @@ class ImageSettings:
         return frame.blocks[0] * frame.block, frame.blocks[1] * frame.block
 
 
-def _shared_fields(config: dict[str, Any], crops: bool) -> dict[str, Any]:
+def _shared_fields(config: dict[str, Any], cls: type[ImageSettings]) -> dict[str, Any]:
     supported = {
         "do_resize": (None, True),
         "do_rescale": (None, True),
         "do_normalize": (None, True),
-        "do_center_crop": (None, crops),
+        "do_center_crop": (None, cls.crops),
         "do_pad": (None, False),
-        "resample": (None, 3),
+        "resample": (None, *cls.filters),
     }
     for name, values in supported.items():
         # transformers takes 3.0 for another filter than 3.
@@ -143,6 +148,7 @@ def _shared_fields(config: dict[str, Any], crops: bool) -> dict[str, Any]:
         "mean": mean,
         "std": std,
         "rescale_factor": factor,
+        "resample": config.get("resample"),
     }
 
 

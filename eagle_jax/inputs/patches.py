@@ -127,7 +127,7 @@ def plan_image(
         if not uniform:
             fill = fill[top : top + height, left : left + width]
         frames = (frames[0]._replace(resized=(height, width), origin=(0, 0)),)
-    views = tuple(_view(frame, height, width) for frame in frames)
+    views = tuple(_view(frame, height, width, settings.resample) for frame in frames)
     padding = [
         (0, max(0 if weights is None else weights.shape[2] - size for weights in sides))
         for size, sides in (
@@ -163,11 +163,11 @@ def with_partial_sums(plan: ImagePlan) -> ImagePlan:
     return replace(plan, views=tuple(views))
 
 
-def _view(frame: Frame, height: int, width: int) -> View:
+def _view(frame: Frame, height: int, width: int, resample: int) -> View:
     (top, left), (new_height, new_width) = frame.origin, frame.resized
     return View(
-        horizontal=resize_weights(width, new_width, left, frame.shape[1]),
-        vertical=resize_weights(height, new_height, top, frame.shape[0]),
+        horizontal=resize_weights(width, new_width, left, frame.shape[1], resample),
+        vertical=resize_weights(height, new_height, top, frame.shape[0], resample),
         blocks=frame.blocks,
         block=frame.block,
     )

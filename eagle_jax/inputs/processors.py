@@ -6,6 +6,7 @@ from eagle_jax.errors import InputError
 from eagle_jax.inputs.centre_crop import CentreCrop
 from eagle_jax.inputs.image_settings import FILE, ImageSettings
 from eagle_jax.inputs.pixel_budget import PixelBudget
+from eagle_jax.inputs.stretch import Stretch
 from eagle_jax.inputs.tiles import Tiles
 
 # Every name under which one of these was published. transformers appends the backend, Fast or
@@ -20,6 +21,9 @@ _PROCESSORS: dict[str, type[ImageSettings]] = {
     "Qwen3VLImageProcessor": PixelBudget,
     "Qwen3_VLImageProcessor": PixelBudget,
     "InternVLImageProcessor": Tiles,
+    "SiglipImageProcessor": Stretch,
+    "Gemma3ImageProcessor": Stretch,
+    "BlipImageProcessor": Stretch,
 }
 _NAMED = tuple(_PROCESSORS)[:4]
 # For files without a name, as in transformers; Qwen's for all others.

@@ -122,11 +122,11 @@ def build_prompt(
     if not text.strip():
         raise InputError("the prompt is empty; ask something about the image")
     _check_dialogue(tokenizer, dialogue)
-    ids = token_ids(tokenizer, _render(tokenizer, text, dialogue))
+    ids = token_ids(tokenizer, render(tokenizer, text, dialogue))
     specials = special_ids(tokenizer) | {image_token_id}
     structure = [i for i in ids if i in specials]
     probe = dialogue if dialogue.system is None else dialogue._replace(system=_PROBE)
-    bare = token_ids(tokenizer, _render(tokenizer, "x", probe))
+    bare = token_ids(tokenizer, render(tokenizer, "x", probe))
     expected = [i for i in bare if i in specials]
     if structure != expected:
         added = [i for i in structure if structure.count(i) > expected.count(i)]
@@ -210,7 +210,7 @@ def opens_thought(tokenizer: Tokenizer, dialogue: Dialogue = DEFAULT_DIALOGUE) -
       tokenizer: the model's tokenizer.
       dialogue: system message, and whether the model thinks before it answers.
     """
-    return ends_in_thought(_render(tokenizer, "x", dialogue))
+    return ends_in_thought(render(tokenizer, "x", dialogue))
 
 
 def _check_dialogue(tokenizer: Tokenizer, dialogue: Dialogue) -> None:
@@ -219,9 +219,9 @@ def _check_dialogue(tokenizer: Tokenizer, dialogue: Dialogue) -> None:
     if dialogue.system is None:
         return
     try:
-        shown = _PROBE in _render(tokenizer, "x", dialogue._replace(system=_PROBE))
+        shown = _PROBE in render(tokenizer, "x", dialogue._replace(system=_PROBE))
     except InputError:
-        _render(tokenizer, "x", dialogue._replace(system=None))  # Its fault, or the message's?
+        render(tokenizer, "x", dialogue._replace(system=None))  # Its fault, or the message's?
         shown = False
     if not shown:
         raise InputError(
@@ -230,7 +230,8 @@ def _check_dialogue(tokenizer: Tokenizer, dialogue: Dialogue) -> None:
         )
 
 
-def _render(tokenizer: Tokenizer, text: str, dialogue: Dialogue = DEFAULT_DIALOGUE) -> str:
+def render(tokenizer: Tokenizer, text: str, dialogue: Dialogue = DEFAULT_DIALOGUE) -> str:
+    """A conversation with one image as the chat template writes it, up to the answer."""
     messages = question_messages(text)
     if dialogue.system is None:
         return rendered(tokenizer, messages, dialogue.thinking)

@@ -1,4 +1,4 @@
-"""Pillow's bicubic resize as matrices, exact to the last bit.
+"""Pillow's resize as matrices, exact to the last bit.
 
 Pillow (up to version 12) resizes with integer weights, horizontally first, and rounds to uint8
 after each pass. (Pillow 13 swapped the passes for some sizes.) Each pass is a banded matrix of
@@ -24,15 +24,16 @@ _TILES, _MIN_TILE = 8, 32
 
 
 def resize_weights(
-    size: int, new_size: int, first: int, count: int
+    size: int, new_size: int, first: int, count: int, resample: int = 3
 ) -> Float32[np.ndarray, "2 count padded"] | None:
-    """Weights of Pillow's bicubic filter along one side.
+    """Weights of one of Pillow's filters along one side.
 
     Args:
       size: length of the side, in pixels.
       new_size: length of the resized side, in pixels.
       first: first pixel of the resized side that is kept; 0 without a crop.
       count: number of pixels of the resized side that are kept.
+      resample: Pillow's number of the filter: 2 for bilinear, 3 for bicubic.
 
     Returns:
       High and low parts of the integer weights, whose columns are padded with zeros to a
@@ -45,7 +46,8 @@ def resize_weights(
         return None
     scale = size / new_size
     stretch = max(scale, 1.0)
-    support = 2.0 * stretch
+    filter_weights, reach = _FILTERS[resample]
+    support = reach * stretch
     centre = (np.arange(first, first + count) + 0.5) * scale
     # Pillow truncates towards zero; both sums are non-negative once clipped.
     begin = np.maximum((centre - support + 0.5).astype(np.int64), 0)
@@ -55,7 +57,7 @@ def resize_weights(
     total = np.zeros(count)
     for tap in range(int((end - begin).max())):
         source = begin + tap
-        weight = _bicubic((source - centre + 0.5) * (1.0 / stretch))
+        weight = filter_weights((source - centre + 0.5) * (1.0 / stretch))
         taps.append(np.where(source < end, weight, 0.0))
         total += taps[-1]
     integers = np.zeros((count, -(-size // _BUCKET) * _BUCKET), np.int64)
@@ -87,6 +89,14 @@ def _bicubic(x: np.ndarray) -> np.ndarray:
     near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
     far = (((x - 5.0) * x + 8.0) * x - 4.0) * a
     return np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))
+
+
+def _bilinear(x: np.ndarray) -> np.ndarray:
+    return np.maximum(1.0 - np.abs(x), 0.0)
+
+
+# Pillow's number of a filter, and how many pixels the filter reaches on each side.
+_FILTERS = {2: (_bilinear, 1.0), 3: (_bicubic, 2.0)}
 
 
 def resize_last_axis(

@@ -38,6 +38,7 @@ class Settings:
 
     Attributes:
       model: "demo", a folder or a hub id, as in `eagle_jax.load`.
+      backend: "port" or "bridge", as in `eagle_jax.load`; None for a port where there is one.
       dtype: floating-point type of the weights; None for the checkpoint's.
       quantize: "int8" for int8 weights and activations, or None.
       min_pixels, max_pixels: bounds of the number of pixels that an image is resized to, as in
@@ -71,6 +72,7 @@ class Settings:
     """
 
     model: str = "demo"
+    backend: str | None = None
     dtype: str | None = None
     quantize: str | None = None
     min_pixels: int | None = None

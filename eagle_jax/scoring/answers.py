@@ -1,5 +1,6 @@
 """Greedy answers of a model to an image and to masked images, decoded in batches."""
 
+import dataclasses
 import functools
 import math
 import string
@@ -16,8 +17,9 @@ from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
 from eagle_jax.inputs.answer import decode_answer, require_max_new_tokens
 from eagle_jax.inputs.fill import DEFAULT_FILL, Fill, fill_pixels, read_fill
+from eagle_jax.inputs.host_pixels import masked_pixels, plan_pixels
 from eagle_jax.inputs.images import ImageSource, read_image
-from eagle_jax.inputs.patches import ImagePlan, masked_patches, plan_image, with_partial_sums
+from eagle_jax.inputs.patches import ImagePlan, with_partial_sums
 from eagle_jax.inputs.prompt import Dialogue, Tokenizer, opens_thought, require_context
 from eagle_jax.metrics.hallucination import LABELS
 from eagle_jax.metrics.thoughts import closes_thought, may_open_thought
@@ -71,7 +73,7 @@ def generate(
     """
     pixels = read_image(image)
     one_region = np.zeros(pixels.shape[:2], np.int32)
-    plan = plan_image(pixels, one_region, model.image_settings)
+    plan = plan_pixels(pixels, one_region, model.image_settings)
     prompt_ids = prompt_about(model, plan, prompt, Dialogue(system, thinking))
     return whole_answer(model, plan, prompt_ids, max_new_tokens)
 
@@ -157,7 +159,7 @@ def regenerate(
     if visible.shape[1] != regions:
         raise InputError(f"visible has {visible.shape[1]} columns for {regions} regions")
     shown = fill_pixels(pixels, read_fill(fill, pixels))
-    plan = plan_image(pixels, labels, model.image_settings, shown)
+    plan = plan_pixels(pixels, labels, model.image_settings, shown)
     if len(visible) >= _MANY_ANSWERS:
         with DEVICES:
             plan = with_partial_sums(plan)
@@ -212,6 +214,7 @@ def _answers(
     require_context(len(prompt_ids) + 1, plan.tokens, context)
     max_new_tokens = min(max_new_tokens, context - len(prompt_ids))
 
+    cached = not hasattr(network, "next_logits")
     mesh, devices = mesh_of(network), data_devices(network)
     if batch_size is None:
         tokens = max(math.prod(plan.grid), len(prompt_ids))
@@ -221,9 +224,13 @@ def _answers(
     # A single answer needs no whole batch; powers of two keep the number of programs small.
     needed = devices * 2 ** math.ceil(math.log2(max(1, len(visible) / devices)))
     batch_size = min(batch_size, needed)
-    # This question has a single row, behind which the answer begins.
+    # This question has a single row, behind which the answer begins. A model without a cache
+    # reads the answer in its place behind the prompt.
     first = np.zeros(1, np.int32)
-    question = lay_out(network, plan, prompt_ids, first[:0], first, first)
+    places = 0 if cached else max_new_tokens - 1
+    spare = np.full(places, prompt_ids[-1], np.int32)
+    question = lay_out(network, plan, prompt_ids, spare, first + places, first)
+    question = dataclasses.replace(question, rows=question.rows - np.int32(places))
     question = on_devices(network, question.padded)
     end_ids = np.array(model.end_ids, np.int32)
     settling = settling_tokens(model.tokenizer, settle) if settle else None
@@ -256,11 +263,25 @@ def _answers(
 
 @functools.partial(jax.jit, static_argnames="max_new_tokens")
 def _decode(network, question, visible, end_ids, settling, thinking, rules, *, max_new_tokens):
-    patches = masked_patches(question.plan, visible)
+    patches = masked_pixels(question.plan, visible)
     with full_precision(network):
         visual = network.visual_tokens(patches, question.layout)
         embeddings = network.embed(question.ids, visual, question.start)
         length = question.rows[0] + 1
+        if hasattr(network, "next_logits"):
+            logits, state, advance = network.next_logits(embeddings, question.positions, length)
+            return decoding.continue_greedily(
+                logits,
+                state,
+                advance,
+                length,
+                end_ids,
+                max_new_tokens,
+                prompt_ids=question.ids,
+                settling=settling,
+                thinking=thinking,
+                rules=rules,
+            )
         return decoding.generate(
             network,
             embeddings,

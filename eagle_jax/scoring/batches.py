@@ -144,7 +144,7 @@ def _score_stack(network: Network, questions: Question, rows, left: None) -> tup
         question = pick(questions, number)
         return after_vision(network, question, visual[None], probabilities)[0]
 
-    at_once = min(len(sets), images_at_once(questions.plan))
+    at_once = min(len(sets), images_at_once(questions.plan)) if questions.plan.views else 1
     patches = jax.lax.map(patches_of, (sets, which), batch_size=at_once)
     with full_precision(network):
         with jax.named_scope("vision"):

@@ -19,8 +19,9 @@ from eagle_jax.inputs.answer import (
     token_texts,
 )
 from eagle_jax.inputs.fill import DEFAULT_FILL, Fill, fill_pixels, read_fill
+from eagle_jax.inputs.host_pixels import plan_pixels
 from eagle_jax.inputs.images import ImageSource, read_image
-from eagle_jax.inputs.patches import plan_image, with_partial_sums
+from eagle_jax.inputs.patches import with_partial_sums
 from eagle_jax.inputs.pixel_budget import with_pixel_bounds
 from eagle_jax.inputs.prompt import Dialogue, opens_thought
 from eagle_jax.inputs.regions import DEFAULT_REGIONS, Regions, segment
@@ -194,7 +195,7 @@ def ask(
     pixels = read_image(image)
     labels = segment(pixels, regions)
     shown = read_fill(fill, pixels)
-    plan = plan_image(pixels, labels, model.image_settings, fill_pixels(pixels, shown))
+    plan = plan_pixels(pixels, labels, model.image_settings, fill_pixels(pixels, shown))
     with DEVICES:
         plan = with_partial_sums(plan)
     dialogue = Dialogue(system, thinking)

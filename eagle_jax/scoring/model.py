@@ -14,6 +14,7 @@ from jaxtyping import Int32
 from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError, shown_value
 from eagle_jax.files import DEMO
+from eagle_jax.inputs.host_pixels import HostSettings, host_prompt
 from eagle_jax.inputs.image_settings import FILE, ImageSettings
 from eagle_jax.inputs.patches import ImagePlan
 from eagle_jax.inputs.pixel_budget import with_pixel_bounds
@@ -36,6 +37,7 @@ from eagle_jax.models.families.network import Network
 from eagle_jax.models.families.other_layouts import other_layout
 from eagle_jax.models.families.table import FAMILIES
 from eagle_jax.models.layers.building_blocks import in_int8
+from eagle_jax.scoring.bridged import load_bridged, takes_bridge
 from eagle_jax.scoring.folders import SHORTCUT, find_folder
 from eagle_jax.scoring.generation import GenerationSettings, read_generation
 
@@ -75,6 +77,11 @@ class Model:
     end_ids: tuple[int, ...]
     generation: GenerationSettings = GenerationSettings()
 
+    @property
+    def backend(self) -> str:
+        """How the model runs: "port" or "bridge", as in `load`."""
+        return getattr(self.network, "backend", "port")
+
 
 @checked
 def load(
@@ -86,6 +93,7 @@ def load(
     min_pixels: int | None = None,
     max_pixels: int | None = None,
     progress: bool = False,
+    backend: str | None = None,
 ) -> Model:
     """Loads a model.
 
@@ -103,6 +111,9 @@ def load(
       min_pixels, max_pixels: bounds of the number of pixels that an image is resized to, for
         models of Qwen; fewer pixels are fewer visual tokens. None keeps the checkpoint's.
       progress: show a progress bar while weights in the Hugging Face layout are read.
+      backend: "port" for this package's own modules; "bridge" for the modules of transformers
+        inside JAX, which needs PyTorch; None for a port where there is one. `Model.backend`
+        says which it was.
 
     Returns:
       The model, with its weights on the default device or on the devices of the mesh.
@@ -121,6 +132,13 @@ def load(
     folder = find_folder(source)
     where = str(folder / "config.json")
     config = checked_config(read_config(folder), where)
+    if takes_bridge(backend, config, where):
+        if quantize is not None or min_pixels is not None or max_pixels is not None:
+            raise InputError(
+                "a model that runs by the bridge takes no quantize, min_pixels or max_pixels; "
+                "leave them out"
+            )
+        return Model(name=str(source), **load_bridged(folder, config, dtype, mesh, progress))
     skeleton, keys = abstract_network(config, where)
     converted = is_converted(folder)
     if not converted:
@@ -251,6 +269,8 @@ def prompt_about(
       InputError: the prompt is blank or spells a special token, or the chat template has no
         place for exactly one image or for the system message.
     """
+    if isinstance(settings := model.image_settings, HostSettings):
+        return host_prompt(model.tokenizer, settings, plan, prompt, dialogue)
     image_token = model.network.config.image_token_id
     return build_prompt(model.tokenizer, prompt, plan.tokens, image_token, dialogue)
 

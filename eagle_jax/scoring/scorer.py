@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float32, Int32
 
@@ -14,6 +15,7 @@ from eagle_jax.models.families.network import Network
 from eagle_jax.scoring.batches import score_sets
 from eagle_jax.scoring.question import Question, kind_of, put_question, stack_of
 from eagle_jax.scoring.reuse import reuses
+from eagle_jax.scoring.set_function import exact_patches, require_decided
 
 # As in `eagle_jax.scoring.question`, programs are compiled per bucket.
 _REGION_BUCKET = 16
@@ -137,8 +139,9 @@ class MaskedImageScorer:
             chunks.append((scores, len(sets)))
 
         def fetch() -> np.ndarray:
-            scores = [np.asarray(scores)[:rows, :count] for scores, rows in chunks]
-            return finite(np.concatenate([np.zeros((0, count), np.float32), *scores]))
+            known = [np.asarray(scores)[:rows, :count] for scores, rows in chunks]
+            known = np.concatenate([np.zeros((0, count), np.float32), *known])
+            return finite(self, visible, known)
 
         return fetch
 
@@ -217,10 +220,13 @@ class SharedBatches:
 
         def fetch() -> list[np.ndarray | InputError]:
             divided = np.split(np.asarray(scores)[: len(sets)], np.cumsum(lengths)[:-1])
-            return [
-                _finite_or_error(part[:, : len(scorer.tokens)])
-                for part, (scorer, _) in zip(divided, parts, strict=True)
-            ]
+            results = []
+            for part, (scorer, visible) in zip(divided, parts, strict=True):
+                try:
+                    results.append(finite(scorer, visible, part[:, : len(scorer.tokens)]))
+                except InputError as error:
+                    results.append(error)
+            return results
 
         return fetch
 
@@ -238,25 +244,26 @@ class SharedBatches:
         return self._places[scorer]
 
 
-def finite(scores: Float32[np.ndarray, "b t"]) -> Float32[np.ndarray, "b t"]:
-    """The scores, if all of them are finite.
+def finite(
+    scorer: MaskedImageScorer,
+    visible: Bool[np.ndarray, "b n"],
+    scores: Float32[np.ndarray, "b t"],
+) -> Float32[np.ndarray, "b t"]:
+    """The scores of some sets, if all of them are finite.
 
     Raises:
-      InputError: a score is NaN or infinite, as by an overflow inside the model.
+      InputError: a score is NaN or infinite, as by an overflow inside the model; or the model
+        takes a branch for that set that the program does not have.
     """
-    if np.isfinite(scores).all():
+    infinite = ~np.isfinite(scores).all(axis=1)
+    if not infinite.any():
         return scores
+    first = jnp.asarray(visible[infinite][:1])
+    require_decided(scorer.network, scorer.question, exact_patches(scorer.question, first))
     raise InputError(
         "the model's probabilities for this image are not finite (NaN), so nothing can be "
         "explained; load the model in float32 or bfloat16, or take another checkpoint"
     )
-
-
-def _finite_or_error(scores: np.ndarray) -> np.ndarray | InputError:
-    try:
-        return finite(scores)
-    except InputError as error:
-        return error
 
 
 def data_devices(network: Network) -> int:

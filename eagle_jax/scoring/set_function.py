@@ -9,11 +9,13 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Float32
 
 from eagle_jax.argument_types import checked
 from eagle_jax.errors import InputError
-from eagle_jax.inputs.patches import masked_patches
+from eagle_jax.inputs.host_pixels import masked_pixels
 from eagle_jax.models.families.network import Network
 from eagle_jax.models.layers.precision import full_precision
 from eagle_jax.scoring.question import Question
@@ -41,7 +43,9 @@ def score(
       The probabilities, one column per target.
 
     Raises:
-      InputError: ``visible`` is not boolean.
+      InputError: ``visible`` is not boolean; or a model that runs by the bridge would take
+        another branch for a masked image, and the call is not traced. Where it is traced, as
+        by `jax.jit`, the probabilities of that image are NaN.
 
     References:
       EAGLE, arXiv 2509.22496, section 3.2.
@@ -90,8 +94,24 @@ def _from_patches(
         with jax.named_scope("vision"):
             visual = network.visual_tokens(patches, question.layout)
         scores = after_vision(network, question, visual, values)
+    if hasattr(network, "require_decided") and not isinstance(scores, Tracer):
+        unknown = np.isnan(scores).any(axis=1)
+        if unknown.any():
+            require_decided(network, question, patches[unknown][:1])
     # Programs are compiled per bucket of targets; callers never see the padding.
     return scores[:, : question.count]
+
+
+def require_decided(
+    network: Network, question: Question, patches: Float[Array, "1 p c"]
+) -> None:
+    """Refuses a masked image for which the branches of a bridged model's program do not hold.
+
+    Raises:
+      InputError: the message names the lines of code that decide otherwise.
+    """
+    if hasattr(network, "require_decided"):
+        network.require_decided(patches[0], question.ids, question.positions)
 
 
 def exact_patches(question: Question, visible: Bool[Array, "b n"]) -> Float32[Array, "b p c"]:
@@ -102,7 +122,7 @@ def exact_patches(question: Question, visible: Bool[Array, "b n"]) -> Float32[Ar
       visible: one row per masked image, True for a visible region.
     """
     with jax.named_scope("pixels"):
-        patches = masked_patches(question.plan, visible)
+        patches = masked_pixels(question.plan, visible)
         if question.published_rounding:
             patches = patches.astype(jnp.bfloat16).astype(jnp.float32)
         return patches

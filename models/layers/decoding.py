@@ -1,5 +1,6 @@
 """Greedy decoding with a key/value cache, as one program."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -60,37 +61,81 @@ def generate(
       The new token ids. The last token of an answer is included; -1 stands after it.
     """
     decoder = model.decoder
-    batch = embeddings.shape[0]
+    hidden, cache = prefill(decoder, embeddings, positions, length - 1, max_new_tokens)
+    next_position = jax.lax.dynamic_index_in_dim(positions, length - 1, axis=1) + 1
+
+    def advance(token, count, cache):
+        x = decoder.embed(token)[:, None]
+        position, index = next_position + count - 1, length + count - 1
+        hidden, cache = step(decoder, x, position, cache, index)
+        return decoder.logits(hidden[:, 0]), cache
+
     if rules is None or prompt_ids is None:
         # Nobody reads it: no token then needs its predecessors.
         prompt_ids = jnp.zeros(0, jnp.int32)
+    return continue_greedily(
+        decoder.logits(hidden[:, 0]),
+        cache,
+        advance,
+        length,
+        end_ids,
+        max_new_tokens,
+        prompt_ids=prompt_ids,
+        settling=settling,
+        thinking=thinking,
+        rules=rules,
+    )
+
+
+def continue_greedily(
+    logits: Float[Array, "b w"],
+    state: Any,
+    advance: Callable[[Any, Any, Any], tuple[Any, Any]],
+    length: Int[Array, ""],
+    end_ids: Int[Array, " x"],
+    max_new_tokens: int,
+    *,
+    prompt_ids: Int[Array, " s"],
+    settling: Settling | None = None,
+    thinking: Bool[Array, ""] | bool = False,
+    rules: LogitRules | None = None,
+) -> Int[Array, "b m"]:
+    """The loop of `generate`, for any way to get the next logits.
+
+    Args:
+      logits: logits of the first new token.
+      state: what `advance` needs.
+      advance: from the last new token of each prompt, the number of new tokens so far and the
+        state, to the logits of the next token and the next state.
+      length, end_ids, max_new_tokens, prompt_ids: as for `generate`.
+      settling, thinking, rules: as for `generate`.
+
+    Returns:
+      The new token ids, as of `generate`.
+    """
+    batch = logits.shape[0]
     history = jnp.pad(prompt_ids.astype(jnp.int32), (0, max_new_tokens))
     history = jnp.broadcast_to(history, (batch, len(history)))
 
-    def next_token(hidden, history, count):
-        logits = decoder.logits(hidden[:, 0])
+    def next_token(logits, history, count):
         token = most_likely(rules, logits, history, length, count, max_new_tokens)
         if rules is not None:
             history = history.at[:, length + count].set(token)
         return token, history
 
-    hidden, cache = prefill(decoder, embeddings, positions, length - 1, max_new_tokens)
-    first, history = next_token(hidden, history, 0)
+    first, history = next_token(logits, history, 0)
     ids = jnp.full((batch, max_new_tokens), -1, jnp.int32).at[:, 0].set(first)
-    next_position = jax.lax.dynamic_index_in_dim(positions, length - 1, axis=1) + 1
     done = jnp.isin(first, end_ids)
     thinking = jnp.broadcast_to(jnp.asarray(thinking), (batch,))
 
-    def unfinished(state):
-        count, done = state[0], state[-1]
+    def unfinished(loop):
+        count, done = loop[0], loop[-1]
         return (count < max_new_tokens) & ~jnp.all(done)
 
-    def extend(state):
-        count, last, ids, cache, history, thinking, done = state
-        x = decoder.embed(last)[:, None]
-        position, index = next_position + count - 1, length + count - 1
-        hidden, cache = step(decoder, x, position, cache, index)
-        token, history = next_token(hidden, history, count)
+    def extend(loop):
+        count, last, ids, state, history, thinking, done = loop
+        logits, state = advance(last, count, state)
+        token, history = next_token(logits, history, count)
         ids = ids.at[:, count].set(jnp.where(done, -1, token))
         done = done | jnp.isin(token, end_ids)
         if settling is not None:
@@ -98,7 +143,7 @@ def generate(
             thinking = thinking & ~jnp.isin(last, settling.closing)
             settled = jnp.isin(last, settling.words) & ~jnp.isin(token, settling.joints)
             done = done | (settled & ~thinking)
-        return count + 1, token, ids, cache, history, thinking, done
+        return count + 1, token, ids, state, history, thinking, done
 
-    state = (jnp.int32(1), first, ids, cache, history, thinking, done)
-    return jax.lax.while_loop(unfinished, extend, state)[2]
+    loop = (jnp.int32(1), first, ids, state, history, thinking, done)
+    return jax.lax.while_loop(unfinished, extend, loop)[2]

@@ -31,6 +31,13 @@ INTERNVL = {
     "image_std": [0.229, 0.224, 0.225],
     "rescale_factor": 0.00392156862745098,
 }
+GEMMA = {
+    "image_processor_type": "Gemma3ImageProcessor",
+    "size": {"height": 224, "width": 224},
+    "resample": 2,
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
+}
 # (height, width): identity, cropped only, grown, shrunk, odd offsets, long edges whose length
 # is truncated, slivers.
 CROP_SIZES = [
@@ -90,6 +97,7 @@ def scene(height, width):
 
 def published(image, config):
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+    from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
     from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import (
         GotOcr2ImageProcessorPil,
     )
@@ -97,6 +105,8 @@ def published(image, config):
     settings = {key: value for key, value in config.items() if key != "image_processor_type"}
     if config["image_processor_type"] == "CLIPImageProcessor":
         processor = CLIPImageProcessorPil(**settings)
+    elif config["image_processor_type"] == "Gemma3ImageProcessor":
+        processor = Gemma3ImageProcessorPil(**settings)
     else:
         # InternVL's processor asks for tiles, whatever the file says.
         processor = GotOcr2ImageProcessorPil(**{**settings, "crop_to_patches": True})
@@ -135,6 +145,13 @@ def test_crops_equal_the_published_processor(size):
     plan = check_against_published(size, LLAVA)
     assert plan.grid == (24, 24)
     assert plan.merge_size == 1
+
+
+@pytest.mark.parametrize("resample", [2, 3])
+def test_squares_equal_the_published_processor(resample):
+    for size in [(224, 224), (480, 640), (224, 31), (1, 1), (901, 300)]:
+        plan = check_against_published(size, {**GEMMA, "resample": resample})
+        assert plan.grid == (16, 16)
 
 
 @pytest.mark.parametrize("size", TILE_SIZES, ids=str)
