@@ -110,8 +110,9 @@ def require_decided(
     Raises:
       InputError: the message names the lines of code that decide otherwise.
     """
-    if hasattr(network, "require_decided"):
-        network.require_decided(patches[0], question.ids, question.positions)
+    require = getattr(network, "require_decided", None)
+    if require is not None:
+        require(patches[0], question.ids, question.positions)
 
 
 def exact_patches(question: Question, visible: Bool[Array, "b n"]) -> Float32[Array, "b p c"]:

@@ -99,7 +99,7 @@ def run(func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     return _compute(func, name, args, kwargs)
 
 
-def decided(tensor: torch.Tensor) -> torch.Tensor:
+def decided(tensor: Any) -> torch.Tensor:
     """The hint of a traced tensor, for Python to decide upon.
 
     The program then checks that the traced value is the same, see `Tracing.guards`.
@@ -137,7 +137,8 @@ def raised_at(error: Exception) -> str:
 
 def _compute(func, name: str, args, kwargs) -> Any:
     """A new tensor, or a view of a traced one."""
-    hint, meta = None, None
+    hint: Any = None
+    meta: Any = None
     if name not in _WITHOUT_META:
         hint, meta = _hint_and_meta(func, args, kwargs)
     lowering = _lowering(func, name)
@@ -155,7 +156,7 @@ def _compute(func, name: str, args, kwargs) -> Any:
 
     if not isinstance(results, list | tuple):
         return _wrap(results, meta, hint, parent, functools.partial(replay, None))
-    hints = [None] * len(results) if hint is None else hint
+    hints: Any = [None] * len(results) if hint is None else hint
     tensors = [
         _wrap(result, m, h, parent, functools.partial(replay, i))
         for i, (result, m, h) in enumerate(zip(results, meta, hints, strict=False))

@@ -42,14 +42,15 @@ class ModelFunction:
       decisions: the line of code that took each decision of the last tracing, (g,).
     """
 
-    def __init__(self, model: torch.nn.Module, untied: Collection[str] = ()):
+    def __init__(self, model: Any, untied: Collection[str] = ()):
         self.model = model
         self.weights, self._alias = weight_names(model, untied)
         self.decisions: tuple[str, ...] = ()
         self.constants: dict[Any, tuple[np.ndarray, ...]] = {}
-        head = model.get_output_embeddings()
+        head: Any = model.get_output_embeddings()
         if isinstance(head, torch.nn.Linear):
-            head.forward = functools.partial(_float32_logits, head)
+            forward = functools.partial(_float32_logits, head)
+            head.forward = forward  # pyright: ignore[reportAttributeAccessIssue]
 
     def __call__(
         self,

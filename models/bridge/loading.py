@@ -94,7 +94,7 @@ def load_arrays(
 
 
 def _sources(
-    model: torch.nn.Module, alias: Mapping[str, str], tensors: Mapping[str, StoredTensor]
+    model: Any, alias: Mapping[str, str], tensors: Mapping[str, StoredTensor]
 ) -> tuple[dict[str, tuple[StoredTensor, Read]], list[str]]:
     """Name of a weight -> how it is read; and the names of tensors that belong to none."""
     transforms = get_model_conversion_mapping(model)
@@ -117,7 +117,8 @@ def _sources(
         )
         if pattern is not None:
             _, converter = groups.setdefault(name, (stored, copy.deepcopy(by_pattern[pattern])))
-            converter.add_tensor(name, stored.name, pattern, _Late(stored))
+            late: Any = _Late(stored)
+            converter.add_tensor(name, stored.name, pattern, late)
         elif name in alias:
             sources[name] = stored, _reader(stored)
         elif not any(re.search(skip, name) for skip in skipped):

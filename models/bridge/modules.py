@@ -46,7 +46,7 @@ def build_modules(folder: Path, model_type: Any) -> torch.nn.Module:
     return model.eval().requires_grad_(False)
 
 
-def _compute_buffers(model: torch.nn.Module) -> None:
+def _compute_buffers(model: Any) -> None:
     stored = model.state_dict().keys()
     for name, buffer in list(model.named_buffers()):
         if buffer.is_meta and name not in stored:

@@ -142,7 +142,7 @@ def _build(folder: Path, tokenizer: Any, config: Any) -> Any:
 
 def _for_images_only(cls: type, tokenizer: Any) -> type:
     """A processor's class that does without what it needs for videos."""
-    module = importlib.import_module(cls.__module__)
+    module: Any = importlib.import_module(cls.__module__)
     if getattr(module, "num2words", "") is None:
         module.num2words = str  # SmolVLM spells the lengths of videos with it
     if not hasattr(tokenizer, "video_token"):
@@ -158,7 +158,7 @@ def _for_images_only(cls: type, tokenizer: Any) -> type:
 
 def _by_model(config: Any) -> dict[str, Any]:
     """Settings of the processor that follow from the model, for folders without them."""
-    vision = getattr(config, "vision_config", None)
+    vision: Any = getattr(config, "vision_config", None)
     strategy = getattr(config, "vision_feature_select_strategy", None)
     settings = {
         "patch_size": getattr(vision, "patch_size", None),

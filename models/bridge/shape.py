@@ -1,8 +1,7 @@
 """Sizes of a model of transformers, under the names that the rest of the package uses."""
 
 import dataclasses
-
-import torch
+from typing import Any
 
 from eagle_jax.errors import InputError
 
@@ -44,7 +43,7 @@ class BridgeConfig:
         return 2.0 * self.vision_weights * grid[0] * grid[1]
 
 
-def read_shape(model: torch.nn.Module, where: str) -> BridgeConfig:
+def read_shape(model: Any, where: str) -> BridgeConfig:
     """The shape of a model of transformers.
 
     Args:

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -58,14 +58,14 @@ class Traced(torch.Tensor):
     @staticmethod
     def __new__(cls, value, meta, hint=None, root=None, replay=None):
         return torch.Tensor._make_wrapper_subclass(
-            cls, meta.shape, strides=meta.stride(), dtype=meta.dtype, device="cpu"
+            cls, meta.shape, strides=meta.stride(), dtype=meta.dtype, device=torch.device("cpu")
         )
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__: Any = torch._C._disabled_torch_function_impl
 
     def __init__(self, value, meta, hint=None, root=None, replay=None):
         self.meta, self.hint, self.root = meta, hint, root
-        self.replay: Callable[[Any], Any] | None = replay
+        self.replay: Any = replay
         self._value, self._version_ = value, 0
         self._seen = 0 if root is None else root._version_
 
@@ -130,14 +130,14 @@ def seen_through(root: torch.Tensor, view: torch.Tensor, memory: Any) -> Any:
 
 def _box(root: torch.Tensor, view: torch.Tensor):
     """A view as slices of the root and the order of their axes; None if it is not a box."""
-    rest = view.storage_offset() - root.storage_offset()
+    rest = int(view.storage_offset() - root.storage_offset())
     axes = sorted(
         (axis for axis in range(root.ndim) if root.shape[axis] > 1),
         key=lambda axis: -root.stride(axis),
     )
     begin = [0] * root.ndim
     for axis in axes:
-        begin[axis], rest = divmod(rest, root.stride(axis))
+        begin[axis], rest = divmod(rest, int(root.stride(axis)))
     index: list[Any] = list(begin)
     order: list[int] = []
     for size, stride in zip(view.shape, view.stride(), strict=True):
