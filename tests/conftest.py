@@ -3,6 +3,7 @@
 import functools
 import gc
 import os
+import signal
 import tempfile
 
 # A program that several processes compile is compiled once. Set before JAX is imported, and
@@ -11,6 +12,10 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _CACHE = tempfile.TemporaryDirectory(prefix="eagle-jax-tests-")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+
+# A shell ignores Ctrl-C for what it starts in the background, and so would the tests' processes.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Most of the time goes into compiling programs that run once. XLA's older emitters, one piece
 # of code for each program, and few passes over it take less than half of that time on CPUs; the
