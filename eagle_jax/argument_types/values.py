@@ -168,7 +168,7 @@ def shown(value: Any) -> str:
     """A value in a message, on one line."""
     if value is None or isinstance(value, bool):
         return str(value)
-    if isinstance(value, np.ndarray):
+    if hasattr(value, "shape") and hasattr(value, "dtype") and value.shape:
         return f"an array of shape {value.shape} and type {value.dtype}"
     name = type(value).__name__
     if isinstance(value, str | bytes | int | float | list | tuple | set | dict | np.generic):

@@ -1,7 +1,6 @@
 """Models that think before they answer: targets and labels behind the thought."""
 
 import re
-from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -63,9 +62,7 @@ def says(model, monkeypatch):
 
 def prepared(model, **settings):
     item = Item("a", "line 1", Path("a.png"), ASKED, label="Yes")
-    divided: Future = Future()
-    divided.set_result((PICTURE, LABELS))
-    return prepare_case(model, item, divided, AskSettings(**settings))
+    return prepare_case(model, item, PICTURE, LABELS, AskSettings(**settings))
 
 
 def before(case):

@@ -214,7 +214,7 @@ def test_hub_ids_that_cannot_be_downloaded(kind, said, monkeypatch):
         ("https://huggingface.co/Qwen/Qwen2-VL-2B/tree/main", "give its id, Qwen/Qwen2-VL-2B"),
         ("gs://bucket/model", "is not on this machine: mount the bucket"),
         ("x" * 300, "File name too long; give another path"),
-        ("\ud800", "is not valid Unicode"),
+        ("\ud800", "without lone surrogates"),
         ("a\nb", "'a\\nb'; give a folder"),
         (" ", "' '; give a folder"),
     ],
