@@ -13,9 +13,12 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 
-# A shell ignores Ctrl-C for what it starts in the background; tests must hear it.
+# A shell ignores Ctrl-C for what it starts in the background, and nohup a closed terminal; the
+# tests' processes must hear both.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Most of the time goes into compiling programs that run once. XLA's older emitters, one piece
 # of code for each program, and few passes over it take less than half of that time on CPUs; the

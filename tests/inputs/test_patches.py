@@ -204,7 +204,7 @@ TILES = {"image_processor_type": "GotOcr2ImageProcessorFast", "size": 448}
         ({"resample": 2}, "resample=2"),
         ({"do_resize": False}, "do_resize=False"),
         ({"do_normalize": False}, "do_normalize=False"),
-        ({"image_processor_type": "SiglipImageProcessor"}, "Qwen2VLImageProcessor, CLIPImage"),
+        ({"image_processor_type": "PixtralImageProcessor"}, "Qwen2VLImageProcessor, CLIPImage"),
         ({"do_center_crop": True}, "do_center_crop=True"),
         ({"patch_size": 14.5}, "patch_size=14.5"),
         ({"max_pixels": -1}, "max_pixels=-1"),

@@ -1,5 +1,6 @@
 """The pages as people use them: real clicks in a headless Chromium."""
 
+import base64
 import contextlib
 import dataclasses
 import io
@@ -97,11 +98,15 @@ def overlay(page, panel=0, layer=MAP):
           const canvas = document.querySelectorAll(layer)[panel];
           const { width, height } = canvas;
           const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
-          return [width, height, Array.from(data)];
+          let text = "";
+          for (let i = 0; i < data.length; i += 32768)
+            text += String.fromCharCode(...data.subarray(i, i + 32768));
+          return [width, height, btoa(text)];
         }""",
         [panel, layer],
     )
-    return np.array(values).reshape(height, width, 4)
+    values = np.frombuffer(base64.b64decode(values), np.uint8).astype(np.int64)
+    return values.reshape(height, width, 4)
 
 
 def inside(labels):
