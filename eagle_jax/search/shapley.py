@@ -6,6 +6,7 @@ probability without it. The mean is taken over drawn sets, or over all sets of f
 the process predicts the probabilities. No forward is needed.
 """
 
+import dataclasses
 import math
 from typing import NamedTuple
 
@@ -25,8 +26,9 @@ _DRAWN, _DRAWN_FOR_ERRORS = 1024, 128
 # Factor by which a process underestimates its errors, measured on set functions with known
 # values: weighted majorities, and sums of ANDs and of ORs, see tests/search/test_shapley.py.
 _CAUTION = 2.2
-# Number of parts in which the sets are predicted, which bounds the memory.
-_PARTS = 8
+# Number of parts in which the sets are predicted, and largest number of tokens at once; both
+# bound the memory.
+_PARTS, _TOKENS = 8, 16
 
 
 class Values(NamedTuple):
@@ -65,8 +67,38 @@ def shapley_values(
     References:
       Shapley 1953; as an integral: Owen 1972, Multilinear extensions of games.
     """
-    n = process.signs.shape[1]
-    sets, weights = _sets(n)
+    sets, weights = _sets(process.signs.shape[1])
+    parts = [
+        _some_values(
+            dataclasses.replace(
+                process,
+                mean=process.mean[some],
+                weights=process.weights[:, some],
+                variance=process.variance[some],
+            ),
+            sets,
+            weights,
+            (full - blank).astype(np.float64)[some],
+        )
+        for some in np.array_split(np.arange(len(full)), math.ceil(len(full) / _TOKENS))
+    ]
+    values, errors, gaps, unseen = map(np.concatenate, zip(*parts, strict=True))
+    return Values(
+        values.astype(np.float32),
+        errors.astype(np.float32),
+        float(np.abs(gaps).max()),
+        float(unseen.mean()),
+    )
+
+
+def _some_values(
+    process: SetProcess,
+    sets: Bool[np.ndarray, "b n"],
+    weights: Float[np.ndarray, "b n"],
+    total: Float[np.ndarray, " t"],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Values, errors, gap and mean error of unseen sets, for each of a few tokens."""
+    n = sets.shape[1]
     shown, hidden = _probabilities(process, sets)
     added = shown - hidden
     values = np.einsum("bn,btn->tn", weights, added)
@@ -83,16 +115,12 @@ def shapley_values(
         step * weights[some, None] * p[some] * (1 - p[some]) for p in (shown, hidden)
     )
     variance += _CAUTION**2 * _variance(process, sets[some], shown, hidden)
-    gap = (full - blank).astype(np.float64) - values.sum(1)
-    share = variance + 1e-12
-    share /= share.sum(1, keepdims=True)
-    values += share * gap[:, None]
-    return Values(
-        values.astype(np.float32),
-        np.sqrt(variance * (1 - share)).astype(np.float32),
-        float(np.abs(gap).max()),
-        _mean_error(process, sets[some]),
-    )
+    # The sum is known: each value is corrected by its part of the variance of the sum.
+    gap = total - values.sum(1)
+    part = variance + 1e-12
+    part /= part.sum(1, keepdims=True)
+    errors = np.sqrt(variance * (1 - part))
+    return values + part * gap[:, None], errors, gap, _mean_errors(process, sets[some])
 
 
 def _sets(n: int) -> tuple[Bool[np.ndarray, "b n"], Float[np.ndarray, "b n"]]:
@@ -124,14 +152,14 @@ def _probabilities(
     return np.where(inside, unchanged, toggled), np.where(inside, toggled, unchanged)
 
 
-def _mean_error(process: SetProcess, sets: Bool[np.ndarray, "b n"]) -> float:
-    """Mean absolute error that the process expects of its probabilities for sets."""
+def _mean_errors(process: SetProcess, sets: Bool[np.ndarray, "b n"]) -> Float[np.ndarray, " t"]:
+    """Mean absolute error of each token's probabilities for sets, as the process expects."""
     signs = to_signs(sets)
     p, known = expit(process.logits(signs)), process.known(signs)
     # A set is as similar to itself as any set to itself: the kernel's diagonal is constant.
     unknown = CONSTANT + process.slope.sum() + 1 - (known**2).sum(0)
     deviation = np.sqrt(np.maximum(unknown, 0)[:, None] * process.variance) * p * (1 - p)
-    return float(_CAUTION * np.sqrt(2 / np.pi) * deviation.mean())
+    return _CAUTION * np.sqrt(2 / np.pi) * deviation.mean(0)
 
 
 def _variance(
