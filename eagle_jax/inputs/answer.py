@@ -1,7 +1,6 @@
 """Tokens of an answer: ids, texts, the positions to explain and the ids to score there."""
 
 import enum
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from eagle_jax.errors import InputError
 from eagle_jax.inputs.prompt import Tokenizer, special_ids
 from eagle_jax.inputs.tokenizer import require_tokenizer
 from eagle_jax.metrics.thoughts import answer_begin, is_tag
+from eagle_jax.metrics.word_classes import find_phrase
 
 
 @checked
@@ -217,8 +217,7 @@ def find_target_ids(
 def _find_text(
     tokenizer: Tokenizer, ids: Int[np.ndarray, " a"], target: str, first: int
 ) -> Int[np.ndarray, " t"]:
-    words = target.split()
-    if not words:
+    if not target.strip():
         raise InputError(f"the target is empty; {_choices(tokenizer, ids)}")
     text, spans = _spans(tokenizer, ids.tolist())
     specials = special_ids(tokenizer)
@@ -228,14 +227,13 @@ def _find_text(
                 return np.array([position], np.int32)
             start, end = spans[position]
             text = text[:start] + "\0" * (end - start) + text[end:]
-    phrase = r"\s+".join(map(re.escape, words))
-    for pattern in (rf"(?<!\w){phrase}(?!\w)", phrase):
-        for flags in (re.NOFLAG, re.IGNORECASE):
-            match = re.compile(pattern, flags).search(text, spans[first][0])
-            if match:
-                overlaps = [start < match.end() and end > match.start() for start, end in spans]
-                return np.flatnonzero(overlaps).astype(np.int32)
-    raise InputError(f"the target {target!r} is not in the answer; {_choices(tokenizer, ids)}")
+    match = find_phrase(text, target, spans[first][0])
+    if match is None:
+        raise InputError(
+            f"the target {target!r} is not in the answer; {_choices(tokenizer, ids)}"
+        )
+    overlaps = [start < match.end() and end > match.start() for start, end in spans]
+    return np.flatnonzero(overlaps).astype(np.int32)
 
 
 def _replacement(tokenizer: Tokenizer, ids: list[int], position: int, word: str) -> int:

@@ -152,8 +152,6 @@ def word_class(word: str) -> WordClass:
 def phrase_tokens(tokens: tuple[str, ...], phrase: str) -> tuple[int, ...]:
     """Positions of the tokens that spell the first occurrence of a phrase in an answer.
 
-    Whole words are preferred to parts of words, and equal letters to letters in another case.
-
     Args:
       tokens: texts of the answer's tokens, which joined give the answer.
       phrase: a word or phrase.
@@ -161,14 +159,34 @@ def phrase_tokens(tokens: tuple[str, ...], phrase: str) -> tuple[int, ...]:
     Returns:
       The positions; empty if the answer does not contain the phrase.
     """
-    text, inner = "".join(tokens), r"\s+".join(map(re.escape, phrase.split()))
-    if not inner:
+    match = find_phrase("".join(tokens), phrase)
+    if match is None:
         return ()
-    for pattern in (rf"(?<!\w){inner}(?!\w)", inner):
-        for flags in (0, re.IGNORECASE):
-            if match := re.search(pattern, text, flags):
-                ends = np.cumsum([len(token) for token in tokens])
-                starts = np.append(0, ends[:-1])
-                overlap = (starts < match.end()) & (ends > match.start())
-                return tuple(np.flatnonzero(overlap).tolist())
-    return ()
+    ends = np.cumsum([len(token) for token in tokens])
+    starts = np.append(0, ends[:-1])
+    overlap = (starts < match.end()) & (ends > match.start())
+    return tuple(np.flatnonzero(overlap).tolist())
+
+
+@checked
+def find_phrase(text: str, phrase: str, start: int = 0) -> re.Match[str] | None:
+    """The first occurrence of a phrase in a text, whatever blanks separate its words.
+
+    Whole words are preferred to parts of words, and equal letters to letters in another case.
+
+    Args:
+      text: where to search.
+      phrase: a word or phrase.
+      start: number of characters to skip.
+
+    Returns:
+      The match; None if the text does not contain the phrase, or the phrase is blank.
+    """
+    words = r"\s+".join(map(re.escape, phrase.split()))
+    if not words:
+        return None
+    for pattern in (rf"(?<!\w){words}(?!\w)", words):
+        for flags in (re.NOFLAG, re.IGNORECASE):
+            if match := re.compile(pattern, flags).search(text, min(start, len(text))):
+                return match
+    return None

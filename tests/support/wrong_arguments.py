@@ -220,6 +220,7 @@ def valid(folder: Path) -> dict[str, dict[str, typing.Any]]:
         "log_probability": {"curves": rows},
         "log_score": {**pure, "visible": visible},
         "log_score_patches": {**pure, "patches": soft_patches(case.question.plan, factors)},
+        "find_phrase": {"text": "a cat", "phrase": "cat"},
         "image_share": {
             "answer_tokens": ("a", " cat"),
             "positions": np.array([0, 1]),
