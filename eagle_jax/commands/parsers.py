@@ -27,7 +27,7 @@ class Version(argparse.Action):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are an `InputError` of one line."""
+    """A parser that reports a wrong command line as an `InputError`, in one line."""
 
     def __init__(self, **settings: Any):
         settings.setdefault("formatter_class", _Formatter)

@@ -33,8 +33,8 @@ def announce_cost(case: Case, approach: Approach) -> None:
 
     Args:
       case: the case to be explained.
-      approach: the method and its settings; nothing is said of methods other than EAGLE, and
-        of searches whose time is limited.
+      approach: the method and its settings; methods other than EAGLE, and searches with a
+        time limit, are not announced.
     """
     if not chosen_method(approach.method).searches or approach.limits.seconds is not None:
         return

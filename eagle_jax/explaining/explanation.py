@@ -85,8 +85,8 @@ def explain(
       target_ids: tokens to score at these positions instead of the answer's, as ids or texts:
         "No" where the model said "Yes" asks what speaks for the other answer.
       regions: about this number of SLICO regions (default: 64), a form such as "grid:8x8", or
-        an integer label map (H, W); or a sequence of partitions, each in one of these forms,
-        of which the first is the regions and the others are further `partitions`.
+        an integer label map (H, W); or a sequence of partitions, each in one of these forms:
+        first the regions, then the further `partitions`.
       fill: what is shown in place of hidden regions: "black" (default), "mean", the image's
         mean colour, "blur", or an image of the same size.
       max_new_tokens: largest number of tokens of an answer that the model generates

@@ -127,7 +127,7 @@ def horizontal_pass(
       visible: one row per masked image, True for a visible region.
 
     Returns:
-      The same as `eagle_jax.inputs.resize.resize_last_axis` of the masked images, transposed.
+      What `eagle_jax.inputs.resize.resize_last_axis` gives for the masked images, transposed.
     """
     seen = visible[:, partial.regions]
     total = partial.hidden + sum(

@@ -85,7 +85,7 @@ def runs_box(runs: Sequence[int], height: int) -> tuple[int, int, int, int]:
     begins, ends = ends[:-1:2], ends[1::2]
     begins, ends = begins[ends > begins], ends[ends > begins]
     left, right = begins // height, (ends - 1) // height
-    # A run that goes on in the next column touches the bottom of one and the top of the other.
+    # A run over several columns touches the bottom of its first column and the top of its last.
     top = np.where(left == right, begins % height, 0)
     bottom = np.where(left == right, (ends - 1) % height, height - 1)
     return int(left.min()), int(top.min()), int(right.max()) + 1, int(bottom.max()) + 1

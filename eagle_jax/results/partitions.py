@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 if TYPE_CHECKING:
     from eagle_jax.results.attribution import Attribution
@@ -45,6 +45,20 @@ def combined_errors(attribution: "Attribution", rows: np.ndarray) -> Float32[np.
     return np.sqrt(variance).astype(np.float32)
 
 
+def mean_over_tokens(
+    values: Float32[np.ndarray, "t n"], errors: Float32[np.ndarray, "t n"], rows: np.ndarray
+) -> tuple[Float64[np.ndarray, "n"], Float64[np.ndarray, "n"]]:
+    """Mean value of each region over some tokens, and its standard error.
+
+    Args:
+      values: value of each region for each token.
+      errors: their standard errors; those of different tokens are taken to be independent.
+      rows: numbers of the tokens.
+    """
+    error = np.linalg.norm(errors[rows].astype(np.float64), axis=0) / len(rows)
+    return values[rows].mean(0, dtype=np.float64), error
+
+
 def _densities(
     attribution: "Attribution", rows: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -61,7 +75,6 @@ def _densities(
     densities = []
     for maps, values, errors in (first, further):
         area = np.bincount(maps.ravel()) * attribution.regions / attribution.labels.size
-        value = values[rows].mean(0, dtype=np.float64)
-        error = np.linalg.norm(errors[rows].astype(np.float64), axis=0) / len(rows)
+        value, error = mean_over_tokens(values, errors, rows)
         densities += [(labels, value / area, error / area) for labels in maps]
     return densities

@@ -11,7 +11,7 @@ from eagle_jax.errors import InputError, require_choice
 from eagle_jax.metrics.word_classes import phrase_tokens
 from eagle_jax.results.consistency import valid_texts
 from eagle_jax.results.curves import objective_along
-from eagle_jax.results.partitions import combined_errors, combined_map
+from eagle_jax.results.partitions import combined_errors, combined_map, mean_over_tokens
 
 if TYPE_CHECKING:
     from eagle_jax.results.attribution import Attribution
@@ -108,8 +108,7 @@ def region_values(
     rows = _rows(attribution, target)
     if attribution.values is None or attribution.errors is None:
         return None
-    value = attribution.values[rows].mean(0, dtype=np.float64)
-    error = np.linalg.norm(attribution.errors[rows].astype(np.float64), axis=0) / len(rows)
+    value, error = mean_over_tokens(attribution.values, attribution.errors, rows)
     return RegionValues(value.astype(np.float32), error.astype(np.float32))
 
 
